@@ -1,0 +1,127 @@
+//! The model's role.
+
+use std::cell::Cell;
+use std::error::Error;
+use std::fmt;
+
+use crate::{NoiseLevel, Parameterization, Prediction};
+
+/// Anything that looks at a noisy latent and says what it predicts of image and noise.
+///
+/// A network, a wrapped foreign model, a closed form. Implement [`denoise`](Self::denoise);
+/// override [`denoise_into`](Self::denoise_into) if the result can be written into given memory.
+pub trait Denoiser<Z> {
+    /// What can go wrong; [`std::convert::Infallible`] for closed forms.
+    type Error: Error + 'static;
+
+    /// The prediction at `z` (any shape; the prediction has the same) and noise level `at`.
+    ///
+    /// # Errors
+    /// Whatever the model reports.
+    fn denoise(&self, z: &Z, at: &NoiseLevel) -> Result<Prediction<Z>, Self::Error>;
+
+    /// The same written over `out`, which has the shape of `z`; says what was predicted.
+    ///
+    /// # Errors
+    /// Whatever the model reports.
+    fn denoise_into(
+        &self,
+        z: &Z,
+        at: &NoiseLevel,
+        out: &mut Z,
+    ) -> Result<Parameterization, Self::Error> {
+        let prediction = self.denoise(z, at)?;
+        *out = prediction.value;
+        Ok(prediction.of)
+    }
+}
+
+impl<Z, D: Denoiser<Z> + ?Sized> Denoiser<Z> for &D {
+    type Error = D::Error;
+    fn denoise(&self, z: &Z, at: &NoiseLevel) -> Result<Prediction<Z>, Self::Error> {
+        (**self).denoise(z, at)
+    }
+    fn denoise_into(
+        &self,
+        z: &Z,
+        at: &NoiseLevel,
+        out: &mut Z,
+    ) -> Result<Parameterization, Self::Error> {
+        (**self).denoise_into(z, at, out)
+    }
+}
+
+/// A denoiser from a closure. A wrapper type, because a blanket impl on `Fn` would clash with the
+/// one on references.
+///
+/// ```
+/// use std::convert::Infallible;
+/// use vdm_core::{Denoiser, FromFn, Parameterization, Prediction, Scaling};
+///
+/// // The exact denoiser of data that is always 1.
+/// let model = FromFn(|_: &f64, _: &vdm_core::NoiseLevel| {
+///     Ok::<_, Infallible>(Prediction { value: 1.0, of: Parameterization::Image })
+/// });
+/// let at = Scaling::VariancePreserving.level(0.0);
+/// assert_eq!(model.denoise(&0.3, &at)?.value, 1.0);
+/// # Ok::<(), Infallible>(())
+/// ```
+pub struct FromFn<F>(
+    /// `(z, level) → prediction`.
+    pub F,
+);
+
+impl<F> fmt::Debug for FromFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FromFn(..)")
+    }
+}
+
+impl<Z, E, F> Denoiser<Z> for FromFn<F>
+where
+    E: Error + 'static,
+    F: Fn(&Z, &NoiseLevel) -> Result<Prediction<Z>, E>,
+{
+    type Error = E;
+    fn denoise(&self, z: &Z, at: &NoiseLevel) -> Result<Prediction<Z>, E> {
+        (self.0)(z, at)
+    }
+}
+
+/// Counts model calls, the currency in which solvers are compared.
+#[derive(Debug)]
+pub struct Counted<D> {
+    inner: D,
+    calls: Cell<usize>,
+}
+
+impl<D> Counted<D> {
+    /// Starts at zero calls.
+    #[must_use]
+    pub fn new(inner: D) -> Self {
+        Self { inner, calls: Cell::new(0) }
+    }
+
+    /// Model calls so far.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.calls.get()
+    }
+}
+
+impl<Z, D: Denoiser<Z>> Denoiser<Z> for Counted<D> {
+    type Error = D::Error;
+    fn denoise(&self, z: &Z, at: &NoiseLevel) -> Result<Prediction<Z>, Self::Error> {
+        self.calls.set(self.calls.get() + 1);
+        self.inner.denoise(z, at)
+    }
+    fn denoise_into(
+        &self,
+        z: &Z,
+        at: &NoiseLevel,
+        out: &mut Z,
+    ) -> Result<Parameterization, Self::Error> {
+        self.calls.set(self.calls.get() + 1);
+        self.inner.denoise_into(z, at, out)
+    }
+}

@@ -1,0 +1,172 @@
+//! Noise levels: log-SNR, and the signal and noise scales that go with it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Real;
+
+/// Log signal-to-noise ratio `λ = ln(α²/σ²) = −γ`, in nats; `±∞` are legal levels.
+///
+/// The one coordinate of noise everywhere in this workspace. Other conventions enter and leave
+/// only through the named constructors: the `λ` of the DPM-Solver papers is half of this one, and
+/// EDM's `σ` is `σ/α = e^{−λ/2}`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LogSnr(f64);
+
+impl LogSnr {
+    /// A level from `λ`.
+    #[must_use]
+    pub const fn new(log_snr: f64) -> Self {
+        Self(log_snr)
+    }
+
+    /// A level from VDM's `γ = −λ`.
+    #[must_use]
+    pub fn from_gamma(gamma: f64) -> Self {
+        Self(-gamma)
+    }
+
+    /// A level from EDM's noise scale `σ/α > 0`.
+    #[must_use]
+    pub fn from_edm_sigma(sigma: f64) -> Self {
+        Self(-2.0 * sigma.ln())
+    }
+
+    /// `λ`.
+    #[must_use]
+    pub const fn value(self) -> f64 {
+        self.0
+    }
+
+    /// `γ = −λ`.
+    #[must_use]
+    pub fn gamma(self) -> f64 {
+        -self.0
+    }
+
+    /// `σ/α`, the noise scale of EDM and of variance-exploding coordinates.
+    #[must_use]
+    pub fn edm_sigma(self) -> f64 {
+        (-0.5 * self.0).exp()
+    }
+}
+
+impl fmt::Display for LogSnr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A noise level with its scales: `z = alpha·x + sigma·ε`.
+///
+/// `C` is `f64` on the schedule side, or one number per sample of a training batch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NoiseLevel<C = f64> {
+    /// `λ = ln(alpha²/sigma²)`.
+    pub log_snr: C,
+    /// Scale of the signal, `α ≥ 0`.
+    pub alpha: C,
+    /// Standard deviation of the noise, `σ ≥ 0`.
+    pub sigma: C,
+}
+
+/// How `(α, σ)` follow from `λ`.
+///
+/// Models that differ only in this choice are rescalings of one another: at equal `λ` their
+/// latents are proportional (monograph §2.3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scaling {
+    /// `α² + σ² = 1`: `α = √sigmoid(λ)`, `σ = √sigmoid(−λ)`.
+    VariancePreserving,
+    /// `α = 1`, `σ = e^{−λ/2}`; no level at `λ = −∞`.
+    VarianceExploding,
+    /// `α + σ = 1`, the straight line of flow matching: `α = sigmoid(λ/2)`, `σ = sigmoid(−λ/2)`.
+    StraightLine,
+}
+
+impl Scaling {
+    /// The scales at `λ`.
+    ///
+    /// ```
+    /// use vdm_core::Scaling;
+    /// let level = Scaling::VariancePreserving.level(0.0_f64);
+    /// assert!((level.alpha - 0.5_f64.sqrt()).abs() < 1e-16);
+    /// let clean = Scaling::StraightLine.level(f64::INFINITY);
+    /// assert_eq!((clean.alpha, clean.sigma), (1.0, 0.0));
+    /// ```
+    #[must_use]
+    pub fn level<C: Real>(self, log_snr: C) -> NoiseLevel<C> {
+        let half = log_snr.lift(0.5) * log_snr.clone();
+        let (alpha, sigma) = match self {
+            Self::VariancePreserving => {
+                (log_snr.sigmoid().sqrt(), (-log_snr.clone()).sigmoid().sqrt())
+            }
+            Self::VarianceExploding => (log_snr.lift(1.0), (-half).exp()),
+            Self::StraightLine => (half.sigmoid(), (-half).sigmoid()),
+        };
+        NoiseLevel { log_snr, alpha, sigma }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SCALINGS: [Scaling; 3] =
+        [Scaling::VariancePreserving, Scaling::VarianceExploding, Scaling::StraightLine];
+
+    proptest! {
+        /// λ is recovered from the scales; 1e-13·|λ| allows for the rounding of two roots and a log.
+        #[test]
+        fn log_snr_is_the_log_of_the_squared_ratio(log_snr in -30.0..30.0_f64) {
+            for scaling in SCALINGS {
+                let level = scaling.level(log_snr);
+                let again = 2.0 * (level.alpha / level.sigma).ln();
+                prop_assert!((again - log_snr).abs() < 1e-13 * (1.0 + log_snr.abs()));
+            }
+        }
+
+        #[test]
+        fn each_scaling_keeps_its_own_invariant(log_snr in -30.0..30.0_f64) {
+            let vp = Scaling::VariancePreserving.level(log_snr);
+            prop_assert!((vp.alpha.powi(2) + vp.sigma.powi(2) - 1.0).abs() < 1e-15);
+            let line = Scaling::StraightLine.level(log_snr);
+            prop_assert!((line.alpha + line.sigma - 1.0).abs() < 1e-15);
+            prop_assert_eq!(Scaling::VarianceExploding.level(log_snr).alpha, 1.0);
+        }
+
+        #[test]
+        fn f32_levels_are_within_4_ulp(log_snr in -30.0..30.0_f32) {
+            for scaling in SCALINGS {
+                let (low, high) = (scaling.level(log_snr), scaling.level(f64::from(log_snr)));
+                for (a, b) in [(low.alpha, high.alpha), (low.sigma, high.sigma)] {
+                    let error = (f64::from(a) - b).abs() / b;
+                    prop_assert!(error <= 4.0 * f64::from(f32::EPSILON), "{scaling:?} {log_snr}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_ends_are_exact_limits() {
+        for scaling in SCALINGS {
+            let clean = scaling.level(f64::INFINITY);
+            assert_eq!((clean.alpha, clean.sigma), (1.0, 0.0), "{scaling:?}");
+        }
+        for scaling in [Scaling::VariancePreserving, Scaling::StraightLine] {
+            let noise = scaling.level(f64::NEG_INFINITY);
+            assert_eq!((noise.alpha, noise.sigma), (0.0, 1.0), "{scaling:?}");
+        }
+    }
+
+    #[test]
+    fn other_conventions_round_trip() {
+        let level = LogSnr::new(2.5);
+        assert_eq!(LogSnr::from_gamma(level.gamma()), level);
+        assert!((LogSnr::from_edm_sigma(level.edm_sigma()).value() - 2.5).abs() < 1e-15);
+    }
+}

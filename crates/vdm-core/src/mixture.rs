@@ -1,0 +1,145 @@
+//! The oracle: data whose every diffusion quantity is known in closed form.
+
+use std::convert::Infallible;
+use std::f64::consts::TAU;
+
+use crate::{Denoiser, Error, NoiseLevel, Parameterization, Prediction};
+
+/// Data from `Σ_k w_k N(m_k, s_k² I)`, with its exact marginals, score and denoiser.
+///
+/// Noised by `z = αx + σε` a mixture stays one, with means `αm_k` and variances `α²s_k² + σ²`. As
+/// a [`Denoiser`] it returns the posterior mean `E[x|z]`, the optimum every network aims at.
+///
+/// ```
+/// use vdm_core::{Denoiser, GaussianMixture, Scaling};
+/// let data = GaussianMixture::new(vec![0.5, 0.5], vec![vec![-2.0], vec![2.0]], vec![0.1, 0.1])?;
+/// let at = Scaling::VariancePreserving.level(2.0);
+/// let x_hat = data.denoise(&vec![1.7_f64], &at).unwrap().value;
+/// assert!((x_hat[0] - 2.0).abs() < 0.05); // z = 1.7 came from the right-hand component
+/// # Ok::<(), vdm_core::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct GaussianMixture {
+    weights: Vec<f64>,
+    means: Vec<Vec<f64>>,
+    stds: Vec<f64>,
+}
+
+impl GaussianMixture {
+    /// Weights (positive, normalized here), means (`K` vectors of one dimension `D ≥ 1`) and
+    /// standard deviations (positive).
+    ///
+    /// # Errors
+    /// [`Error::Mixture`] naming the condition that failed.
+    pub fn new(weights: Vec<f64>, means: Vec<Vec<f64>>, stds: Vec<f64>) -> Result<Self, Error> {
+        let refuse = |wanted, found| Err(Error::Mixture { wanted, found });
+        if weights.is_empty() || weights.len() != means.len() || weights.len() != stds.len() {
+            let found = format!("{}, {} and {}", weights.len(), means.len(), stds.len());
+            return refuse("as many weights as means and stds, at least one", found);
+        }
+        if means[0].is_empty() || means.iter().any(|m| m.len() != means[0].len()) {
+            let found = format!("{:?}", means.iter().map(Vec::len).collect::<Vec<_>>());
+            return refuse("means of one dimension, at least 1", found);
+        }
+        if !weights.iter().chain(&stds).all(|v| v.is_finite() && *v > 0.0) {
+            return refuse("positive finite weights and stds", format!("{weights:?}, {stds:?}"));
+        }
+        let total: f64 = weights.iter().sum();
+        let weights = weights.into_iter().map(|w| w / total).collect();
+        Ok(Self { weights, means, stds })
+    }
+
+    /// Number of dimensions of the data.
+    #[must_use]
+    pub fn dims(&self) -> usize {
+        self.means[0].len()
+    }
+
+    /// `(w_k, m_k, s_k)` of each component; weights sum to 1.
+    pub fn components(&self) -> impl Iterator<Item = (f64, &[f64], f64)> {
+        self.weights
+            .iter()
+            .zip(&self.means)
+            .zip(&self.stds)
+            .map(|((w, mean), std)| (*w, mean.as_slice(), *std))
+    }
+
+    /// `log w_k + log N(z; αm_k, (α²s_k² + σ²)I)` of each component.
+    fn log_joint(&self, z: &[f64], at: &NoiseLevel) -> Vec<f64> {
+        assert_eq!(z.len(), self.dims(), "a latent of the mixture's dimension");
+        let dims = z.len() as f64;
+        self.components()
+            .map(|(w, mean, std)| {
+                let var = (at.alpha * std).powi(2) + at.sigma.powi(2);
+                let square: f64 = z.iter().zip(mean).map(|(z, m)| (z - at.alpha * m).powi(2)).sum();
+                w.ln() - 0.5 * (square / var + dims * (TAU * var).ln())
+            })
+            .collect()
+    }
+
+    /// `log q(z)` of the noised data, in nats; at `α = 1, σ = 0` the log-likelihood of the data.
+    ///
+    /// # Panics
+    /// If `z` has another dimension than the data.
+    #[must_use]
+    pub fn log_density(&self, z: &[f64], at: &NoiseLevel) -> f64 {
+        let terms = self.log_joint(z, at);
+        let largest = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        largest + terms.iter().map(|t| (t - largest).exp()).sum::<f64>().ln()
+    }
+
+    /// `E[x | z]`.
+    ///
+    /// # Panics
+    /// If `z` has another dimension than the data.
+    #[must_use]
+    pub fn posterior_mean(&self, z: &[f64], at: &NoiseLevel) -> Vec<f64> {
+        let terms = self.log_joint(z, at);
+        let log_total = self.log_density(z, at);
+        let mut x_hat = vec![0.0; z.len()];
+        for ((_, mean, std), term) in self.components().zip(terms) {
+            let responsibility = (term - log_total).exp();
+            let var = (at.alpha * std).powi(2) + at.sigma.powi(2);
+            let gain = at.alpha * std * std / var;
+            for ((x, z), m) in x_hat.iter_mut().zip(z).zip(mean) {
+                *x += responsibility * (m + gain * (z - at.alpha * m));
+            }
+        }
+        x_hat
+    }
+}
+
+impl Denoiser<Vec<f64>> for GaussianMixture {
+    type Error = Infallible;
+    fn denoise(&self, z: &Vec<f64>, at: &NoiseLevel) -> Result<Prediction<Vec<f64>>, Infallible> {
+        Ok(Prediction { value: self.posterior_mean(z, at), of: Parameterization::Image })
+    }
+}
+
+impl Denoiser<Vec<f32>> for GaussianMixture {
+    type Error = Infallible;
+    fn denoise(&self, z: &Vec<f32>, at: &NoiseLevel) -> Result<Prediction<Vec<f32>>, Infallible> {
+        let wide: Vec<f64> = z.iter().map(|z| f64::from(*z)).collect();
+        let value = self.posterior_mean(&wide, at).into_iter().map(|x| x as f32).collect();
+        Ok(Prediction { value, of: Parameterization::Image })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_together_is_refused_by_name() {
+        let cases = [
+            (vec![1.0], vec![], vec![1.0], "as many weights"),
+            (vec![1.0, 1.0], vec![vec![0.0], vec![0.0, 1.0]], vec![1.0, 1.0], "one dimension"),
+            (vec![-1.0], vec![vec![0.0]], vec![1.0], "positive"),
+            (vec![1.0], vec![vec![0.0]], vec![0.0], "positive"),
+        ];
+        for (weights, means, stds, named) in cases {
+            let error = GaussianMixture::new(weights, means, stds).unwrap_err();
+            assert!(error.to_string().contains(named), "{error}");
+        }
+    }
+}
