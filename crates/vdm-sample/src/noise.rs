@@ -1,0 +1,111 @@
+//! The random path a stochastic solver follows.
+
+use std::collections::VecDeque;
+
+use rand_distr::StandardNormal;
+use vdm_core::LogSnr;
+
+use crate::seed::{Purpose, Seed, fill_normal};
+
+/// Unit normals for the interval between two levels.
+///
+/// The interval is part of the question because a source may answer consistently with what it
+/// said about finer or coarser intervals (a Brownian path); independent sources ignore it.
+pub trait NoiseSource<Z> {
+    /// Overwrites `out`, whose shape says how much is wanted.
+    fn fill(&mut self, out: &mut Z, from: LogSnr, to: LogSnr);
+}
+
+/// Independent noise, a function of (seed, sample, number of the draw).
+#[derive(Debug, Clone)]
+pub struct Iid {
+    seed: Seed,
+    first_sample: u64,
+    dims: usize,
+    draws: u64,
+}
+
+impl Iid {
+    /// For latents that hold samples `first_sample, first_sample + 1, …` of `dims` components
+    /// each, in row-major order.
+    #[must_use]
+    pub fn new(seed: Seed, first_sample: u64, dims: usize) -> Self {
+        Self { seed, first_sample, dims, draws: 0 }
+    }
+
+    /// The next draw, into plain memory; other latent types build their [`NoiseSource`] on this.
+    ///
+    /// # Panics
+    /// If the source was made for samples of 0 components.
+    pub fn fill_slice<T>(&mut self, out: &mut [T])
+    where
+        StandardNormal: rand_distr::Distribution<T>,
+    {
+        let purpose = Purpose::SamplingPath;
+        fill_normal(out, self.dims, self.seed, purpose, self.draws, self.first_sample);
+        self.draws += 1;
+    }
+}
+
+impl NoiseSource<Vec<f32>> for Iid {
+    fn fill(&mut self, out: &mut Vec<f32>, _from: LogSnr, _to: LogSnr) {
+        self.fill_slice(out);
+    }
+}
+
+impl NoiseSource<Vec<f64>> for Iid {
+    fn fill(&mut self, out: &mut Vec<f64>, _from: LogSnr, _to: LogSnr) {
+        self.fill_slice(out);
+    }
+}
+
+/// Noise from elsewhere, used in order: replays another program's run exactly.
+#[derive(Debug, Clone)]
+pub struct Recorded<Z> {
+    draws: VecDeque<Z>,
+}
+
+impl<Z> Recorded<Z> {
+    /// The draws in the order of their use.
+    pub fn new(draws: impl IntoIterator<Item = Z>) -> Self {
+        Self { draws: draws.into_iter().collect() }
+    }
+
+    /// How many draws have not been used.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.draws.len()
+    }
+}
+
+impl<Z> NoiseSource<Z> for Recorded<Z> {
+    /// # Panics
+    /// When more noise is asked for than was recorded: the replay is of another run.
+    fn fill(&mut self, out: &mut Z, from: LogSnr, to: LogSnr) {
+        *out = self
+            .draws
+            .pop_front()
+            .unwrap_or_else(|| panic!("no recorded noise is left for the step {from} → {to}"));
+    }
+}
+
+/// The latent at `t = 1` of one sample: `dims` unit normals. For a scaling with `σ_1 ≠ 1`
+/// multiply by it.
+///
+/// ```
+/// use vdm_sample::{Seed, prior};
+/// let z1: Vec<f32> = prior(Seed(1), 0, 3);
+/// assert!(z1.iter().all(|z| z.abs() < 6.0));
+/// ```
+///
+/// # Panics
+/// If `dims` is 0.
+#[must_use]
+pub fn prior<T: Default + Clone>(seed: Seed, sample: u64, dims: usize) -> Vec<T>
+where
+    StandardNormal: rand_distr::Distribution<T>,
+{
+    let mut out = vec![T::default(); dims];
+    fill_normal(&mut out, dims, seed, Purpose::Prior, 0, sample);
+    out
+}
