@@ -1,0 +1,234 @@
+//! What can be wrong with a data set, each with the file, the finding and the remedy.
+
+use std::path::PathBuf;
+
+/// Why a data set could not be loaded.
+///
+/// Members of an archive are named like files inside it: `digits.npz/x.npy`.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// The file system refused.
+    #[error("cannot {action} `{path}`; check that it exists and that you may read it")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Compressed data that do not decompress.
+    #[error("`{path}` does not decompress: its data are damaged or cut off; fetch the file again")]
+    Damaged {
+        /// The file or archive member.
+        path: PathBuf,
+        /// The decoder's reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A path that is none of the known formats.
+    #[error(
+        "`{path}` is not a known data set: {found}; expected a folder of PNG or JPEG images, a \
+         folder of IDX files or CIFAR-10 binary batches, or an IDX, .npy or .npz file"
+    )]
+    Unrecognized {
+        /// The path given.
+        path: PathBuf,
+        /// What it looks like.
+        found: String,
+    },
+    /// A folder with some of a format's files but not all.
+    #[error(
+        "`{dir}` looks like {format} but has no `{missing}`; fetch the missing file into that folder"
+    )]
+    MissingFile {
+        /// The folder.
+        dir: PathBuf,
+        /// The format recognized.
+        format: &'static str,
+        /// The name of the missing file.
+        missing: String,
+    },
+    /// The first bytes are another format's.
+    #[error(
+        "`{path}` starts with the bytes {found}, where {expected} starts otherwise; give the \
+             file of that kind, or fetch it again"
+    )]
+    Magic {
+        /// The file or archive member.
+        path: PathBuf,
+        /// The bytes found, in hexadecimal.
+        found: String,
+        /// The format expected.
+        expected: &'static str,
+    },
+    /// A header that does not parse.
+    #[error("`{path}` has a malformed header: {reason}; write the file again with numpy.save")]
+    Header {
+        /// The file or archive member.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Values of another type than bytes (or, for labels, than little-endian integers).
+    #[error(
+        "`{path}` holds values of type {found}; expected {expected}; convert them first, in \
+             NumPy with array.astype"
+    )]
+    Dtype {
+        /// The file or archive member.
+        path: PathBuf,
+        /// The type found.
+        found: String,
+        /// The type expected.
+        expected: &'static str,
+    },
+    /// A column-major array.
+    #[error(
+        "`{path}` is stored in Fortran order (fortran_order is True); save \
+             numpy.ascontiguousarray(array) instead"
+    )]
+    FortranOrder {
+        /// The file or archive member.
+        path: PathBuf,
+    },
+    /// An array of a shape that is no list of images, or not of the other arrays' images.
+    #[error("`{path}` has shape {found}; expected {expected}")]
+    Shape {
+        /// The file or archive member.
+        path: PathBuf,
+        /// The shape found.
+        found: String,
+        /// The shape expected.
+        expected: String,
+    },
+    /// Fewer bytes than promised.
+    #[error(
+        "`{path}` ends early: {found} bytes of {what}, expected {expected}; fetch the file \
+             again"
+    )]
+    Truncated {
+        /// The file or archive member.
+        path: PathBuf,
+        /// What was being read.
+        what: &'static str,
+        /// Bytes there.
+        found: u64,
+        /// Bytes promised.
+        expected: u64,
+    },
+    /// More bytes than promised.
+    #[error(
+        "`{path}` goes on after the {expected} bytes of data that its header promises; fetch \
+             the file again"
+    )]
+    TrailingBytes {
+        /// The file or archive member.
+        path: PathBuf,
+        /// Bytes promised.
+        expected: u64,
+    },
+    /// More data than this crate will hold in memory.
+    #[error(
+        "`{path}` promises {found} of {what}, more than the limit of {limit}; if the header is \
+             right, cut the data into smaller files"
+    )]
+    TooLarge {
+        /// The file or archive member.
+        path: PathBuf,
+        /// What is too large.
+        what: &'static str,
+        /// How much is promised.
+        found: String,
+        /// The most that is accepted.
+        limit: u64,
+    },
+    /// Nothing there.
+    #[error("`{path}` holds no {what}; give a path that does")]
+    Empty {
+        /// The file, archive or folder.
+        path: PathBuf,
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// Too few items to make the splits from.
+    #[error(
+        "`{path}` has {found} training items; at least {needed} are needed to split off \
+             validation and test items; add images"
+    )]
+    TooFewItems {
+        /// The data set.
+        path: PathBuf,
+        /// Items found.
+        found: usize,
+        /// Items needed.
+        needed: usize,
+    },
+    /// Labels that are not one per item.
+    #[error("`{path}` holds {labels} labels for {items} items; expected one label an item")]
+    LabelCount {
+        /// The file, archive member or data set.
+        path: PathBuf,
+        /// Labels found.
+        labels: usize,
+        /// Items found.
+        items: usize,
+    },
+    /// A label outside its domain.
+    #[error("`{path}` gives item {item} the label {found}; expected {expected}")]
+    Label {
+        /// The file or archive member.
+        path: PathBuf,
+        /// Position of the item.
+        item: usize,
+        /// The label found.
+        found: i128,
+        /// The domain.
+        expected: &'static str,
+    },
+    /// A pixel outside the gray levels announced.
+    #[error("`{path}` has a pixel of value {found}, but its levels run from 0 to {max}; raise `levels` \
+             or scale the pixels", max = levels - 1)]
+    PixelRange {
+        /// The data set.
+        path: PathBuf,
+        /// The value found.
+        found: u8,
+        /// The number of levels announced.
+        levels: u16,
+    },
+    /// A picture that does not decode.
+    #[error("the image `{path}` does not decode; repair it or take it out of the folder")]
+    Image {
+        /// The picture.
+        path: PathBuf,
+        /// The decoder's reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A picture of a kind this crate does not read.
+    #[error("the image `{path}` is neither PNG nor JPEG; convert it or take it out of the folder")]
+    ImageFormat {
+        /// The picture.
+        path: PathBuf,
+    },
+    /// An archive without arrays of known names.
+    #[error(
+        "`{path}` has no images under a known name: it holds {found}; expected a single array, or \
+         `x` (and `y`), or `x_train`, `x_test` (and `y_train`, `y_test`)"
+    )]
+    Arrays {
+        /// The archive.
+        path: PathBuf,
+        /// The arrays in it.
+        found: String,
+    },
+    /// An option of the source outside its domain.
+    #[error("the data option `{name}` is {value}; expected {expected}")]
+    Option {
+        /// The option.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// Its domain.
+        expected: &'static str,
+    },
+}
