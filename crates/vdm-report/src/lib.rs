@@ -1,0 +1,57 @@
+//! What a training run leaves for people: metrics, `TensorBoard` events, pictures, an HTML report.
+//!
+//! A trainer calls this crate as it goes, and [`report::write`] once at the end (or at any moment:
+//! every part of a report is optional, so an unfinished or damaged run has one too). Everything
+//! lies in one folder, whose layout is [`RunDir`]:
+//!
+//! | file | written by | holds |
+//! |---|---|---|
+//! | `config.json` | [`files::write_json`] | the resolved configuration, any JSON object |
+//! | `metrics.jsonl` | [`metrics::MetricsLog`] | one [`metrics::Record`] a line |
+//! | `events.out.tfevents.*` | [`tensorboard::EventWriter`] | scalars, images and text for `TensorBoard` |
+//! | `samples/step-00000500.png` | [`picture::grid`] | samples while training |
+//! | `samples.png`, `samples.npy` | [`picture::grid`], [`npy::write`] | the final samples |
+//! | `denoising.png` | [`picture::grid`] or [`picture::strip`] | one sampling run, a column per noise level |
+//! | `loss_by_log_snr.json` | [`files::write_json`] | [`result::LossByLogSnr`] |
+//! | `result.json` | [`files::write_json`] | [`result::RunResult`] |
+//! | `report.html` | [`report::write`] | all of the above on one page |
+//!
+//! Files that are written whole are replaced atomically ([`files`]); the two logs are appended one
+//! record per write and survive being cut off anywhere. No tensor engine, no printing.
+//!
+//! ```
+//! use vdm_report::metrics::{MetricsLog, Record, ValidationRecord};
+//! use vdm_report::{RunDir, report};
+//!
+//! # let temporary = tempfile::tempdir()?;
+//! # let folder = temporary.path();
+//! let run = RunDir::new(folder);
+//! let mut log = MetricsLog::create(&run.metrics())?;
+//! log.append(&Record::Validation(ValidationRecord {
+//!     step: 500,
+//!     seconds: 30.0,
+//!     bits_per_dim: 1.93,
+//!     standard_error: 0.02,
+//!     prior: 0.001,
+//!     reconstruction: 0.02,
+//!     diffusion: 1.909,
+//! }))?;
+//!
+//! let page = std::fs::read_to_string(report::write(&run)?)?;
+//! assert!(page.contains("1.930 ± 0.020"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod error;
+pub mod files;
+pub mod metrics;
+pub mod npy;
+pub mod picture;
+pub mod report;
+pub mod result;
+mod run_dir;
+pub mod tensorboard;
+
+pub use error::Error;
+pub use picture::Picture;
+pub use run_dir::RunDir;

@@ -1,0 +1,292 @@
+//! The text around plots and pictures. Every string is escaped by the template engine; only plots
+//! and the style sheet, made here, go in as they are.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use serde_json::Value;
+
+use super::plot::Plot;
+use super::run::{Embedded, Gap, Metrics, Part, Run};
+use super::{curves, format};
+use crate::result::{LossByLogSnr, RunResult, TestLikelihood};
+
+/// Pictures narrower than this are enlarged, with sharp pixels.
+const NARROW: u32 = 480;
+
+/// The whole page.
+pub(super) fn render(run: &Run) -> Markup {
+    let title = title(run);
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · variational diffusion" }
+                style { (PreEscaped(include_str!("style.css"))) }
+            }
+            body {
+                main {
+                    (header(run, &title))
+                    (section("Samples", "", &or_note(&run.samples, final_samples)))
+                    (section("Loss", LOSS_TEXT, &or_note(&run.metrics, losses)))
+                    (section("Loss by noise level", "", &or_note(&run.loss_by_log_snr, noise_levels)))
+                    (section("Samples over training", "", &or_note(&run.stages, |all| stages(all))))
+                    (section("Denoising", DENOISING_TEXT, &or_note(&run.denoising, |strip| {
+                        picture(strip, "Stages of one sampling run")
+                    })))
+                    (section("Optimization", "", &or_note(&run.metrics, optimization)))
+                    (section("Configuration", "", &or_note(&run.config, configuration)))
+                    (footer(run))
+                }
+            }
+        }
+    }
+}
+
+const LOSS_TEXT: &str = "The variational bound in bits per dimension: an upper bound on what a \
+    lossless code built from this model spends on each number of an image. Lower is better.";
+const DENOISING_TEXT: &str = "One sampling run from left to right: noise at the start, the finished \
+    sample at the end, a column for each noise level in between.";
+
+fn section(heading: &str, text: &str, body: &Markup) -> Markup {
+    html! {
+        section {
+            h2 { (heading) }
+            @if !text.is_empty() { p.lead { (text) } }
+            (body)
+        }
+    }
+}
+
+fn or_note<T>(part: &Part<T>, show: impl FnOnce(&T) -> Markup) -> Markup {
+    match part {
+        Ok(value) => show(value),
+        Err(gap) => note(gap),
+    }
+}
+
+fn note(gap: &Gap) -> Markup {
+    html! { p.note { (gap) } }
+}
+
+/// The preset where one is known, else the name of the folder.
+fn title(run: &Run) -> String {
+    let configured = || run.config.as_ref().ok()?.get("preset")?.as_str().map(str::to_owned);
+    let finished = run.result.as_ref().ok().map(|result| result.preset.clone());
+    finished.or_else(configured).unwrap_or_else(|| run.name.clone())
+}
+
+fn header(run: &Run, title: &str) -> Markup {
+    html! {
+        header {
+            p.eyebrow { "Variational diffusion model · run " (run.name) }
+            h1 { (title) }
+            @match &run.result {
+                Ok(result) => { (headline(&result.test)) (facts(result)) }
+                Err(gap) => { (progress(run)) (note(gap)) }
+            }
+        }
+    }
+}
+
+fn headline(test: &TestLikelihood) -> Markup {
+    let terms = [
+        ("prior", "blue", test.prior),
+        ("reconstruction", "orange", test.reconstruction),
+        ("diffusion", "green", test.diffusion),
+    ];
+    html! {
+        div.headline {
+            p.figure { (format::with_error(test.bits_per_dim, test.standard_error)) span { " bits/dim" } }
+            p.meaning {
+                "test negative log-likelihood (upper bound), ± standard error over "
+                (format::count(test.items)) " items · estimator: " (test.estimator)
+            }
+            (shares(&terms))
+            ul.legend {
+                @for (name, color, bits) in terms {
+                    li { span.chip.(color) {} (name) " " b { (format::fixed(bits)) } }
+                }
+            }
+        }
+    }
+}
+
+/// A bar divided as the terms are; terms that a bar cannot show are left out of it.
+fn shares(terms: &[(&str, &str, f64)]) -> Markup {
+    html! {
+        div.shares {
+            @for (name, color, bits) in terms {
+                @if *bits > 0.0 && bits.is_finite() {
+                    span.(color) title=(name) style={ "flex-grow:" (bits) } {}
+                }
+            }
+        }
+    }
+}
+
+fn facts(result: &RunResult) -> Markup {
+    let hash = format::short_hash(&result.data.sha256);
+    let data = [&result.data.name, " · ", &format::count(result.data.items), " items"].concat();
+    let speed = format!("{} images/s", format::rate(result.images_per_second));
+    html! {
+        dl.facts {
+            (fact("Data", &data, Some(&format!("sha256 {hash}…"))))
+            (fact("Training", &format::duration(result.seconds), Some(&speed)))
+            (fact("Steps", &format::count(result.steps), None))
+            (fact("Parameters", &format::count(result.parameters), None))
+            (fact("Device", &result.device, Some(&format!("libtorch {}", result.libtorch))))
+            (fact("Seed", &result.seed.to_string(), None))
+        }
+    }
+}
+
+fn fact(name: &str, value: &str, detail: Option<&str>) -> Markup {
+    html! {
+        div {
+            dt { (name) }
+            dd { (value) @if let Some(detail) = detail { small { (detail) } } }
+        }
+    }
+}
+
+/// What an unfinished run has to show for itself.
+fn progress(run: &Run) -> Markup {
+    let Ok(metrics) = &run.metrics else { return html! {} };
+    let reached = metrics.train.last().map(|record| (record.step, record.seconds));
+    html! {
+        @if let Some(last) = metrics.validation.last() {
+            div.headline {
+                p.figure { (format::with_error(last.bits_per_dim, last.standard_error)) span { " bits/dim" } }
+                p.meaning { "on the validation split after step " (format::count(last.step)) }
+            }
+        }
+        @if let Some((step, seconds)) = reached {
+            p.lead { "Training reached step " (format::count(step)) " after " (format::duration(seconds)) "." }
+        }
+    }
+}
+
+fn picture(picture: &Embedded, description: &str) -> Markup {
+    let class = if picture.width < NARROW { "pixels" } else { "picture" };
+    html! {
+        img class=(class) src=(picture.source) alt=(description)
+            width=(picture.width) height=(picture.height);
+    }
+}
+
+fn final_samples(samples: &Embedded) -> Markup {
+    picture(samples, "Samples of the final model")
+}
+
+fn stages(stages: &[(u64, Part<Embedded>)]) -> Markup {
+    html! {
+        div.stages {
+            @for (step, stage) in stages {
+                figure {
+                    (or_note(stage, |grid| picture(grid, &format!("Samples after step {step}"))))
+                    figcaption { "step " (format::count(*step)) }
+                }
+            }
+        }
+    }
+}
+
+fn plot(plot: &Part<Plot>, caption: &Markup) -> Markup {
+    let drawn = plot.as_ref().map(|plot| (plot, plot.svg()));
+    html! {
+        figure {
+            @match drawn {
+                Ok((plot, Ok(svg))) => {
+                    div role="img" aria-label={ (plot.y_label) " by " (plot.x_label) } { (PreEscaped(svg)) }
+                }
+                Ok((_, Err(error))) => { (note(&Gap::Unreadable(error))) }
+                Err(gap) => { (note(gap)) }
+            }
+            figcaption { (caption) }
+        }
+    }
+}
+
+fn losses(metrics: &Metrics) -> Markup {
+    let losses = metrics.train.iter().map(|record| record.loss_bits_per_dim);
+    let bad = losses.filter(|&loss| !curves::plottable(loss)).count();
+    let caption = html! {
+        span.chip.blue {} "training, faint: single batches "
+        span.chip.orange {} "validation ± standard error"
+        @if bad > 0 { " · not shown: " (bad) " training losses that are not finite or beyond 1e100" }
+    };
+    html! {
+        (plot(&curves::loss(metrics), &caption))
+        @if let Some(last) = metrics.validation.last() {
+            p {
+                "Last validation, after step " (format::count(last.step)) ": "
+                b { (format::with_error(last.bits_per_dim, last.standard_error)) } " bits/dim = prior "
+                (format::fixed(last.prior)) " + reconstruction " (format::fixed(last.reconstruction))
+                " + diffusion " (format::fixed(last.diffusion)) "."
+            }
+        }
+    }
+}
+
+fn noise_levels(curve: &LossByLogSnr) -> Markup {
+    let loss = html! { "Mean squared error of the predicted noise, ± standard error. 1 is no better than answering 0." };
+    let integrand = html! {
+        "What each noise level adds to the bound, ½ E‖ε − ε̂‖² / (D ln 2). The area is the diffusion term, "
+        b { (format::fixed(curve.diffusion_bits_per_dim())) } " bits/dim over these levels."
+    };
+    html! {
+        p.lead {
+            "From pure noise (left) to clean data (right); D = " (format::count(curve.data_dims))
+            " dimensions, " (curve.log_snr.len()) " bins."
+        }
+        div.pair {
+            (plot(&curves::loss_by_log_snr(curve), &loss))
+            (plot(&curves::integrand(curve), &integrand))
+        }
+    }
+}
+
+fn optimization(metrics: &Metrics) -> Markup {
+    let caption = html! {};
+    html! {
+        div.triple {
+            (plot(&curves::quantity(metrics, "learning rate", |r| r.learning_rate), &caption))
+            (plot(&curves::quantity(metrics, "gradient norm", |r| r.gradient_norm), &caption))
+            (plot(&curves::quantity(metrics, "images per second", |r| r.images_per_second), &caption))
+        }
+    }
+}
+
+fn configuration(config: &Value) -> Markup {
+    html! {
+        details {
+            summary { "config.json" }
+            // The alternate form of a JSON value is indented.
+            pre { (format!("{config:#}")) }
+        }
+    }
+}
+
+fn footer(run: &Run) -> Markup {
+    let result = run.result.as_ref().ok();
+    html! {
+        footer {
+            p { "Written by vdm-report " (env!("CARGO_PKG_VERSION"))
+                @if let Some(result) = result { " · libtorch " (result.libtorch) }
+            }
+            @if let Some(result) = result {
+                p { "SHA-256 of the data: " code { (result.data.sha256) } }
+                @for (name, value) in &result.other {
+                    p { (name) ": " (plain(value)) }
+                }
+            }
+        }
+    }
+}
+
+/// A string without its quotation marks; anything else as JSON.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -1,0 +1,131 @@
+//! The layout of a run folder: every name in one place.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+
+/// A run folder, as a set of names. Creating one touches no disk.
+///
+/// ```
+/// use std::path::Path;
+/// let run = vdm_report::RunDir::new("runs/digits");
+/// assert_eq!(run.samples_at(500), Path::new("runs/digits/samples/step-00000500.png"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunDir {
+    root: PathBuf,
+}
+
+impl RunDir {
+    /// The run folder at `root`, which need not exist yet.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The folder itself, where the `TensorBoard` files lie too.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `config.json`: the resolved configuration.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config.json")
+    }
+
+    /// `metrics.jsonl`: a [`Record`](crate::metrics::Record) a line.
+    #[must_use]
+    pub fn metrics(&self) -> PathBuf {
+        self.root.join("metrics.jsonl")
+    }
+
+    /// `samples/`: pictures made while training.
+    #[must_use]
+    pub fn samples_folder(&self) -> PathBuf {
+        self.root.join("samples")
+    }
+
+    /// `samples/step-00000500.png`: samples of the model as it was after `step` steps.
+    #[must_use]
+    pub fn samples_at(&self, step: u64) -> PathBuf {
+        self.samples_folder().join(format!("step-{step:08}.png"))
+    }
+
+    /// `samples.png`: samples of the final model.
+    #[must_use]
+    pub fn samples_png(&self) -> PathBuf {
+        self.root.join("samples.png")
+    }
+
+    /// `samples.npy`: the same as an array.
+    #[must_use]
+    pub fn samples_npy(&self) -> PathBuf {
+        self.root.join("samples.npy")
+    }
+
+    /// `denoising.png`: one sampling run, a column per noise level.
+    #[must_use]
+    pub fn denoising(&self) -> PathBuf {
+        self.root.join("denoising.png")
+    }
+
+    /// `loss_by_log_snr.json`: a [`LossByLogSnr`](crate::result::LossByLogSnr).
+    #[must_use]
+    pub fn loss_by_log_snr(&self) -> PathBuf {
+        self.root.join("loss_by_log_snr.json")
+    }
+
+    /// `result.json`: a [`RunResult`](crate::result::RunResult).
+    #[must_use]
+    pub fn result(&self) -> PathBuf {
+        self.root.join("result.json")
+    }
+
+    /// `report.html`: see [`crate::report`].
+    #[must_use]
+    pub fn report(&self) -> PathBuf {
+        self.root.join("report.html")
+    }
+
+    /// The pictures of [`RunDir::samples_at`] that exist, by ascending step. Other files in the
+    /// folder are passed over.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the folder is missing or cannot be listed.
+    pub fn sample_steps(&self) -> Result<Vec<u64>, Error> {
+        let folder = self.samples_folder();
+        let mut steps = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
+            let name = entry.map_err(Error::io("list", &folder))?.file_name();
+            steps.extend(name.to_str().and_then(step_of));
+        }
+        steps.sort_unstable();
+        Ok(steps)
+    }
+}
+
+fn step_of(name: &str) -> Option<u64> {
+    name.strip_prefix("step-")?.strip_suffix(".png")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_listed_in_order_and_strangers_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::new(folder.path());
+        assert!(run.sample_steps().unwrap_err().is_not_found());
+
+        fs::create_dir(run.samples_folder()).unwrap();
+        // The last one has outgrown its eight digits: text order would put it first.
+        for step in [2_000, 500, 123_456_789] {
+            fs::write(run.samples_at(step), b"").unwrap();
+        }
+        fs::write(run.samples_folder().join("notes.txt"), b"").unwrap();
+        assert_eq!(run.sample_steps().unwrap(), [500, 2_000, 123_456_789]);
+    }
+}

@@ -1,0 +1,175 @@
+//! The report of finished, unfinished and damaged runs.
+
+mod synthetic;
+
+use std::fs;
+
+use tempfile::TempDir;
+use vdm_report::metrics::{MetricsLog, Record, TrainRecord};
+use vdm_report::{RunDir, files, report};
+
+fn finished() -> (TempDir, RunDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunDir::new(folder.path().join("digits-1"));
+    synthetic::write_finished(&run).unwrap();
+    (folder, run)
+}
+
+fn page(run: &RunDir) -> String {
+    fs::read_to_string(report::write(run).unwrap()).unwrap()
+}
+
+/// The notes that stand in for missing parts.
+fn notes(page: &str) -> Vec<&str> {
+    let starts = page.split("<p class=\"note\">").skip(1);
+    starts.map(|rest| rest.split("</p>").next().unwrap()).collect()
+}
+
+#[test]
+fn a_finished_run_shows_everything() {
+    let (_folder, run) = finished();
+    let page = page(&run);
+    assert_eq!(notes(&page), [""; 0]);
+    // Final samples, six stages and the denoising strip; one wide plot, two by noise level, three small.
+    assert_eq!(page.matches("data:image/png;base64,iVBORw0KGgo").count(), 8);
+    assert_eq!(page.matches("<svg ").count(), 6);
+    for text in [
+        "1.731 ± 0.016",
+        "360 items",
+        "L_inf, 20 low-discrepancy times an item",
+        "sha256 9f86d081884c…",
+        "283\u{202f}120",
+        "2 min 4 s",
+        "1\u{202f}032 images/s",
+        "cpu, 2 threads",
+        "libtorch 2.11.0",
+        "step 4\u{202f}000",
+        "git: 4f2c1d9",
+        "&quot;warm_up&quot;: 100",
+    ] {
+        assert!(page.contains(text), "the page lacks {text:?}");
+    }
+}
+
+#[test]
+fn the_page_needs_nothing_else() {
+    let (_folder, run) = finished();
+    let page = page(&run);
+    for reference in ["<script", "<link", "<iframe", "@import", "url(", "href=", "src=\"http"] {
+        assert!(!page.contains(reference), "the page contains {reference}");
+    }
+    // The only address is the name of a markup language.
+    let addresses = page.matches("http").count();
+    assert_eq!(addresses, page.matches("http://www.w3.org/2000/svg").count());
+}
+
+#[test]
+fn the_area_by_noise_level_is_stated() {
+    let (_folder, run) = finished();
+    let curve = vdm_report::result::LossByLogSnr::read(&run.loss_by_log_snr()).unwrap();
+    let area = format!("{:.3}", curve.diffusion_bits_per_dim());
+    assert!(page(&run).contains(&format!("<b>{area}</b> bits/dim over these levels")));
+}
+
+#[test]
+fn an_unfinished_run_says_how_far_it_came_and_what_it_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunDir::new(folder.path());
+    synthetic::write_unfinished(&run).unwrap();
+    let page = page(&run);
+    let lacks = |name: &str| format!("The run has no {name} (yet).");
+    let expected = ["result.json", "samples.png", "loss_by_log_snr.json", "denoising.png"];
+    assert_eq!(notes(&page), expected.map(lacks));
+    assert!(page.contains("Training reached step 4\u{202f}000 after 2 min 4 s."));
+    assert!(page.contains("on the validation split after step 4\u{202f}000"));
+}
+
+#[test]
+fn an_empty_folder_has_a_report_and_a_missing_one_has_none() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(notes(&page(&RunDir::new(folder.path()))).len(), 8);
+
+    let missing = RunDir::new(folder.path().join("nowhere"));
+    let message = report::write(&missing).unwrap_err().to_string();
+    assert!(message.contains("cannot open the run folder") && message.contains("nowhere"));
+    assert!(!missing.root().exists());
+}
+
+#[test]
+fn damaged_parts_are_named_and_the_others_shown() {
+    let (_folder, run) = finished();
+    let cut = |path: std::path::PathBuf, keep: usize| {
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..keep]).unwrap();
+    };
+    cut(run.config(), 20);
+    cut(run.result(), 40);
+    cut(run.samples_png(), 4000);
+    cut(run.samples_at(500), 7);
+    fs::write(
+        run.loss_by_log_snr(),
+        br#"{"log_snr":[0],"loss":[],"standard_error":[],"data_dims":1}"#,
+    )
+    .unwrap();
+    let log =
+        fs::read_to_string(run.metrics()).unwrap().replacen("\"step\":20,", "\"step\":2x0,", 1);
+    fs::write(run.metrics(), log).unwrap();
+
+    let page = page(&run);
+    let notes = notes(&page);
+    for text in [
+        "config.json does not hold the JSON expected",
+        "result.json does not hold the JSON expected",
+        "samples.png is not a readable PNG",
+        "step-00000500.png is not a readable PNG",
+        "loss_by_log_snr.json: 1 values of log_snr, 0 of loss",
+        "metrics.jsonl, line 2, is not a metrics record",
+    ] {
+        assert!(notes.iter().any(|note| note.contains(text)), "no note {text:?} in {notes:#?}");
+    }
+    // Five stages and the strip are still whole.
+    assert_eq!(page.matches("data:image/png;base64,").count(), 6);
+}
+
+#[test]
+fn a_diverged_run_can_be_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunDir::new(folder.path());
+    let mut log = MetricsLog::create(&run.metrics()).unwrap();
+    for step in 1..=40 {
+        let value = [1e99, f64::MAX, f64::NAN][usize::min(step as usize / 20, 2)];
+        let record = TrainRecord {
+            step,
+            seconds: step as f64,
+            loss_bits_per_dim: value,
+            diffusion_bits_per_dim: value,
+            learning_rate: 1.0,
+            gradient_norm: f64::INFINITY,
+            images_per_second: 0.0,
+        };
+        log.append(&Record::Train(record)).unwrap();
+    }
+    let page = page(&run);
+    assert!(page.contains("not shown: 21 training losses that are not finite"));
+    assert!(page.contains("The run has no finite values to plot here (yet)."));
+    assert!(!page.contains("NaN"));
+}
+
+#[test]
+fn text_from_files_is_escaped_everywhere() {
+    let (_folder, run) = finished();
+    let attack = "<script>alert(1)</script>\"'&";
+    let path = run.result();
+    let mut result: serde_json::Value = files::read_json(&path).unwrap();
+    for field in ["preset", "device", "libtorch", "git"] {
+        result[field] = attack.into();
+    }
+    result["test"]["estimator"] = attack.into();
+    result["data"] = serde_json::json!({"name": attack, "sha256": attack, "items": 1});
+    files::write_json(&path, &result).unwrap();
+    files::write_json(&run.config(), &serde_json::json!({ attack: attack })).unwrap();
+
+    let page = page(&run);
+    assert!(!page.contains("<script"));
+    assert!(page.matches("&lt;script&gt;").count() >= 10);
+}
