@@ -1,0 +1,143 @@
+//! Child cargos that build with the checkout's own configuration, whatever the environment says.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode, ExitStatus};
+
+use anyhow::{Context, Result};
+
+use crate::checkout::Checkout;
+
+/// A variable that, exported, would change how the checkout builds or links.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trap {
+    pub name: &'static str,
+    pub effect: &'static str,
+}
+
+const LOSES_RPATH: &str = "replaces the linking flags of .cargo/config.toml, so that programs do \
+    not find libtorch";
+const LOSES_DOCTEST_RPATH: &str = "replaces the linking flags of doctests in .cargo/config.toml";
+const OTHER_LIBTORCH: &str =
+    "makes torch-sys build against something else than third_party/libtorch";
+
+const TRAPS: [Trap; 6] = [
+    Trap { name: "RUSTFLAGS", effect: LOSES_RPATH },
+    Trap { name: "CARGO_ENCODED_RUSTFLAGS", effect: LOSES_RPATH },
+    Trap { name: "RUSTDOCFLAGS", effect: LOSES_DOCTEST_RPATH },
+    Trap { name: "CARGO_ENCODED_RUSTDOCFLAGS", effect: LOSES_DOCTEST_RPATH },
+    Trap { name: "LIBTORCH_USE_PYTORCH", effect: OTHER_LIBTORCH },
+    Trap { name: "LIBTORCH_STATIC", effect: OTHER_LIBTORCH },
+];
+
+/// The traps that are set.
+pub(crate) fn traps() -> Vec<Trap> {
+    TRAPS.into_iter().filter(|trap| std::env::var_os(trap.name).is_some()).collect()
+}
+
+/// Says which variables are ignored. Once a run.
+pub(crate) fn report_traps() {
+    for Trap { name, effect } in traps() {
+        eprintln!("note: ignoring {name}, which {effect}; unset it before using plain cargo");
+    }
+}
+
+/// A cargo in the checkout's root without the traps.
+pub(crate) fn cargo(checkout: &Checkout) -> Command {
+    // Set by the cargo that runs us: the same toolchain.
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.current_dir(&checkout.root);
+    for trap in TRAPS {
+        command.env_remove(trap.name);
+    }
+    // Only the set-up looks at the user's own.
+    command.env_remove("LIBTORCH");
+    command
+}
+
+/// Runs to the end; a failed status becomes an error that names the command.
+///
+/// # Errors
+///
+/// If it cannot be started or fails.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("cannot start {}", shown(command)))?;
+    anyhow::ensure!(status.success(), "{} failed ({status})", shown(command));
+    Ok(())
+}
+
+/// `cargo build --release`, for messages.
+pub(crate) fn shown(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let words = std::iter::once(program).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// The exit code of a finished child, as a shell would report it.
+pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
+    status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// Makes programs in a target folder outside the checkout find libtorch: the committed
+/// configuration reaches it relative to `target/` only.
+///
+/// # Errors
+///
+/// If `.cargo/local.toml` cannot be written.
+pub(crate) fn serve_foreign_target_dir(checkout: &Checkout) -> Result<()> {
+    let target = Checkout::target_dir()?;
+    let config = checkout.local_config();
+    let text = local_config(&checkout.libtorch());
+    if target.parent() == Some(&checkout.root)
+        || fs::read_to_string(&config).is_ok_and(|old| old == text)
+    {
+        return Ok(());
+    }
+    eprintln!(
+        "note: the target folder {} is outside this checkout: writing {} so that programs there \
+         find libtorch",
+        target.display(),
+        config.display()
+    );
+    fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))
+}
+
+fn local_config(libtorch: &Path) -> String {
+    let flag = format!("-Clink-arg=-Wl,-rpath,{}/lib", libtorch.display());
+    format!(
+        "# Written by `cargo xtask setup` for a target folder outside the checkout; safe to delete.\n\
+         [target.'cfg(target_os = \"linux\")']\nrustflags = [{flag:?}]\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_gets_none_of_the_traps() {
+        let checkout = Checkout { root: "/nowhere".into() };
+        let command = cargo(&checkout);
+        for trap in TRAPS {
+            assert!(
+                command.get_envs().any(|(name, value)| name == trap.name && value.is_none()),
+                "{} is passed on",
+                trap.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_command_is_shown_without_its_folder() {
+        let mut command = Command::new("/opt/bin/cargo");
+        command.args(["build", "--release"]);
+        assert_eq!(shown(&command), "cargo build --release");
+    }
+
+    #[test]
+    fn the_local_configuration_holds_an_absolute_path() {
+        let text = local_config(Path::new("/a b/third_party/libtorch"));
+        assert!(text.contains("\"-Clink-arg=-Wl,-rpath,/a b/third_party/libtorch/lib\""), "{text}");
+    }
+}

@@ -1,0 +1,76 @@
+//! `cargo xtask ci`: all that the continuous integration runs, in one build of the dev profile.
+
+use std::ffi::OsString;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Result, ensure};
+
+use crate::cargo;
+use crate::checkout::Checkout;
+use crate::command::{no_options, setup, test, tidy};
+
+pub(crate) const HELP: &str = "\
+Runs what the continuous integration runs: formatting, lints, documentation, invariants, licenses
+(if cargo-deny is installed), a short training, and every test.
+
+Usage: cargo xtask ci";
+
+/// Runs the command; the test count is the last line.
+///
+/// # Errors
+///
+/// Names the first step that fails.
+pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
+    no_options(args)?;
+    let checkout = Checkout::current()?;
+    let cargo = |args: &[&str]| {
+        let mut command = cargo::cargo(&checkout);
+        command.args(args);
+        command
+    };
+    step("formatting", &mut cargo(&["fmt", "--all", "--check"]))?;
+    setup::ensure_ready(&checkout)?;
+    let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    step("lints", &mut cargo(&lints))?;
+    // The variable replaces the doctests' linking flags, which building pages does not need.
+    let mut documentation = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
+    step("documentation", documentation.env("RUSTDOCFLAGS", "-D warnings"))?;
+    println!("== invariants");
+    ensure!(tidy::check(&checkout)? == 0, "the invariants do not hold");
+    licenses(&mut cargo(&["deny", "check", "licenses", "bans", "sources"]))?;
+    training(&checkout)?;
+    println!("== tests");
+    test::run_tests(&checkout, false)
+}
+
+fn step(name: &str, command: &mut Command) -> Result<()> {
+    println!("== {name}: {}", cargo::shown(command));
+    cargo::run(command)
+}
+
+fn licenses(command: &mut Command) -> Result<()> {
+    let mut probe = Command::new("cargo-deny");
+    let installed = probe.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if installed.is_ok_and(|status| status.success()) {
+        return step("licenses", command);
+    }
+    println!("== licenses: skipped, cargo-deny is not installed (cargo install cargo-deny)");
+    Ok(())
+}
+
+/// The real binary on the bundled digits, just long enough to write every file.
+fn training(checkout: &Checkout) -> Result<()> {
+    let out = Checkout::target_dir()?.join("ci-run");
+    if out.exists() {
+        std::fs::remove_dir_all(&out)?;
+    }
+    let mut command = cargo::cargo(checkout);
+    command.args(["run", "--quiet", "--package", "vdm-cli", "--", "train", "--preset", "digits"]);
+    step("training", command.args(["--steps", "20", "--out"]).arg(&out))?;
+    ensure!(
+        out.join("result.json").is_file(),
+        "the training wrote no {}",
+        out.join("result.json").display()
+    );
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! `cargo xtask test`: every test of the workspace, counted.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use lexopt::Arg::Long;
+use lexopt::Parser;
+
+use crate::cargo;
+use crate::checkout::Checkout;
+use crate::command::setup;
+
+pub(crate) const HELP: &str = "\
+Runs every test of the workspace, those that need libtorch and the documentation's included.
+Sets up libtorch first if needed. The last line counts them.
+
+Usage: cargo xtask test [--full]
+
+  --full    also the slow statistical tests, which are ignored otherwise";
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// On wrong options, or if the tests cannot be started.
+pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
+    let full = options(args)?;
+    let checkout = Checkout::current()?;
+    setup::ensure_ready(&checkout)?;
+    run_tests(&checkout, full)
+}
+
+fn options(args: Vec<OsString>) -> Result<bool, lexopt::Error> {
+    let mut full = false;
+    let mut parser = Parser::from_args(args);
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("full") => full = true,
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(full)
+}
+
+/// Runs all tests, showing cargo's output as it comes; the count is the last line.
+///
+/// # Errors
+///
+/// If cargo cannot be started.
+pub(crate) fn run_tests(checkout: &Checkout, full: bool) -> Result<ExitCode> {
+    let start = Instant::now();
+    let mut command = cargo::cargo(checkout);
+    command.args(["test", "--workspace", "--no-fail-fast"]);
+    if full {
+        command.args(["--", "--include-ignored"]);
+    }
+    let (summary, status) = stream(&mut command)?;
+    let seconds = start.elapsed().as_secs_f64();
+    if summary.binaries == 0 {
+        println!("no test ran: the workspace does not build");
+    }
+    println!("{} test programs, {seconds:.0} s with the build", summary.binaries);
+    println!("{} passed, {} failed, {} ignored", summary.passed, summary.failed, summary.ignored);
+    Ok(cargo::exit_code(status))
+}
+
+fn stream(command: &mut Command) -> Result<(Summary, std::process::ExitStatus)> {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {}", cargo::shown(command)))?;
+    let mut summary = Summary::default();
+    let output = child.stdout.take().context("cargo's output was not captured")?;
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        summary.take(&line);
+    }
+    Ok((summary, child.wait()?))
+}
+
+/// The sum over all test programs.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Summary {
+    binaries: usize,
+    passed: usize,
+    failed: usize,
+    ignored: usize,
+}
+
+impl Summary {
+    /// Adds a line like `test result: ok. 3 passed; 0 failed; 1 ignored; …`; others are nothing.
+    fn take(&mut self, line: &str) {
+        let Some((_, counts)) =
+            line.strip_prefix("test result: ").and_then(|result| result.split_once(". "))
+        else {
+            return;
+        };
+        self.binaries += 1;
+        for count in counts.split(';') {
+            let Some((number, kind)) = count.trim().split_once(' ') else { continue };
+            let Ok(number) = number.parse::<usize>() else { continue };
+            match kind {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_add_up_over_programs_and_other_lines_do_not_count() {
+        let mut summary = Summary::default();
+        for line in [
+            "running 4 tests",
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.12s",
+            "test a_test ... ok",
+            "test result: FAILED. 5 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s",
+        ] {
+            summary.take(line);
+        }
+        assert_eq!(summary, Summary { binaries: 2, passed: 8, failed: 2, ignored: 1 });
+    }
+
+    #[test]
+    fn only_full_is_an_option() {
+        assert!(options(vec!["--full".into()]).unwrap());
+        assert!(!options(Vec::new()).unwrap());
+        assert!(options(vec!["--all".into()]).unwrap_err().to_string().contains("--all"));
+    }
+}
