@@ -1,0 +1,294 @@
+//! What [`tch`] 0.24 does not expose of libtorch 2.11, behind safe functions.
+//!
+//! The only crate of the workspace with `unsafe`: a C++ file of a few bodies, each in `try`/`catch`,
+//! called here with pointers that [`tch::Tensor`] owns.
+//!
+//! | function | why |
+//! |---|---|
+//! | [`fused_adamw`], [`foreach_lerp`], [`global_norm`], [`clear_gradients`] | one kernel for a list of parameters, and an optimizer whose state can be saved |
+//! | [`autocast_bf16`] | tch's autocast takes no data type, and none on the CPU |
+//! | [`load_library`] | the CUDA backend in a binary linked against the CPU libraries |
+//! | [`keep_freed_memory`] | freed activations are used again instead of unmapped |
+
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::path::Path;
+
+use tch::Tensor;
+use thiserror::Error;
+use torch_sys::C_tensor;
+
+/// What libtorch or the loader reported.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("libtorch: {message}")]
+pub struct Error {
+    /// The text of the C++ exception.
+    pub message: String,
+}
+
+type Tensors = *const *mut C_tensor;
+
+unsafe extern "C" {
+    fn vdm_last_error() -> *const c_char;
+    fn vdm_load_library(path: *const c_char) -> c_int;
+    fn vdm_keep_freed_memory();
+    fn vdm_fused_adamw(
+        params: Tensors,
+        grads: Tensors,
+        exp_avgs: Tensors,
+        exp_avg_sqs: Tensors,
+        steps: Tensors,
+        n: usize,
+        lr: f64,
+        beta1: f64,
+        beta2: f64,
+        weight_decay: f64,
+        eps: f64,
+        grad_scale: *mut C_tensor,
+        found_inf: *mut C_tensor,
+    ) -> c_int;
+    fn vdm_clear_gradients(params: Tensors, n: usize);
+    fn vdm_foreach_lerp(averages: Tensors, values: Tensors, n: usize, weight: f64) -> c_int;
+    fn vdm_global_norm(tensors: Tensors, n: usize, out: *mut *mut C_tensor) -> c_int;
+    fn vdm_autocast_bf16(cuda: c_int, on: c_int) -> c_int;
+}
+
+fn pointers(tensors: &[Tensor]) -> Vec<*mut C_tensor> {
+    tensors.iter().map(|t| t.as_ptr().cast_mut()).collect()
+}
+
+fn check(status: c_int) -> Result<(), Error> {
+    if status == 0 {
+        return Ok(());
+    }
+    // SAFETY: the shim returns a NUL-terminated thread-local string, read before any other call.
+    let message = unsafe { CStr::from_ptr(vdm_last_error()) }.to_string_lossy().into_owned();
+    Err(Error { message })
+}
+
+fn same_length(expected: &[Tensor], others: &[(&str, &[Tensor])]) -> Result<(), Error> {
+    for (name, list) in others {
+        if list.len() != expected.len() {
+            let message = format!("{} tensors of {name} for {}", list.len(), expected.len());
+            return Err(Error { message });
+        }
+    }
+    Ok(())
+}
+
+/// Loads a shared library for all that follows; with `libtorch_cuda.so` the CUDA backend registers
+/// itself.
+///
+/// # Errors
+/// The loader's message (a missing driver or dependency, say).
+pub fn load_library(path: &Path) -> Result<(), Error> {
+    let text = path.to_string_lossy();
+    let path = CString::new(text.as_bytes())
+        .map_err(|_| Error { message: format!("a NUL byte in the path {text:?}") })?;
+    // SAFETY: a NUL-terminated string that outlives the call.
+    check(unsafe { vdm_load_library(path.as_ptr()) })
+}
+
+/// Tells the allocator of this process to keep freed memory. Worth 4 to 30 % of a step on the CPU;
+/// memory once used stays with the process. Call it once, at the start of a program.
+pub fn keep_freed_memory() {
+    // SAFETY: sets three parameters of the allocator.
+    unsafe { vdm_keep_freed_memory() };
+}
+
+/// Constants of one optimizer step.
+#[derive(Debug, Clone, Copy)]
+pub struct AdamW {
+    /// Step size.
+    pub lr: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+}
+
+/// One list of tensors per role, all of one length and order.
+#[derive(Debug)]
+pub struct AdamWState<'a> {
+    /// Parameters, updated in place.
+    pub params: &'a [Tensor],
+    /// Gradients; divided by `grad_scale` in place.
+    pub grads: &'a [Tensor],
+    /// First moments, updated in place.
+    pub exp_avgs: &'a [Tensor],
+    /// Second moments, updated in place.
+    pub exp_avg_sqs: &'a [Tensor],
+    /// The number of this step, from 1, as one f32 scalar per parameter.
+    pub steps: &'a [Tensor],
+}
+
+/// AdamW on all parameters in one kernel. Gradients are divided by `grad_scale`; nothing is updated
+/// if `found_inf` is 1. Both are f32 scalars on the parameters' device, so the host need not wait.
+///
+/// # Errors
+/// Lists of different lengths, or what libtorch reports (mixed devices, say).
+pub fn fused_adamw(
+    state: &AdamWState<'_>,
+    constants: AdamW,
+    grad_scale: &Tensor,
+    found_inf: &Tensor,
+) -> Result<(), Error> {
+    let AdamWState { params, grads, exp_avgs, exp_avg_sqs, steps } = state;
+    same_length(
+        params,
+        &[
+            ("gradients", grads),
+            ("first moments", exp_avgs),
+            ("second moments", exp_avg_sqs),
+            ("steps", steps),
+        ],
+    )?;
+    let AdamW { lr, beta1, beta2, weight_decay, eps } = constants;
+    let [p, g, m, v, s] = [params, grads, exp_avgs, exp_avg_sqs, steps].map(|l| pointers(l));
+    // SAFETY: five arrays of `p.len()` live tensors each, and two live tensors.
+    check(unsafe {
+        vdm_fused_adamw(
+            p.as_ptr(),
+            g.as_ptr(),
+            m.as_ptr(),
+            v.as_ptr(),
+            s.as_ptr(),
+            p.len(),
+            lr,
+            beta1,
+            beta2,
+            weight_decay,
+            eps,
+            grad_scale.as_ptr().cast_mut(),
+            found_inf.as_ptr().cast_mut(),
+        )
+    })
+}
+
+/// Makes the gradients of all parameters undefined, as before the first backward pass.
+pub fn clear_gradients(params: &[Tensor]) {
+    let p = pointers(params);
+    // SAFETY: an array of `p.len()` live tensors.
+    unsafe { vdm_clear_gradients(p.as_ptr(), p.len()) };
+}
+
+/// `average += weight·(value − average)` for each pair, in place.
+///
+/// # Errors
+/// Lists of different lengths, or what libtorch reports.
+pub fn foreach_lerp(averages: &[Tensor], values: &[Tensor], weight: f64) -> Result<(), Error> {
+    same_length(averages, &[("values", values)])?;
+    let (a, v) = (pointers(averages), pointers(values));
+    // SAFETY: two arrays of `a.len()` live tensors.
+    check(unsafe { vdm_foreach_lerp(a.as_ptr(), v.as_ptr(), a.len(), weight) })
+}
+
+/// The Euclidean norm over all components of all tensors, as a scalar tensor on their device.
+///
+/// # Errors
+/// An empty list, or what libtorch reports.
+pub fn global_norm(tensors: &[Tensor]) -> Result<Tensor, Error> {
+    let list = pointers(tensors);
+    let mut out = std::ptr::null_mut();
+    // SAFETY: an array of `list.len()` live tensors, and a place for one pointer.
+    check(unsafe { vdm_global_norm(list.as_ptr(), list.len(), &raw mut out) })?;
+    // SAFETY: on success `out` is a new tensor that the caller owns.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+/// Runs `body` with matrix products and convolutions on the device type in bf16.
+///
+/// # Errors
+/// What libtorch reports when switching.
+pub fn autocast_bf16<T>(cuda: bool, body: impl FnOnce() -> T) -> Result<T, Error> {
+    struct Off(c_int);
+    impl Drop for Off {
+        fn drop(&mut self) {
+            // SAFETY: undoes the switch below; also when `body` panics.
+            unsafe { vdm_autocast_bf16(self.0, 0) };
+        }
+    }
+    let device = c_int::from(cuda);
+    // SAFETY: a switch of thread-local state.
+    check(unsafe { vdm_autocast_bf16(device, 1) })?;
+    let _off = Off(device);
+    Ok(body())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind};
+
+    fn scalar(value: f64) -> Tensor {
+        Tensor::from(value).to_kind(Kind::Float)
+    }
+
+    /// One step from rest by hand: m = (1−β₁)g, v = (1−β₂)g², bias-corrected to g and g², so the
+    /// parameter moves by lr·(sign g) after decaying by lr·wd.
+    #[test]
+    fn the_first_adamw_step_is_a_signed_step() {
+        let constants = AdamW { lr: 0.1, beta1: 0.9, beta2: 0.99, weight_decay: 0.5, eps: 0.0 };
+        let params = [Tensor::from_slice(&[1.0_f32, -2.0])];
+        let grads = [Tensor::from_slice(&[6.0_f32, -8.0])];
+        let [m, v] = [0, 1].map(|_| [params[0].zeros_like()]);
+        let state = AdamWState {
+            params: &params,
+            grads: &grads,
+            exp_avgs: &m,
+            exp_avg_sqs: &v,
+            steps: &[scalar(1.0)],
+        };
+        fused_adamw(&state, constants, &scalar(2.0), &scalar(0.0)).unwrap();
+        let expected = Tensor::from_slice(&[1.0_f32 * 0.95 - 0.1, -2.0 * 0.95 + 0.1]);
+        assert!(f64::try_from((&params[0] - expected).abs().max()).unwrap() < 1e-6);
+        // grad_scale = 2 halves the gradient before the moments see it.
+        assert!((m[0].double_value(&[0]) - 0.1 * 3.0).abs() < 1e-6);
+
+        let before = params[0].copy();
+        fused_adamw(&state, constants, &scalar(1.0), &scalar(1.0)).unwrap();
+        assert_eq!(params[0], before, "found_inf leaves everything as it was");
+    }
+
+    #[test]
+    fn cleared_gradients_do_not_add_up() {
+        let x = Tensor::from_slice(&[2.0_f32]).set_requires_grad(true);
+        for _ in 0..2 {
+            clear_gradients(&[x.shallow_clone()]);
+            (&x * 3.0).sum(Kind::Float).backward();
+        }
+        assert_eq!(x.grad().double_value(&[0]), 3.0);
+    }
+
+    #[test]
+    fn lists_of_different_lengths_are_refused() {
+        let error = foreach_lerp(&[scalar(1.0)], &[], 0.5).unwrap_err();
+        assert_eq!(error.message, "0 tensors of values for 1");
+    }
+
+    #[test]
+    fn lerp_and_norm_run_over_lists() {
+        let averages = [scalar(0.0), scalar(4.0)];
+        foreach_lerp(&averages, &[scalar(8.0), scalar(0.0)], 0.25).unwrap();
+        assert_eq!(averages.each_ref().map(|t| t.double_value(&[])), [2.0, 3.0]);
+        let norm = global_norm(&[scalar(3.0), Tensor::from_slice(&[4.0_f32, 12.0])]).unwrap();
+        assert!((norm.double_value(&[]) - 13.0).abs() < 1e-6);
+        assert!(!global_norm(&[]).unwrap_err().message.is_empty());
+    }
+
+    #[test]
+    fn autocast_covers_the_body_and_no_more() {
+        let a = Tensor::ones([4, 4], (Kind::Float, Device::Cpu));
+        assert_eq!(autocast_bf16(false, || a.matmul(&a).kind()), Ok(Kind::BFloat16));
+        assert_eq!(a.matmul(&a).kind(), Kind::Float);
+    }
+
+    #[test]
+    fn a_missing_library_is_named() {
+        let error = load_library(Path::new("/nowhere/libtorch_cuda.so")).unwrap_err();
+        assert!(error.message.contains("/nowhere/libtorch_cuda.so"), "{error}");
+    }
+}
