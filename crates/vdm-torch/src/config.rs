@@ -1,0 +1,165 @@
+//! One document that fixes a run.
+
+use serde::{Deserialize, Serialize};
+use vdm_data::{Dataset, Source};
+use vdm_sample::{SamplerSpec, Seed};
+
+use crate::evaluate::EvaluationSpec;
+use crate::model::{Diffusion, Head, ModelSpec, Precision};
+use crate::nn::NetworkSpec;
+use crate::train::{Averaging, OptimizerSpec};
+use crate::{Error, objective};
+
+/// Everything a run depends on but its device. Saved resolved as `config.json` in the run folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Name of the preset it came from.
+    pub preset: String,
+    /// Determines every random number of the run.
+    pub seed: Seed,
+    /// Which data.
+    pub data: Source,
+    /// The process.
+    pub diffusion: Diffusion,
+    /// The architecture.
+    pub network: NetworkSpec,
+    /// The meaning of its output.
+    pub head: Head,
+    /// How it is trained.
+    pub training: TrainingSpec,
+    /// How its likelihood is estimated at the end.
+    pub evaluation: EvaluationSpec,
+    /// How it is sampled.
+    pub sampler: SamplerSpec,
+    /// When things are written.
+    pub output: OutputSpec,
+}
+
+/// Length, batches and optimizer of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingSpec {
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Items per step.
+    pub batch: usize,
+    /// Parts a batch is split into to save memory; divides `batch`. Gradients are summed.
+    pub accumulate: usize,
+    /// Precision of matrix products and convolutions.
+    pub precision: Precision,
+    /// AdamW and its learning rate.
+    pub optimizer: OptimizerSpec,
+    /// How the evaluated weights follow the trained ones.
+    pub averaging: Averaging,
+}
+
+/// Intervals in steps; the last step always counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputSpec {
+    /// A line of metrics.
+    pub log_every: u64,
+    /// The bound on the validation split.
+    pub validate_every: u64,
+    /// At most this many items of the validation split are used during training.
+    pub validation_items: usize,
+    /// A grid of samples.
+    pub sample_every: u64,
+    /// Samples in a grid.
+    pub samples: usize,
+    /// A checkpoint.
+    pub checkpoint_every: u64,
+    /// How many of the last checkpoints are kept beside the best.
+    pub keep: usize,
+}
+
+impl RunConfig {
+    /// The model this configuration trains on these data.
+    #[must_use]
+    pub fn model(&self, data: &Dataset) -> ModelSpec {
+        ModelSpec {
+            shape: data.shape,
+            levels: data.levels,
+            diffusion: self.diffusion.clone(),
+            network: self.network.clone(),
+            head: self.head,
+        }
+    }
+
+    /// That all numbers make sense together.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the first field that does not.
+    pub fn check(&self) -> Result<(), Error> {
+        objective::check(&self.diffusion)?;
+        let TrainingSpec { steps, batch, accumulate, optimizer, averaging, .. } = &self.training;
+        let output = &self.output;
+        let counts = [
+            ("training.steps", *steps),
+            ("training.batch", *batch as u64),
+            ("training.accumulate", *accumulate as u64),
+            ("evaluation.draws", self.evaluation.draws as u64),
+            ("evaluation.batch", self.evaluation.batch as u64),
+            ("sampler.steps", self.sampler.steps as u64),
+            ("output.log_every", output.log_every),
+            ("output.validate_every", output.validate_every),
+            ("output.validation_items", output.validation_items as u64),
+            ("output.sample_every", output.sample_every),
+            ("output.samples", output.samples as u64),
+            ("output.checkpoint_every", output.checkpoint_every),
+        ];
+        let refuse = |field, value: String, remedy| Err(Error::Config { field, value, remedy });
+        if let Some((field, _)) = counts.into_iter().find(|(_, value)| *value == 0) {
+            return refuse(field, "0".into(), "use at least 1");
+        }
+        if batch % accumulate != 0 {
+            let remedy = "use a divisor of training.batch";
+            return refuse("training.accumulate", accumulate.to_string(), remedy);
+        }
+        let positive = [
+            ("training.optimizer.learning_rate", optimizer.learning_rate),
+            ("training.optimizer.clip", optimizer.clip),
+        ];
+        if let Some((field, value)) = positive.into_iter().find(|(_, v)| *v <= 0.0 || v.is_nan()) {
+            return refuse(field, value.to_string(), "use a positive number");
+        }
+        let below_one = [
+            ("training.optimizer.beta1", optimizer.beta1),
+            ("training.optimizer.beta2", optimizer.beta2),
+            (
+                "training.averaging.rate",
+                if let Averaging::Exponential { rate } = *averaging { rate } else { 0.0 },
+            ),
+        ];
+        if let Some((field, value)) = below_one.into_iter().find(|(_, v)| !(0.0..1.0).contains(v)) {
+            return refuse(field, value.to_string(), "use a number from 0 to below 1");
+        }
+        if optimizer.weight_decay < 0.0 || optimizer.weight_decay.is_nan() {
+            let value = optimizer.weight_decay.to_string();
+            return refuse("training.optimizer.weight_decay", value, "use 0 or more");
+        }
+        if let Averaging::Power { exponent } = *averaging
+            && !(0.0..=1e6).contains(&exponent)
+        {
+            let value = exponent.to_string();
+            return refuse("training.averaging.exponent", value, "use 0 or more, such as 6.94");
+        }
+        if self.head == Head::Image && self.training.precision == Precision::Bf16 {
+            // Its rounding, 2^-9, would be multiplied by √SNR at the data end.
+            let remedy = "with head \"image\" use \"f32\"; other heads can use \"bf16\"";
+            return refuse("training.precision", "bf16".into(), remedy);
+        }
+        Ok(())
+    }
+}
+
+/// The configurations that come with the program, by name.
+pub const PRESETS: [(&str, &str); 6] = [
+    ("digits", include_str!("../presets/digits.json")),
+    ("swirl", include_str!("../presets/swirl.json")),
+    ("fashion-mnist", include_str!("../presets/fashion-mnist.json")),
+    ("mnist", include_str!("../presets/mnist.json")),
+    ("cifar10", include_str!("../presets/cifar10.json")),
+    ("cifar10-paper", include_str!("../presets/cifar10-paper.json")),
+];

@@ -1,0 +1,93 @@
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// What can go wrong between a configuration and a result. Messages say what to do about it.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The mathematics refused a value.
+    #[error(transparent)]
+    Core(#[from] vdm_core::Error),
+    /// The data could not be read.
+    #[error(transparent)]
+    Data(#[from] vdm_data::DataError),
+    /// The thread that prepares batches failed.
+    #[error(transparent)]
+    Prefetch(#[from] vdm_data::PrefetchError),
+    /// libtorch reported an error.
+    #[error(transparent)]
+    Torch(#[from] tch::TchError),
+    /// The shim over libtorch reported an error.
+    #[error(transparent)]
+    Shim(#[from] vdm_torch_sys::Error),
+    /// A configuration that is not legal.
+    #[error("{field} = {value}: {remedy}")]
+    Config {
+        /// The field, as a path through the configuration.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What it must be.
+        remedy: &'static str,
+    },
+    /// A device that is not there.
+    #[error("device {wanted} is not available: {why}; use --device cpu")]
+    Device {
+        /// The device asked for.
+        wanted: String,
+        /// Why it cannot be used.
+        why: String,
+    },
+    /// A loss that is not a number: training stops with what led to it.
+    #[error(
+        "the loss is not finite at step {step} ({dump}); \
+         lower training.optimizer.learning_rate, or resume from the last checkpoint with another --seed"
+    )]
+    NonFinite {
+        /// The step.
+        step: u64,
+        /// Times, levels and loss terms of the batch, as JSON.
+        dump: Box<serde_json::Value>,
+    },
+    /// A bound that is not a number, from weights that are not.
+    #[error(
+        "the bound is {bits_per_dim} bits/dim: some weights are not finite; \
+         resume from an earlier checkpoint with a lower training.optimizer.learning_rate"
+    )]
+    NonFiniteLikelihood {
+        /// The mean over items.
+        bits_per_dim: f64,
+    },
+    /// Samples that are not numbers.
+    #[error("samples are not finite: some weights are not; use an earlier checkpoint")]
+    NonFiniteSamples,
+    /// A file that could not be read or written.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A checkpoint that is damaged or of another model.
+    #[error("checkpoint {path}: {problem}")]
+    Checkpoint {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// For `map_err` on file operations.
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+}

@@ -1,0 +1,57 @@
+//! Variational diffusion models on libtorch: networks, training and likelihood.
+//!
+//! The mathematics is [`vdm_core`]'s and the solvers are [`vdm_sample`]'s; this crate adds tensors
+//! ([`Batch`], [`PerSample`]), networks ([`nn`]), the bound on batches, training that resumes
+//! bit-exactly ([`train`]), checkpoints ([`checkpoint`]) and test likelihood ([`evaluate`]).
+//!
+//! ```
+//! use tch::Device;
+//! use vdm_core::{Scaling, Schedule, Weighting};
+//! use vdm_data::Shape;
+//! use vdm_sample::{Ddim, Iid, Seed, TimeGrid, integrate};
+//! use vdm_torch::nn::{MlpSpec, NetworkSpec};
+//! use vdm_torch::{Batch, Diffusion, Head, Model, ModelSpec};
+//!
+//! let schedule = Schedule::linear(7.0, -4.0)?;
+//! let grid = TimeGrid::uniform_time(10, &schedule, Scaling::VariancePreserving);
+//! let spec = ModelSpec {
+//!     shape: Shape { channels: 1, height: 1, width: 2 },
+//!     levels: 256,
+//!     diffusion: Diffusion {
+//!         schedule,
+//!         scaling: Scaling::VariancePreserving,
+//!         weighting: Weighting::Elbo,
+//!     },
+//!     network: NetworkSpec::Mlp(MlpSpec { width: 16, depth: 1, fourier: vec![] }),
+//!     head: Head::Noise,
+//! };
+//! let model = Model::new(&spec, Seed(0), Device::Cpu)?; // untrained, but a denoiser already
+//! let z1 = Batch::from_slice(&[0.3, -1.2], [1, 1, 1, 2], Device::Cpu);
+//! let z0 = integrate(&Ddim, &model, z1, &grid, &mut Iid::new(Seed(0), 0, 2), |_, _, _| ())?;
+//! assert_eq!(z0.0.size(), [1, 1, 1, 2]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod batch;
+pub mod checkpoint;
+mod config;
+mod device;
+mod error;
+mod evaluate;
+mod model;
+pub mod nn;
+mod objective;
+mod sample;
+pub mod train;
+
+pub use batch::{Batch, PerSample};
+pub use config::{OutputSpec, PRESETS, RunConfig, TrainingSpec};
+pub use device::DeviceChoice;
+pub use error::Error;
+pub use evaluate::{EndTerms, EvaluationSpec, Likelihood, LossCurve, end_terms, evaluate};
+pub use model::{Diffusion, Head, Mode, Model, ModelSpec, Precision};
+pub use objective::Depth;
+pub use sample::{Samples, sample};
+
+/// The libtorch this crate is written for; what it runs on is checked when it is built.
+pub const LIBTORCH_VERSION: &str = "2.11.0";

@@ -1,0 +1,88 @@
+//! A multi-layer perceptron for data of few dimensions.
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+use vdm_data::Shape;
+
+use super::layers::{Linear, Start};
+use super::parameters::Scope;
+use super::{TimeEmbedding, check_sizes, fourier_features};
+use crate::Error;
+
+/// Sizes of an [`Mlp`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MlpSpec {
+    /// Units of every hidden layer.
+    pub width: i64,
+    /// Residual hidden layers after the first.
+    pub depth: usize,
+    /// Exponents `n` of the Fourier features `sin, cos(2^n·2πz)` of the input; may be empty.
+    #[serde(default)]
+    pub fourier: Vec<i32>,
+}
+
+/// Components, their Fourier features and the embedded noise level through residual layers.
+#[derive(Debug)]
+pub struct Mlp {
+    spec: MlpSpec,
+    time: TimeEmbedding,
+    input: Linear,
+    embedding: Linear,
+    hidden: Vec<[Linear; 2]>,
+    output: Linear,
+}
+
+impl Mlp {
+    /// For items of `shape`, each component with `outputs_per_channel` outputs.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a size is out of range.
+    pub fn new(
+        spec: &MlpSpec,
+        shape: Shape,
+        outputs_per_channel: i64,
+        scope: &Scope<'_>,
+    ) -> Result<Self, Error> {
+        let width = spec.width;
+        check_sizes(width, spec.depth, &spec.fourier)?;
+        let dims = shape.dims() as i64;
+        let inputs = dims * (1 + 2 * spec.fourier.len() as i64);
+        let hidden = |i: usize| {
+            let child = |j: usize| scope.child(format!("hidden.{i}.{j}"));
+            [
+                Linear::new(&child(0), width, width, Start::FanIn),
+                Linear::new(&child(1), width, width, Start::Zero),
+            ]
+        };
+        Ok(Self {
+            spec: spec.clone(),
+            time: TimeEmbedding::new(width, scope.device()),
+            input: Linear::new(&scope.child("input"), inputs, width, Start::FanIn),
+            embedding: Linear::new(&scope.child("embedding"), width, width, Start::FanIn),
+            hidden: (0..spec.depth).map(hidden).collect(),
+            output: Linear::new(
+                &scope.child("output"),
+                width,
+                dims * outputs_per_channel,
+                Start::Zero,
+            ),
+        })
+    }
+
+    /// See [`Network::forward`](super::Network::forward).
+    pub fn forward(&self, z: &Tensor, time: &Tensor) -> Tensor {
+        let [batch, channels, height, width] = [0, 1, 2, 3].map(|i| z.size()[i]);
+        let flat = z.flatten(1, -1);
+        let mut parts = fourier_features(&flat, &self.spec.fourier);
+        parts.insert(0, flat);
+        let level = self.embedding.forward(&self.time.forward(time));
+        let mut h = self.input.forward(&Tensor::cat(&parts, 1)) + level;
+        for [first, second] in &self.hidden {
+            h = &h + second.forward(&first.forward(&h.silu()).silu());
+        }
+        let out = self.output.forward(&h.silu());
+        let per_channel = out.size()[1] / (channels * height * width);
+        out.view([batch, channels * per_channel, height, width])
+    }
+}

@@ -1,0 +1,141 @@
+//! Networks, as plain functions over named tensors.
+
+mod layers;
+mod mlp;
+mod parameters;
+mod unet;
+
+pub use mlp::{Mlp, MlpSpec};
+pub use parameters::{Initial, Parameters, Scope};
+pub use unet::{Attention, UNet, UNetSpec};
+
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+use vdm_data::Shape;
+
+use crate::Error;
+
+/// The architecture a configuration names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum NetworkSpec {
+    /// VDM's U-Net, for images.
+    Unet(UNetSpec),
+    /// A multi-layer perceptron, for points.
+    Mlp(MlpSpec),
+}
+
+/// A network with its weights: `[B, C, H, W]` and a time per item to `[B, outputs, H, W]`.
+#[derive(Debug)]
+pub enum Network {
+    /// See [`UNet`].
+    Unet(Box<UNet>),
+    /// See [`Mlp`].
+    Mlp(Mlp),
+}
+
+impl NetworkSpec {
+    /// Builds the network for items of `shape`, with `outputs_per_channel` numbers for each
+    /// component of an item, registering its weights in `scope`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the sizes do not fit together.
+    pub fn build(
+        &self,
+        shape: Shape,
+        outputs_per_channel: i64,
+        scope: &Scope<'_>,
+    ) -> Result<Network, Error> {
+        Ok(match self {
+            Self::Unet(spec) => {
+                Network::Unet(Box::new(UNet::new(spec, shape, outputs_per_channel, scope)?))
+            }
+            Self::Mlp(spec) => Network::Mlp(Mlp::new(spec, shape, outputs_per_channel, scope)?),
+        })
+    }
+
+    /// Whether training draws random masks.
+    #[must_use]
+    pub fn has_dropout(&self) -> bool {
+        match self {
+            Self::Unet(spec) => spec.dropout > 0.0,
+            Self::Mlp(_) => false,
+        }
+    }
+}
+
+impl Network {
+    /// `z` is `[B, C, H, W]`; `time` is `[B]`, 0 at the data end of the schedule's log-SNR range
+    /// and 1 at its noise end. `train` turns dropout on.
+    pub fn forward(&self, z: &Tensor, time: &Tensor, train: bool) -> Tensor {
+        match self {
+            Self::Unet(net) => net.forward(z, time, train),
+            Self::Mlp(net) => net.forward(z, time),
+        }
+    }
+}
+
+/// `sin(2^n·2πz)` for each `n`, then `cos`: fine detail that a network sees only with difficulty
+/// in `z` itself. Along dimension 1; VDM appendix C.
+fn fourier_features(z: &Tensor, frequencies: &[i32]) -> Vec<Tensor> {
+    let angles: Vec<Tensor> =
+        frequencies.iter().map(|n| z * (std::f64::consts::TAU * 2.0_f64.powi(*n))).collect();
+    angles.iter().map(Tensor::sin).chain(angles.iter().map(Tensor::cos)).collect()
+}
+
+/// The sinusoidal embedding of `1000·time`, `[B]` to `[B, dims]`: sines, then cosines, of
+/// geometrically falling frequency.
+#[derive(Debug)]
+struct TimeEmbedding {
+    frequencies: Tensor,
+}
+
+impl TimeEmbedding {
+    /// For an even number of dimensions from 4.
+    fn new(dims: i64, device: Device) -> Self {
+        let half = dims / 2;
+        let rate = 10_000.0_f64.ln() / (half - 1) as f64;
+        let frequencies: Vec<f32> =
+            (0..half).map(|i| (1000.0 * (-rate * i as f64).exp()) as f32).collect();
+        Self { frequencies: Tensor::from_slice(&frequencies).unsqueeze(0).to_device(device) }
+    }
+
+    fn forward(&self, time: &Tensor) -> Tensor {
+        let angles = time.unsqueeze(1) * &self.frequencies;
+        Tensor::cat(&[angles.sin(), angles.cos()], 1)
+    }
+}
+
+/// Sizes that both networks share, with limits that keep a slip of the pen from taking all memory.
+fn check_sizes(width: i64, depth: usize, fourier: &[i32]) -> Result<(), Error> {
+    let refuse = |field, value, remedy| Err(Error::Config { field, value, remedy });
+    if !(4..=16_384).contains(&width) || width % 2 != 0 {
+        return refuse("network.width", width.to_string(), "use an even number from 4 to 16384");
+    }
+    if depth > 1024 {
+        return refuse("network.depth", depth.to_string(), "use at most 1024");
+    }
+    if let Some(n) = fourier.iter().find(|n| !(-16..=16).contains(*n)) {
+        return refuse("network.fourier", n.to_string(), "use exponents from -16 to 16");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_embedding_is_the_published_one() {
+        let time = Tensor::from_slice(&[0.25_f32]);
+        let got: Vec<f32> =
+            Vec::try_from(TimeEmbedding::new(6, Device::Cpu).forward(&time).flatten(0, -1))
+                .unwrap();
+        // Frequencies 1, 10^-2, 10^-4 of 1000·t = 250.
+        let wanted = [250.0_f32, 2.5, 0.025];
+        for (i, angle) in wanted.iter().enumerate() {
+            assert!((got[i] - angle.sin()).abs() < 1e-4, "{i}");
+            assert!((got[i + 3] - angle.cos()).abs() < 1e-4, "{i}");
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! VDM's U-Net: constant resolution, skip connections, conditioned on the noise level.
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+use vdm_data::Shape;
+
+use super::layers::{Conv, GroupNorm, Linear, Start};
+use super::parameters::Scope;
+use super::{TimeEmbedding, check_sizes, fourier_features};
+use crate::Error;
+
+/// Sizes of a [`UNet`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UNetSpec {
+    /// Channels of every block.
+    pub width: i64,
+    /// Blocks before the middle, and one fewer than after it.
+    pub depth: usize,
+    /// Groups of the normalization; divides the width.
+    pub groups: i64,
+    /// Exponents `n` of the Fourier features `sin, cos(2^n·2πz)` of the input; may be empty.
+    #[serde(default)]
+    pub fourier: Vec<i32>,
+    /// Where there is self-attention.
+    pub attention: Attention,
+    /// Probability of dropping a channel's activation in training.
+    #[serde(default)]
+    pub dropout: f64,
+    /// Side of the squares of pixels that are folded into channels at the input and unfolded at
+    /// the output; 1 (VDM) works on pixels themselves. Divides height and width.
+    #[serde(default = "one")]
+    pub patch: i64,
+    /// Side of the last convolution's kernel, odd; 3 (VDM). 1 saves a quarter of the time where a
+    /// levels head has 256 outputs per pixel.
+    #[serde(default = "three")]
+    pub output_kernel: i64,
+}
+
+fn one() -> i64 {
+    1
+}
+
+fn three() -> i64 {
+    3
+}
+
+/// Where a [`UNet`] has self-attention over all pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attention {
+    /// Once, in the middle (VDM on CIFAR-10).
+    Middle,
+    /// After every block too.
+    Everywhere,
+}
+
+impl UNetSpec {
+    fn check(&self, shape: Shape) -> Result<(), Error> {
+        let refuse = |field, value: String, remedy| Err(Error::Config { field, value, remedy });
+        check_sizes(self.width, self.depth, &self.fourier)?;
+        if self.groups < 1 || self.width % self.groups != 0 {
+            let remedy = "use a divisor of network.width";
+            return refuse("network.groups", self.groups.to_string(), remedy);
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return refuse("network.dropout", self.dropout.to_string(), "use 0 to below 1");
+        }
+        if !(1..=9).contains(&self.output_kernel) || self.output_kernel % 2 == 0 {
+            let remedy = "use an odd number from 1 to 9";
+            return refuse("network.output_kernel", self.output_kernel.to_string(), remedy);
+        }
+        let divides = |side: usize| self.patch > 0 && side as i64 % self.patch == 0;
+        if !divides(shape.height) || !divides(shape.width) {
+            let remedy = "use a divisor of the images' height and width, such as 1";
+            return refuse("network.patch", self.patch.to_string(), remedy);
+        }
+        Ok(())
+    }
+}
+
+/// A residual block: two 3×3 convolutions, the noise level added between them.
+#[derive(Debug)]
+struct ResBlock {
+    norm1: GroupNorm,
+    conv1: Conv,
+    condition: Linear,
+    norm2: GroupNorm,
+    conv2: Conv,
+    shortcut: Option<Conv>,
+    dropout: f64,
+}
+
+impl ResBlock {
+    fn new(scope: &Scope<'_>, inputs: i64, spec: &UNetSpec) -> Self {
+        let UNetSpec { width, groups, dropout, .. } = *spec;
+        let child = |name: &str| scope.child(name);
+        Self {
+            norm1: GroupNorm::new(&child("norm1"), inputs, groups),
+            conv1: Conv::new(&child("conv1"), inputs, width, 3, Start::FanIn),
+            condition: Linear::without_bias(&child("condition"), 4 * width, width, Start::Zero),
+            norm2: GroupNorm::new(&child("norm2"), width, groups),
+            conv2: Conv::new(&child("conv2"), width, width, 3, Start::Zero),
+            shortcut: (inputs != width)
+                .then(|| Conv::new(&child("shortcut"), inputs, width, 1, Start::FanIn)),
+            dropout,
+        }
+    }
+
+    fn forward(&self, x: &Tensor, condition: &Tensor, train: bool) -> Tensor {
+        let shift = self.condition.forward(condition).unsqueeze(-1).unsqueeze(-1);
+        let h = self.conv1.forward(&self.norm1.forward(x).silu()) + shift;
+        let h = self.norm2.forward(&h).silu();
+        let h = if self.dropout > 0.0 { h.dropout(self.dropout, train) } else { h };
+        let h = self.conv2.forward(&h);
+        match &self.shortcut {
+            Some(shortcut) => shortcut.forward(x) + h,
+            None => x + h,
+        }
+    }
+}
+
+/// Single-head self-attention over all pixels, as a residual branch.
+#[derive(Debug)]
+struct SelfAttention {
+    norm: GroupNorm,
+    query_key_value: Conv,
+    output: Conv,
+}
+
+impl SelfAttention {
+    fn new(scope: &Scope<'_>, spec: &UNetSpec) -> Self {
+        let UNetSpec { width, groups, .. } = *spec;
+        Self {
+            norm: GroupNorm::new(&scope.child("norm"), width, groups),
+            query_key_value: Conv::new(&scope.child("qkv"), width, 3 * width, 1, Start::FanIn),
+            output: Conv::new(&scope.child("output"), width, width, 1, Start::Zero),
+        }
+    }
+
+    fn forward(&self, x: &Tensor) -> Tensor {
+        let size = x.size();
+        let (batch, channels) = (size[0], size[1]);
+        let qkv = self.query_key_value.forward(&self.norm.forward(x));
+        // [B, 3C, H, W] to three of [B, 1 head, HW, C].
+        // Contiguous, as the fused kernels demand.
+        let qkv = qkv.view([batch, 3, channels, -1]).transpose(2, 3).contiguous().unsqueeze(2);
+        let [q, k, v] = [0, 1, 2].map(|i| qkv.select(1, i));
+        let mixed = Tensor::scaled_dot_product_attention::<Tensor>(
+            &q, &k, &v, None, 0.0, false, None, false,
+        );
+        let mixed = mixed.squeeze_dim(1).transpose(1, 2).reshape(size.as_slice());
+        x + self.output.forward(&mixed)
+    }
+}
+
+/// One place along the U: a block, perhaps followed by attention.
+#[derive(Debug)]
+struct Stage {
+    block: ResBlock,
+    attention: Option<SelfAttention>,
+}
+
+impl Stage {
+    fn new(scope: &Scope<'_>, inputs: i64, attention: bool, spec: &UNetSpec) -> Self {
+        Self {
+            block: ResBlock::new(&scope.child("block"), inputs, spec),
+            attention: attention.then(|| SelfAttention::new(&scope.child("attention"), spec)),
+        }
+    }
+
+    fn forward(&self, x: &Tensor, condition: &Tensor, train: bool) -> Tensor {
+        let h = self.block.forward(x, condition, train);
+        match &self.attention {
+            Some(attention) => attention.forward(&h),
+            None => h,
+        }
+    }
+}
+
+/// The network of Kingma et al. 2021 (appendix B): no down-sampling, since a likelihood depends on
+/// every pixel's detail; `depth` residual blocks, a middle of block, attention, block, and
+/// `depth + 1` blocks that each also see the output of their mirror image.
+#[derive(Debug)]
+pub struct UNet {
+    spec: UNetSpec,
+    time: TimeEmbedding,
+    embedding: [Linear; 2],
+    input: Conv,
+    down: Vec<Stage>,
+    middle: [Stage; 2],
+    up: Vec<Stage>,
+    norm: GroupNorm,
+    output: Conv,
+}
+
+impl UNet {
+    /// For images of `shape`, with `outputs_per_channel` numbers per pixel and channel.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the sizes do not fit together.
+    pub fn new(
+        spec: &UNetSpec,
+        shape: Shape,
+        outputs_per_channel: i64,
+        scope: &Scope<'_>,
+    ) -> Result<Self, Error> {
+        spec.check(shape)?;
+        let width = spec.width;
+        let everywhere = spec.attention == Attention::Everywhere;
+        let folded = shape.channels as i64 * spec.patch * spec.patch;
+        let inputs = folded * (1 + 2 * spec.fourier.len() as i64);
+        let stage = |name: String, inputs, attention| {
+            Stage::new(&scope.child(name), inputs, attention, spec)
+        };
+        Ok(Self {
+            spec: spec.clone(),
+            time: TimeEmbedding::new(width, scope.device()),
+            embedding: [
+                Linear::new(&scope.child("embedding.0"), width, 4 * width, Start::FanIn),
+                Linear::new(&scope.child("embedding.1"), 4 * width, 4 * width, Start::FanIn),
+            ],
+            input: Conv::new(&scope.child("input"), inputs, width, 3, Start::FanIn),
+            down: (0..spec.depth).map(|i| stage(format!("down.{i}"), width, everywhere)).collect(),
+            middle: [stage("middle.0".into(), width, true), stage("middle.1".into(), width, false)],
+            up: (0..=spec.depth).map(|i| stage(format!("up.{i}"), 2 * width, everywhere)).collect(),
+            norm: GroupNorm::new(&scope.child("norm"), width, spec.groups),
+            output: Conv::new(
+                &scope.child("output"),
+                width,
+                folded * outputs_per_channel,
+                spec.output_kernel,
+                Start::Zero,
+            ),
+        })
+    }
+
+    /// See [`Network::forward`](super::Network::forward).
+    pub fn forward(&self, z: &Tensor, time: &Tensor, train: bool) -> Tensor {
+        let condition = self
+            .embedding
+            .iter()
+            .fold(self.time.forward(time), |h, layer| layer.forward(&h).silu());
+        let mut h = self.input.forward(&self.features(z));
+        let mut skips = vec![h.shallow_clone()];
+        for stage in &self.down {
+            h = stage.forward(&h, &condition, train);
+            skips.push(h.shallow_clone());
+        }
+        for stage in &self.middle {
+            h = stage.forward(&h, &condition, train);
+        }
+        for (stage, skip) in self.up.iter().zip(skips.into_iter().rev()) {
+            h = stage.forward(&Tensor::cat(&[h, skip], 1), &condition, train);
+        }
+        let out = self.output.forward(&self.norm.forward(&h).silu());
+        if self.spec.patch > 1 { out.pixel_shuffle(self.spec.patch) } else { out }
+    }
+
+    /// The input with its Fourier features, squares of pixels folded into channels.
+    fn features(&self, z: &Tensor) -> Tensor {
+        let z = if self.spec.patch > 1 {
+            z.pixel_unshuffle(self.spec.patch)
+        } else {
+            z.shallow_clone()
+        };
+        if self.spec.fourier.is_empty() {
+            return z;
+        }
+        let mut parts = fourier_features(&z, &self.spec.fourier);
+        parts.insert(0, z);
+        Tensor::cat(&parts, 1)
+    }
+}

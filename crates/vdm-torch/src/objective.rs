@@ -1,0 +1,301 @@
+//! The bound on tensors: each term in nats per item.
+//!
+//! The formulas are vdm-core's; here they meet batches. Levels and factors are computed in f64 on
+//! the host and rounded once.
+
+use std::ops::Range;
+
+use tch::{Kind, Tensor};
+use vdm_core::{Latent, LogSnr, NoiseLevel, NoiseSchedule, Parameterization, Scaling, bound};
+
+use crate::model::{Diffusion, Mode, Model};
+use crate::{Batch, Error, PerSample};
+
+/// The discrete times `1/T, …, 1` of a `T`-step hierarchy, or all of `[0, 1]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// `L_∞`.
+    Continuous,
+    /// `L_T`.
+    Discrete {
+        /// `T ≥ 1`.
+        steps: u32,
+    },
+}
+
+/// Where items of a batch are noised, and what their squared errors count for.
+#[derive(Debug)]
+pub(crate) struct Noising {
+    /// Time of each item, snapped to the grid if the hierarchy is discrete.
+    pub(crate) times: Vec<f64>,
+    /// Factor on `‖ε − ε̂‖²` such that its mean over uniform times is the diffusion loss in nats.
+    factors: Vec<f64>,
+}
+
+impl Noising {
+    /// For uniform draws `u` in `[0, 1)`, with the bound's own weight of 1.
+    pub(crate) fn bound(u: &[f64], schedule: &dyn NoiseSchedule, depth: Depth) -> Self {
+        let times: Vec<f64> = match depth {
+            Depth::Continuous => u.to_vec(),
+            Depth::Discrete { steps } => {
+                let steps = f64::from(steps);
+                u.iter().map(|u| ((u * steps).floor() + 1.0).min(steps) / steps).collect()
+            }
+        };
+        let factor = |t: &f64| match depth {
+            Depth::Continuous => bound::continuous_factor(schedule.slope(*t)),
+            Depth::Discrete { steps } => {
+                let steps = f64::from(steps);
+                // i − 1 over T: an exact 0 at the first step, where t − 1/T would round.
+                let s = ((t * steps).round() - 1.0) / steps;
+                steps * bound::discrete_factor(schedule.log_snr(s), schedule.log_snr(*t))
+            }
+        };
+        let factors = times.iter().map(factor).collect();
+        Self { times, factors }
+    }
+
+    /// The items of a range.
+    pub(crate) fn part(&self, range: Range<usize>) -> Self {
+        let slice = |list: &[f64]| list[range.clone()].to_vec();
+        Self { times: slice(&self.times), factors: slice(&self.factors) }
+    }
+
+    /// For training: continuous time under the process's own weighting, `½ w(λ)/p(λ)`.
+    pub(crate) fn weighted(u: &[f64], diffusion: &Diffusion) -> Self {
+        let schedule = &diffusion.schedule;
+        let mut noising = Self::bound(u, schedule, Depth::Continuous);
+        for (factor, t) in noising.factors.iter_mut().zip(&noising.times) {
+            *factor *= diffusion.weighting.at(schedule.log_snr(*t), schedule);
+        }
+        noising
+    }
+}
+
+/// What one pass of the network says about a batch.
+#[derive(Debug)]
+pub(crate) struct DiffusionLoss {
+    /// Squared error of the network's own prediction per item, `[B]`; differentiable.
+    pub(crate) squares: Tensor,
+    /// What turns each into nats of the loss.
+    pub(crate) to_nats: Vec<f64>,
+    /// What turns each into `‖ε − ε̂‖²`.
+    pub(crate) to_noise: Vec<f64>,
+}
+
+impl DiffusionLoss {
+    /// Nats per item, `[B]`; differentiable.
+    pub(crate) fn nats(&self) -> Tensor {
+        let factors = PerSample::new(&self.to_nats, self.squares.device());
+        &self.squares * factors.0.view([-1])
+    }
+}
+
+/// Noises `x` with `eps` and measures the model's error.
+///
+/// The error is taken in the space of the network's own prediction and converted by the exact
+/// factor between squared errors, so nothing is divided by a small α or σ on the way.
+///
+/// # Errors
+/// [`Error::Shim`] if the precision cannot be had.
+pub(crate) fn diffusion_loss(
+    model: &Model,
+    x: &Batch,
+    eps: &Batch,
+    noising: &Noising,
+    mode: Mode,
+) -> Result<DiffusionLoss, Error> {
+    let Diffusion { schedule, scaling, .. } = &model.spec().diffusion;
+    let device = model.device();
+    let at = PerSample::levels_at(&noising.times, schedule, *scaling, device);
+    let z = Batch::lincomb(&[(at.alpha.clone(), x), (at.sigma.clone(), eps)]);
+    let prediction = model.predict(&z, &at, mode)?;
+    let target = target(prediction.of, x, eps, &at);
+    let squares = Batch((prediction.value.0 - target).square()).sum_per_item();
+
+    let to_noise = |t: &f64| {
+        let level = scaling.level(schedule.log_snr(*t).value());
+        prediction.of.noise_error_factor(&level)
+    };
+    let to_noise: Vec<f64> = noising.times.iter().map(to_noise).collect();
+    let to_nats = to_noise.iter().zip(&noising.factors).map(|(n, f)| n * f).collect();
+    Ok(DiffusionLoss { squares, to_nats, to_noise })
+}
+
+/// What a perfect network would have output. Image and noise are at hand; others are computed.
+fn target(of: Parameterization, x: &Batch, eps: &Batch, at: &NoiseLevel<PerSample>) -> Tensor {
+    match of {
+        Parameterization::Image => x.0.shallow_clone(),
+        Parameterization::Noise => eps.0.shallow_clone(),
+        _ => {
+            let (on_x, on_eps) = of.target(at);
+            Batch::lincomb(&[(on_x, x), (on_eps, eps)]).0
+        }
+    }
+}
+
+/// `KL(q(z_1|x) ‖ N(0, I))` in nats per item, `[B]`, in f64.
+pub(crate) fn prior_kl(x: &Batch, log_snr: LogSnr) -> Tensor {
+    // The closed form is a constant plus a multiple of x²; take both from vdm-core.
+    let constant = bound::prior_kl(log_snr, 0.0);
+    let slope = bound::prior_kl(log_snr, 1.0) - constant;
+    let dims = x.0.numel() as f64 / x.0.size()[0] as f64;
+    let squares = x.0.to_kind(Kind::Double).square().flatten(1, -1);
+    squares.sum_dim_intlist([1_i64].as_slice(), false, Kind::Double) * slope + constant * dims
+}
+
+/// `−log p(x|z_0)` in nats per item, `[B]`, for `z_0` noised by `eps` at level `log_snr`; `values`
+/// are the data themselves, `[B, C, H, W]`.
+pub(crate) fn reconstruction(
+    model: &Model,
+    values: &Tensor,
+    eps: &Batch,
+    log_snr: LogSnr,
+) -> Tensor {
+    let items = values.size()[0];
+    // z_0/α_0, which is all the likelihood depends on.
+    let y = (model.encode(values).0 + &eps.0 * log_snr.edm_sigma()).view([-1, 1]);
+    let index = values.to_kind(Kind::Int64).view([-1, 1]);
+    let centers = model.centers().view([1, -1]);
+    // Some values at a time: all of them by all levels would be gigabytes for color images.
+    let slice = (1 << 22) / i64::from(model.spec().levels);
+    let log_prob = |first: i64| {
+        let count = slice.min(y.size()[0] - first);
+        let distance = (y.narrow(0, first, count) - &centers) / log_snr.edm_sigma();
+        let log_prob = (distance.square() * -0.5).log_softmax(1, Kind::Float);
+        log_prob.gather(1, &index.narrow(0, first, count), false)
+    };
+    let parts: Vec<Tensor> = (0..y.size()[0]).step_by(slice as usize).map(log_prob).collect();
+    -Batch(Tensor::cat(&parts, 0).view([items, -1])).sum_per_item()
+}
+
+/// That the terms above are those of a process they hold for.
+///
+/// # Errors
+/// [`Error::Config`] for a scaling whose prior is not the unit normal.
+pub(crate) fn check(diffusion: &Diffusion) -> Result<(), Error> {
+    if diffusion.scaling == Scaling::VariancePreserving {
+        return Ok(());
+    }
+    Err(Error::Config {
+        field: "diffusion.scaling",
+        value: format!("{:?}", diffusion.scaling),
+        remedy: "training uses \"variance_preserving\"; a trained model can be sampled under \
+                 any scaling",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Head, ModelSpec};
+    use crate::nn::{MlpSpec, NetworkSpec};
+    use tch::Device;
+    use vdm_core::likelihood::Discretized;
+    use vdm_core::{Schedule, Weighting};
+    use vdm_data::Shape;
+    use vdm_sample::Seed;
+
+    fn model(head: Head, levels: u16) -> Model {
+        let spec = ModelSpec {
+            shape: Shape { channels: 1, height: 2, width: 3 },
+            levels,
+            diffusion: Diffusion {
+                schedule: Schedule::cosine(7.0, -4.0).unwrap(),
+                scaling: Scaling::VariancePreserving,
+                weighting: Weighting::Elbo,
+            },
+            network: NetworkSpec::Mlp(MlpSpec { width: 8, depth: 1, fourier: vec![] }),
+            head,
+        };
+        Model::new(&spec, Seed(1), Device::Cpu).unwrap()
+    }
+
+    fn values() -> Tensor {
+        Tensor::from_slice(&[0_u8, 3, 16, 8, 1, 2, 5, 5, 9, 12, 15, 0]).view([2, 1, 2, 3])
+    }
+
+    fn noise() -> Batch {
+        let eps: Vec<f32> = (0..12_u8).map(|i| (f32::from(i) * 1.7).sin()).collect();
+        Batch::from_slice(&eps, [2, 1, 2, 3], Device::Cpu)
+    }
+
+    /// Reconstruction and prior against vdm-core's scalar functions, pixel by pixel.
+    #[test]
+    fn terms_agree_with_their_scalar_definitions() {
+        let (model, at) = (model(Head::Noise, 17), LogSnr::new(5.0));
+        let code: Discretized = model.code();
+        let got = reconstruction(&model, &values(), &noise(), at);
+        let prior = prior_kl(&model.encode(&values()), at);
+        for item in 0..2_i64 {
+            let row: Vec<u8> = Vec::try_from(values().get(item).flatten(0, -1)).unwrap();
+            let eps: Vec<f32> = Vec::try_from(noise().0.get(item).flatten(0, -1)).unwrap();
+            let (mut nats, mut kl) = (0.0, 0.0);
+            for (k, eps) in row.iter().zip(eps) {
+                let x = code.encode(u16::from(*k));
+                nats -= code.log_prob(u16::from(*k), x + at.edm_sigma() * f64::from(eps), at);
+                kl += bound::prior_kl(at, x);
+            }
+            assert!((got.double_value(&[item]) - nats).abs() < 1e-4 * (1.0 + nats));
+            assert!((prior.double_value(&[item]) - kl).abs() < 1e-5 * (1.0 + kl));
+        }
+    }
+
+    /// Whatever the head, the loss is ½(−dλ/dt)‖ε − ε̂‖² with ε̂ converted from its prediction.
+    #[test]
+    fn every_head_yields_the_noise_error_of_its_prediction() {
+        for head in [Head::Noise, Head::Image, Head::Velocity, Head::Levels] {
+            let model = model(head, 17);
+            let Diffusion { schedule, scaling, .. } = &model.spec().diffusion;
+            let (x, eps) = (model.encode(&values()), noise());
+            let noising = Noising::bound(&[0.3, 0.7], schedule, Depth::Continuous);
+            let loss = diffusion_loss(&model, &x, &eps, &noising, Mode::EVALUATION).unwrap();
+            for (i, t) in [0.3, 0.7].into_iter().enumerate() {
+                let item = |b: &Batch| Batch(b.0.narrow(0, i as i64, 1));
+                let level = scaling.level(schedule.log_snr(t).value());
+                let z = Batch::lincomb(&[(level.alpha, &item(&x)), (level.sigma, &item(&eps))]);
+                let eps_hat =
+                    vdm_core::Denoiser::denoise(&model, &z, &level).unwrap().noise(&z, &level);
+                let error = (eps_hat.0 - item(&eps).0).square().sum(Kind::Double).double_value(&[]);
+                let wanted = -0.5 * schedule.slope(t) * error;
+                let got = loss.nats().double_value(&[i as i64]);
+                assert!((got / wanted - 1.0).abs() < 1e-3, "{head:?}: {got} for {wanted}");
+                let got = loss.squares.double_value(&[i as i64]) * loss.to_noise[i];
+                assert!((got / error - 1.0).abs() < 1e-3, "{head:?}: {got} for {error}");
+            }
+        }
+    }
+
+    /// Discrete times are exactly i/T, their factors those of vdm-core, and the first step's
+    /// cleaner end is exactly t = 0.
+    #[test]
+    fn discrete_times_are_those_of_the_hierarchy() {
+        let schedule = Schedule::linear(7.0, -4.0).unwrap();
+        let noising =
+            Noising::bound(&[0.0, 0.3, 0.999_999], &schedule, Depth::Discrete { steps: 10 });
+        assert_eq!(noising.times, [0.1, 0.4, 1.0]);
+        let whole_step = 10.0 * bound::discrete_factor(LogSnr::new(7.0), schedule.log_snr(0.1));
+        assert!((noising.factors[0] / whole_step - 1.0).abs() < 1e-12);
+    }
+
+    /// A constant error integrates to the same loss under any schedule of the same end points:
+    /// the mean of the factor over uniform times is half the range.
+    #[test]
+    fn factors_integrate_to_half_the_log_snr_range() {
+        let u: Vec<f64> = vdm_core::times::low_discrepancy(0.5, 20_000).collect();
+        for schedule in [Schedule::linear(7.0, -4.0).unwrap(), Schedule::cosine(7.0, -4.0).unwrap()]
+        {
+            let noising = Noising::bound(&u, &schedule, Depth::Continuous);
+            let mean = noising.factors.iter().sum::<f64>() / 20_000.0;
+            assert!((mean - 5.5).abs() < 1e-3, "{schedule:?}: {mean}");
+        }
+    }
+
+    #[test]
+    fn other_scalings_are_refused_for_training() {
+        let mut diffusion = model(Head::Noise, 17).spec().diffusion.clone();
+        assert!(check(&diffusion).is_ok());
+        diffusion.scaling = Scaling::StraightLine;
+        assert!(check(&diffusion).unwrap_err().to_string().contains("diffusion.scaling"));
+    }
+}

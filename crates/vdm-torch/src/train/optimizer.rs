@@ -1,0 +1,216 @@
+//! AdamW whose whole state can be saved, and the learning rate and averaging that go with it.
+
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+use vdm_torch_sys::{AdamW, AdamWState};
+
+use crate::Error;
+
+/// Constants of the optimizer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptimizerSpec {
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// Steps over which it rises linearly from 0.
+    pub warmup: u64,
+    /// What it does afterwards.
+    pub decay: Decay,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Largest norm of the gradient; longer ones are shortened to it.
+    pub clip: f64,
+}
+
+/// The learning rate after its warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Decay {
+    /// Stays (VDM).
+    Constant {},
+    /// `√(after/step)` from step `after` on. Needs no horizon, so a longer run continues a shorter
+    /// one exactly.
+    InverseSqrt {
+        /// The step at which it starts.
+        after: u64,
+    },
+    /// Falls along half a cosine to 0 at the run's last step.
+    Cosine {},
+}
+
+impl OptimizerSpec {
+    /// The rate of step `step` (from 1) of a run of `steps`.
+    #[must_use]
+    pub fn learning_rate_at(&self, step: u64, steps: u64) -> f64 {
+        let warm = (step as f64 / self.warmup.max(1) as f64).min(1.0);
+        let decay = match self.decay {
+            Decay::Constant {} => 1.0,
+            Decay::InverseSqrt { after } => (after.max(1) as f64 / step as f64).sqrt().min(1.0),
+            Decay::Cosine {} => {
+                // The last step still moves: its rate is that of (steps − 1)/steps.
+                let done = ((step - 1) as f64 / steps.max(1) as f64).min(1.0);
+                0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+            }
+        };
+        self.learning_rate * warm * decay
+    }
+}
+
+/// How the weights that are evaluated follow those that are trained.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Averaging {
+    /// Exponential with a fixed rate, after a warm-up of `(1 + step)/(10 + step)`.
+    Exponential {
+        /// What remains of the average at each step, such as 0.9999.
+        rate: f64,
+    },
+    /// The power function of Karras et al. 2024: rate `(1 − 1/step)^{exponent+1}`, so that the
+    /// average always reaches back over the same share of the run.
+    Power {
+        /// 6.94 reaches back over about 10 % of the run.
+        exponent: f64,
+    },
+}
+
+impl Averaging {
+    /// What remains of the average at step `step`, from 1.
+    #[must_use]
+    pub fn rate_at(self, step: u64) -> f64 {
+        let step = step as f64;
+        match self {
+            Self::Exponential { rate } => rate.min((1.0 + step) / (10.0 + step)),
+            Self::Power { exponent } => (1.0 - 1.0 / step).powf(exponent + 1.0),
+        }
+    }
+}
+
+/// First and second moments of every parameter.
+#[derive(Debug)]
+pub(crate) struct Optimizer {
+    params: Vec<Tensor>,
+    pub(crate) exp_avgs: Vec<Tensor>,
+    pub(crate) exp_avg_sqs: Vec<Tensor>,
+    device: Device,
+}
+
+impl Optimizer {
+    pub(crate) fn new(params: Vec<Tensor>, device: Device) -> Self {
+        let zeros = || params.iter().map(Tensor::zeros_like).collect::<Vec<_>>();
+        Self { exp_avgs: zeros(), exp_avg_sqs: zeros(), params, device }
+    }
+
+    /// Forgets the gradients of the step before.
+    pub(crate) fn clear_gradients(&self) {
+        vdm_torch_sys::clear_gradients(&self.params);
+    }
+
+    /// One step along the clipped gradients; returns their norm before clipping, on the device.
+    ///
+    /// If the norm or the loss, a scalar on the device, is not finite nothing is updated: the caller
+    /// sees it and stops, and the weights are still those of the step before.
+    pub(crate) fn step(
+        &self,
+        spec: &OptimizerSpec,
+        step: u64,
+        lr: f64,
+        loss: &Tensor,
+    ) -> Result<Tensor, Error> {
+        let grads: Vec<Tensor> = self.params.iter().map(Tensor::grad).collect();
+        let norm = vdm_torch_sys::global_norm(&grads)?;
+        let scale = (&norm / spec.clip).clamp_min(1.0);
+        let found_inf = (&norm + loss).isfinite().logical_not().to_kind(Kind::Float);
+        let count = Tensor::from(step as f32).to_device(self.device);
+        let steps: Vec<Tensor> = grads.iter().map(|_| count.shallow_clone()).collect();
+        let state = AdamWState {
+            params: &self.params,
+            grads: &grads,
+            exp_avgs: &self.exp_avgs,
+            exp_avg_sqs: &self.exp_avg_sqs,
+            steps: &steps,
+        };
+        let &OptimizerSpec { beta1, beta2, weight_decay, .. } = spec;
+        let constants = AdamW { lr, beta1, beta2, weight_decay, eps: 1e-8 };
+        vdm_torch_sys::fused_adamw(&state, constants, &scale, &found_inf)?;
+        Ok(norm)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(decay: Decay) -> OptimizerSpec {
+        OptimizerSpec {
+            learning_rate: 0.1,
+            warmup: 10,
+            decay,
+            beta1: 0.9,
+            beta2: 0.99,
+            weight_decay: 0.0,
+            clip: 1.0,
+        }
+    }
+
+    #[test]
+    fn learning_rates_rise_then_follow_their_decay() {
+        let close = |a: f64, b: f64| (a - b).abs() < 1e-12;
+        for decay in [Decay::Constant {}, Decay::InverseSqrt { after: 100 }] {
+            assert!(close(spec(decay).learning_rate_at(5, 1000), 0.05));
+            assert!(close(spec(decay).learning_rate_at(10, 1000), 0.1));
+        }
+        let root = spec(Decay::InverseSqrt { after: 100 });
+        assert!(close(root.learning_rate_at(400, 1000), 0.05));
+        assert!(close(root.learning_rate_at(400, 9999), 0.05), "no horizon");
+        let cosine = spec(Decay::Cosine {});
+        assert!(close(cosine.learning_rate_at(501, 1000), 0.05));
+        let last = cosine.learning_rate_at(1000, 1000);
+        assert!(last > 0.0 && last < 1e-5);
+    }
+
+    #[test]
+    fn averages_start_at_the_weights_themselves() {
+        assert_eq!(Averaging::Power { exponent: 6.94 }.rate_at(1), 0.0);
+        let exponential = Averaging::Exponential { rate: 0.9999 };
+        assert!(exponential.rate_at(1) < 0.2 && exponential.rate_at(1_000_000) == 0.9999);
+    }
+
+    /// A quadratic bowl: the optimizer must reach its bottom, and clipping must not prevent it.
+    #[test]
+    fn a_bowl_is_descended() {
+        let x = Tensor::from_slice(&[3.0_f32, -2.0]).set_requires_grad(true);
+        let optimizer = Optimizer::new(vec![x.shallow_clone()], Device::Cpu);
+        let spec = spec(Decay::InverseSqrt { after: 50 });
+        for step in 1..=400 {
+            optimizer.clear_gradients();
+            let loss = (&x * 100.0).square().sum(Kind::Float);
+            loss.backward();
+            let lr = spec.learning_rate_at(step, 400);
+            let norm = optimizer.step(&spec, step, lr, &loss.detach()).unwrap();
+            assert!(norm.double_value(&[]).is_finite());
+        }
+        // Within the size of a late step.
+        assert!(x.abs().max().double_value(&[]) < 0.1);
+    }
+
+    #[test]
+    fn a_gradient_that_is_not_finite_changes_nothing() {
+        let x = Tensor::from_slice(&[3.0_f32]).set_requires_grad(true);
+        let optimizer = Optimizer::new(vec![x.shallow_clone()], Device::Cpu);
+        let constant = spec(Decay::Constant {});
+        (&x * f64::INFINITY).sum(Kind::Float).backward();
+        let norm = optimizer.step(&constant, 1, 0.1, &Tensor::from(0.0_f32)).unwrap();
+        assert!(!norm.double_value(&[]).is_finite());
+        assert_eq!(x.double_value(&[0]), 3.0);
+        // Nor does a loss that is not, whatever the gradient.
+        optimizer.clear_gradients();
+        x.sum(Kind::Float).backward();
+        let norm = optimizer.step(&constant, 1, 0.1, &Tensor::from(f32::NAN)).unwrap();
+        assert_eq!(norm.double_value(&[]), 1.0);
+        assert_eq!(x.double_value(&[0]), 3.0);
+    }
+}
