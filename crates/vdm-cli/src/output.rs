@@ -1,0 +1,146 @@
+//! Pictures and reports of a run.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use vdm_data::Shape;
+use vdm_report::picture::{self, Images, Layout};
+use vdm_report::{Picture, RunDir, npy, report as html};
+use vdm_torch::{Model, RunConfig, Samples};
+
+/// `vdm report`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReportOptions {
+    /// Folder of the run
+    #[arg(long, value_name = "DIR")]
+    run: PathBuf,
+}
+
+/// Prints a line for people or pipes. A reader that has seen enough and closed the pipe is no
+/// error: `vdm eval … | head -1` must not fail.
+pub(crate) fn say(line: impl std::fmt::Display) {
+    use std::io::Write;
+    let _closed = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Writes the report of a run folder.
+pub(crate) fn report(options: &ReportOptions) -> Result<()> {
+    let run = existing_run(&options.run)?;
+    say(html::write(&run)?.display());
+    Ok(())
+}
+
+/// A folder that holds a run.
+pub(crate) fn existing_run(folder: &std::path::Path) -> Result<RunDir> {
+    let run = RunDir::new(folder);
+    ensure!(
+        run.config().is_file(),
+        "{} is not the folder of a run: it has no config.json; `vdm train` prints the folder it \
+         makes",
+        folder.display()
+    );
+    Ok(run)
+}
+
+/// The samples a configuration asks for, with `keep` latents along the way.
+pub(crate) fn draw(config: &RunConfig, model: &Model, keep: usize) -> Result<Samples> {
+    let RunConfig { sampler, seed, output, evaluation, .. } = config;
+    Ok(vdm_torch::sample(model, sampler, *seed, 0, output.samples, evaluation.batch, keep)?)
+}
+
+/// Whether items are points of the plane rather than images.
+fn is_points(shape: Shape) -> bool {
+    shape == Shape { channels: 1, height: 1, width: 2 }
+}
+
+/// `[N, C, H, W]` values as one picture: a square grid of images, or a scatter plot of points.
+pub(crate) fn overview(pixels: &[u8], shape: Shape, levels: u16) -> Result<Picture> {
+    if is_points(shape) {
+        return scatter(pixels, levels, 512);
+    }
+    let images = images(pixels, shape, levels)?;
+    Ok(picture::grid(&images, Layout::square(&images))?)
+}
+
+fn images(pixels: &[u8], shape: Shape, levels: u16) -> Result<Images<'_>> {
+    let count = pixels.len() / shape.dims();
+    Ok(Images::new(pixels, [count, shape.channels, shape.height, shape.width], levels)?)
+}
+
+fn scatter(pixels: &[u8], levels: u16, side: u32) -> Result<Picture> {
+    let points = pixels.chunks_exact(2).map(|p| [f32::from(p[0]), f32::from(p[1])]);
+    Ok(picture::scatter(points, 0.0..=f32::from(levels - 1), side)?)
+}
+
+/// Rows of the picture of latents along sampling.
+const ROWS: usize = 6;
+
+/// Latents along sampling: a row for each of the first samples and a column per level, or a scatter
+/// plot of all points per level.
+pub(crate) fn denoising(samples: &Samples, shape: Shape, levels: u16) -> Result<Picture> {
+    let columns = &samples.along_the_way;
+    if is_points(shape) {
+        let plots: Result<Vec<Picture>> =
+            columns.iter().map(|points| scatter(points, levels, 192)).collect();
+        return Ok(picture::strip(&plots?)?);
+    }
+    let dims = shape.dims();
+    let rows = columns.first().map_or(0, |column| column.len() / dims).min(ROWS);
+    let mut pixels = Vec::with_capacity(rows * columns.len() * dims);
+    for row in 0..rows {
+        for column in columns {
+            pixels.extend(&column[row * dims..(row + 1) * dims]);
+        }
+    }
+    let images = images(&pixels, shape, levels)?;
+    Ok(picture::grid(&images, Layout::comfortable(&images, columns.len()))?)
+}
+
+/// Writes samples as `<stem>.png` and `<stem>.npy` (uint8 `[N, H, W, C]`, gray without `C`).
+pub(crate) fn save_samples(
+    pixels: &[u8],
+    shape: Shape,
+    levels: u16,
+    png: &std::path::Path,
+    array: &std::path::Path,
+) -> Result<()> {
+    overview(pixels, shape, levels)?.save(png)?;
+    let Shape { channels, height, width } = shape;
+    let count = pixels.len() / shape.dims();
+    let plane = height * width;
+    let interleaved: Vec<u8> = pixels
+        .chunks_exact(shape.dims())
+        .flat_map(|item| {
+            (0..plane).flat_map(move |p| (0..channels).map(move |c| item[c * plane + p]))
+        })
+        .collect();
+    let mut dims = vec![count, height, width];
+    if channels > 1 {
+        dims.push(channels);
+    }
+    npy::write(array, &interleaved, &dims).context("cannot write the samples")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_written_channels_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let (png, array) = (folder.path().join("s.png"), folder.path().join("s.npy"));
+        let shape = Shape { channels: 3, height: 1, width: 2 };
+        save_samples(&[1, 2, 3, 4, 5, 6], shape, 256, &png, &array).unwrap();
+        let bytes = std::fs::read(&array).unwrap();
+        assert_eq!(bytes[bytes.len() - 6..], [1, 3, 5, 2, 4, 6]);
+        assert!(String::from_utf8_lossy(&bytes).contains("(1,1,2,3"));
+        assert!(png.exists());
+    }
+
+    #[test]
+    fn a_folder_without_a_run_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = existing_run(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("config.json") && error.contains("is not the folder of a run"));
+    }
+}

@@ -1,0 +1,278 @@
+//! The `vdm` program as a user meets it: runs, interruptions, and what it says to bad input.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// A network so small that a step takes milliseconds.
+const TINY: [&str; 14] = [
+    "--set",
+    "network.width=8",
+    "--set",
+    "network.depth=1",
+    "--set",
+    "network.groups=2",
+    "--set",
+    "evaluation.draws=1",
+    "--set",
+    "sampler.steps=3",
+    "--set",
+    "output.samples=4",
+    "--set",
+    "output.log_every=5",
+];
+
+fn vdm(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vdm"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    vdm(arguments).output().expect("vdm starts")
+}
+
+fn train(out: &Path, more: &[&str]) -> Vec<String> {
+    let out = out.to_str().expect("a UTF-8 path");
+    let fixed = ["train", "--out", out, "--threads", "1"];
+    fixed.iter().chain(&TINY).chain(more).map(ToString::to_string).collect()
+}
+
+fn refs(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+fn weights(run: &Path, step: u64) -> [Vec<u8>; 2] {
+    let folder = run.join(format!("checkpoints/step-{step:08}"));
+    ["model.safetensors", "training.safetensors"].map(|name| fs::read(folder.join(name)).unwrap())
+}
+
+fn metrics(run: &Path) -> Vec<(String, u64)> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let record = |line| -> Value { serde_json::from_str(line).expect("a whole line") };
+    text.lines()
+        .map(record)
+        .map(|r| (r["kind"].as_str().unwrap().to_owned(), r["step"].as_u64().unwrap()))
+        .collect()
+}
+
+/// Everything the run folder promises, and the commands that read it.
+#[test]
+fn a_run_leaves_what_it_promises() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let output = run(&refs(&train(&out, &["--steps", "10", "--seed", "5"])));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("bits/dim on 359 items"), "{text}");
+    for file in [
+        "config.json",
+        "metrics.jsonl",
+        "result.json",
+        "report.html",
+        "samples.png",
+        "samples.npy",
+        "denoising.png",
+        "loss_by_log_snr.json",
+        "samples/step-00000010.png",
+        "checkpoints/step-00000010/checkpoint.json",
+    ] {
+        assert!(out.join(file).exists(), "{file}");
+    }
+    let result: Value =
+        serde_json::from_str(&fs::read_to_string(out.join("result.json")).unwrap()).unwrap();
+    assert_eq!(result["preset"], "digits");
+    assert_eq!(result["data"]["items"], 1797);
+    assert_eq!(result["data"]["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!((result["steps"].as_u64(), result["seed"].as_u64()), (Some(10), Some(5)));
+    let test = &result["test"];
+    let sum: f64 =
+        ["prior", "reconstruction", "diffusion"].map(|k| test[k].as_f64().unwrap()).iter().sum();
+    assert!((sum - test["bits_per_dim"].as_f64().unwrap()).abs() < 1e-9);
+    assert!(test["standard_error"].as_f64().unwrap() > 0.0 && test["items"] == 359);
+    assert!(test["estimator"].as_str().unwrap().contains("L_inf"));
+
+    let dir = out.to_str().unwrap();
+    let png = folder.path().join("more.png");
+    let sampled = run(&[
+        "sample",
+        "--run",
+        dir,
+        "--count",
+        "5",
+        "--solver",
+        "dpm-solver-pp-2m",
+        "--steps",
+        "4",
+        "--out",
+        png.to_str().unwrap(),
+    ]);
+    assert!(sampled.status.success(), "{}", String::from_utf8_lossy(&sampled.stderr));
+    assert!(png.exists() && png.with_extension("npy").exists());
+    let evaluated =
+        run(&["eval", "--run", dir, "--split", "validation", "--steps", "50", "--items", "7"]);
+    let text = String::from_utf8_lossy(&evaluated.stdout).into_owned();
+    assert!(text.contains("50-step bound (L_T)") && text.contains("on 7 items"), "{text}");
+    let missing = run(&["eval", "--run", dir, "--checkpoint", "3"]);
+    let text = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert!(text.contains("no checkpoint of step 3; there are [10]"), "{text}");
+    fs::remove_file(out.join("report.html")).unwrap();
+    assert!(run(&["report", "--run", dir]).status.success());
+    assert!(fs::read_to_string(out.join("report.html")).unwrap().contains("svg"));
+}
+
+/// Killed without warning again and again, at moments spread over the run, and resumed each time:
+/// the same bytes as a run left alone, and metrics without gaps or repetitions.
+#[test]
+fn a_run_killed_at_any_moment_ends_in_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
+    let steps = 120_u64;
+    let more = [
+        "--steps",
+        "120",
+        "--set",
+        "output.checkpoint_every=7",
+        "--set",
+        "output.validate_every=20",
+        "--set",
+        "output.sample_every=1000",
+    ];
+    assert!(run(&refs(&train(&whole, &more))).status.success());
+    let newest = || -> Option<String> {
+        let list = fs::read_dir(killed.join("checkpoints")).ok()?.flatten();
+        list.map(|e| e.file_name().to_string_lossy().into_owned())
+            .filter(|name| name.starts_with("step-"))
+            .max()
+    };
+    let mut command: Vec<String> = train(&killed, &more);
+    let mut resumed_from = Vec::new();
+    for round in 1..=10_u32 {
+        let before = newest();
+        let mut child: Child = vdm(&refs(&command)).stdout(Stdio::null()).spawn().unwrap();
+        // Let it get a checkpoint further, then kill it at a moment that does not repeat: multiples
+        // of the golden ratio modulo 1 spread evenly.
+        while newest() == before && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let moment = (f64::from(round) * 0.618_033_988_7).fract();
+        std::thread::sleep(Duration::from_secs_f64(0.05 * moment));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        resumed_from.extend(newest());
+        command = ["train", "--threads", "1", "--resume", killed.to_str().unwrap()]
+            .map(String::from)
+            .into();
+    }
+    resumed_from.dedup();
+    assert!(resumed_from.len() >= 5, "resumed in the middle of the run: {resumed_from:?}");
+    assert!(run(&refs(&command)).status.success());
+    assert_eq!(weights(&whole, steps), weights(&killed, steps));
+    assert_eq!(metrics(&whole), metrics(&killed));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_and_leaves_cleanly() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut child = vdm(&refs(&train(&out, &["--steps", "100000"])))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !out.join("metrics.jsonl").exists() || metrics(&out).is_empty() {
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("stopped and saved at step") && text.contains("--resume"), "{text}");
+    assert!(fs::read_dir(out.join("checkpoints")).unwrap().count() >= 1);
+}
+
+/// Each kind of bad input fails with code 1 or 2, leaves nothing behind, and names what is wrong.
+#[test]
+fn bad_input_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("config.json.bad"), "{").unwrap();
+    fs::write(path("short-images-idx3-ubyte"), [0, 0, 8, 3, 0, 0, 0, 9, 0, 0, 0, 8, 0, 0, 0, 8])
+        .unwrap();
+    fs::write(path("huge.npy"), b"\x93NUMPY\x02\x00\xff\xff\xff\xff{").unwrap();
+    fs::create_dir(path("empty")).unwrap();
+    fs::create_dir(path("held")).unwrap();
+    fs::write(path("held/config.json"), "{}").unwrap();
+    let cases: Vec<(Vec<String>, &str)> = [
+        (vec!["train", "--preset", "digit"], "there is no preset \"digit\""),
+        (vec!["train", "--preset", "mnist"], "needs --data PATH"),
+        (vec!["train", "--device", "gpu"], "use auto, cpu, cuda or cuda:N"),
+        (vec!["train", "--device", "cuda:7"], "device cuda:7 is not available"),
+        (vec!["train", "--steps", "0"], "training.steps = 0"),
+        (vec!["train", "--batch=-1"], "invalid value '-1' for '--batch"),
+        (vec!["train", "--set", "head=vision"], "unknown variant `vision`"),
+        (vec!["train", "--set", "nothing=1"], "there is no field \"nothing\""),
+        (vec!["train", "--set", "training.accumulate=3"], "training.accumulate = 3"),
+        (vec!["train", "--set", "network.groups=7"], "network.groups = 7"),
+        (vec!["train", "--set", "diffusion.scaling=straight_line"], "diffusion.scaling"),
+        (vec!["train", "--precision", "f16"], "unknown variant `f16`"),
+        (vec!["train", "--threads", "0"], "--threads"),
+        (vec!["train", "--out", "<held>"], "already holds a run"),
+        (vec!["train", "--resume", "<empty>"], "is not the folder of a run"),
+        (vec!["train", "--resume", "<empty>", "--seed", "3"], "--seed cannot change"),
+        (vec!["train", "--config", "<config.json.bad>"], "is not a JSON document"),
+        (vec!["train", "--config", "<nowhere>"], "cannot read the configuration"),
+        (vec!["train", "--data", "<nowhere>"], "nowhere"),
+        (vec!["train", "--data", "<empty>"], "empty"),
+        (vec!["train", "--data", "<short-images-idx3-ubyte>"], "short-images-idx3-ubyte"),
+        (vec!["train", "--data", "<huge.npy>"], "huge.npy"),
+        (vec!["sample", "--run", "<empty>"], "config.json"),
+        (vec!["eval", "--run", "<nowhere>"], "is not the folder of a run"),
+        (vec!["sample", "--run", "<empty>", "--solver", "euler"], "dpm-solver-pp-2m"),
+        (vec!["frob"], "unrecognized subcommand"),
+    ]
+    .into_iter()
+    .map(|(arguments, named)| {
+        let place = |a: &str| match a.strip_prefix('<').and_then(|a| a.strip_suffix('>')) {
+            Some(name) => path(name),
+            None => a.to_owned(),
+        };
+        (arguments.into_iter().map(place).collect(), named)
+    })
+    .collect();
+    let before = fs::read_dir(folder.path()).unwrap().count();
+    for (arguments, named) in cases {
+        let output = vdm(&refs(&arguments)).current_dir(folder.path()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(matches!(output.status.code(), Some(1 | 2)), "{arguments:?}: {text}");
+        assert!(text.contains(named), "{arguments:?} says: {text}");
+        assert!(!text.contains("panicked"), "{arguments:?}: {text}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), before, "nothing was left behind");
+}
+
+/// Two processes in one folder would overwrite each other.
+#[test]
+fn a_run_folder_belongs_to_one_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut first = vdm(&refs(&train(&out, &["--steps", "100000"])))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !out.join("metrics.jsonl").exists() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let second = run(&["train", "--resume", out.to_str().unwrap()]);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let text = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(text.contains("another process is training in"), "{text}");
+}
