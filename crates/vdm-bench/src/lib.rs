@@ -1,0 +1,68 @@
+//! What the criterion targets under `benches/` measure, in one place.
+
+use std::convert::Infallible;
+
+use tch::Device;
+use vdm_core::{Denoiser, NoiseLevel, Parameterization, Prediction};
+use vdm_torch::{Model, PRESETS, RunConfig};
+
+/// A model that costs nothing: it answers with its input, without copying where it can. Time spent
+/// around it is the solver's own.
+#[derive(Debug, Clone, Copy)]
+pub struct FreeDenoiser;
+
+impl Denoiser<Vec<f32>> for FreeDenoiser {
+    type Error = Infallible;
+
+    fn denoise(&self, z: &Vec<f32>, _: &NoiseLevel) -> Result<Prediction<Vec<f32>>, Infallible> {
+        Ok(Prediction { value: z.clone(), of: Parameterization::Noise })
+    }
+
+    /// Leaves `out` as it is: any numbers cost a solver the same.
+    fn denoise_into(
+        &self,
+        _: &Vec<f32>,
+        _: &NoiseLevel,
+        _: &mut Vec<f32>,
+    ) -> Result<Parameterization, Infallible> {
+        Ok(Parameterization::Noise)
+    }
+}
+
+/// The configuration of a preset.
+///
+/// # Errors
+/// An unknown name.
+pub fn preset(name: &str) -> anyhow::Result<RunConfig> {
+    let text = PRESETS.iter().find(|(preset, _)| *preset == name).map(|(_, text)| *text);
+    let text = text.ok_or_else(|| anyhow::anyhow!("there is no preset {name:?}"))?;
+    Ok(serde_json::from_str(text)?)
+}
+
+/// The network of the digits preset with untrained weights, which cost the same.
+///
+/// # Errors
+/// If the preset cannot be built.
+pub fn digits_model() -> anyhow::Result<Model> {
+    let config = preset("digits")?;
+    let shape = vdm_data::Shape { channels: 1, height: 8, width: 8 };
+    let spec = vdm_torch::ModelSpec {
+        shape,
+        levels: 17,
+        diffusion: config.diffusion,
+        network: config.network,
+        head: config.head,
+    };
+    Ok(Model::new(&spec, config.seed, Device::Cpu)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_measured_can_be_built() {
+        assert!(digits_model().unwrap().parameters().count() > 100_000);
+        assert!(preset("nothing").is_err());
+    }
+}
