@@ -2,7 +2,7 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use crate::Real;
+use crate::real::{Real, Scalar, normal_density};
 
 /// A value together with its derivative with respect to one input.
 ///
@@ -96,16 +96,43 @@ impl Real for Dual {
         let value = self.value.sqrt();
         self.chain(value, 0.5 / value)
     }
+    fn tanh(&self) -> Self {
+        let value = self.value.tanh();
+        self.chain(value, 1.0 - value * value)
+    }
+    /// Overridden because the quotient rule on `1/(1 + e^{−x})` meets ∞/∞ in the left tail.
+    fn sigmoid(&self) -> Self {
+        let value = Real::sigmoid(&self.value);
+        self.chain(value, value * Real::sigmoid(&-self.value))
+    }
+}
+
+impl Scalar for Dual {
+    fn value(&self) -> f64 {
+        self.value
+    }
+    fn ln_1p(&self) -> Self {
+        self.chain(self.value.ln_1p(), 1.0 / (1.0 + self.value))
+    }
     fn sin(&self) -> Self {
         self.chain(self.value.sin(), self.value.cos())
     }
     fn cos(&self) -> Self {
         self.chain(self.value.cos(), -self.value.sin())
     }
-    /// Overridden because the quotient rule on `1/(1 + e^{−x})` meets ∞/∞ in the left tail.
-    fn sigmoid(&self) -> Self {
-        let value = Real::sigmoid(&self.value);
-        self.chain(value, value * Real::sigmoid(&-self.value))
+    fn tan(&self) -> Self {
+        let value = self.value.tan();
+        self.chain(value, 1.0 + value * value)
+    }
+    fn atan(&self) -> Self {
+        self.chain(self.value.atan(), 1.0 / (1.0 + self.value * self.value))
+    }
+    fn normal_cdf(&self) -> Self {
+        self.chain(self.value.normal_cdf(), normal_density(self.value))
+    }
+    fn normal_quantile(&self) -> Self {
+        let value = self.value.normal_quantile();
+        self.chain(value, 1.0 / normal_density(value))
     }
 }
 
@@ -118,19 +145,26 @@ mod tests {
     #[test]
     fn derivatives_agree_with_finite_differences() {
         type Function = (&'static str, fn(Dual) -> Dual);
-        let functions: [Function; 9] = [
+        let functions: [Function; 16] = [
             ("exp", |x| x.exp()),
             ("exp_m1", |x| x.exp_m1()),
             ("ln", |x| x.ln()),
             ("sqrt", |x| x.sqrt()),
+            ("tanh", |x| x.tanh()),
             ("sin", |x| x.sin()),
             ("cos", |x| x.cos()),
+            ("ln_1p", |x| x.ln_1p()),
+            ("tan", |x| x.tan()),
+            ("atan", |x| x.atan()),
+            ("normal_cdf", |x| x.normal_cdf()),
+            ("normal_quantile", |x| (x * x.lift(0.3)).normal_quantile()),
             ("sigmoid", |x| x.sigmoid()),
+            ("softplus", |x| x.softplus()),
             ("quotient", |x| x.sin() / (x * x)),
             ("difference", |x| x.lift(1.0) - x * x.cos()),
         ];
         for (name, f) in functions {
-            for x in [0.8, 1.1, 2.0] {
+            for x in [0.8, 1.1, 1.9] {
                 let at = |x| f(Dual::variable(x)).value;
                 let numeric = (at(x + 1e-5) - at(x - 1e-5)) / 2e-5;
                 let exact = f(Dual::variable(x)).derivative;

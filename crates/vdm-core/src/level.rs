@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Real;
+use crate::{Dual, Real};
 
 /// Log signal-to-noise ratio `λ = ln(α²/σ²) = −γ`, in nats; `±∞` are legal levels.
 ///
@@ -46,6 +46,12 @@ impl LogSnr {
         -self.0
     }
 
+    /// `α²/σ² = e^λ`.
+    #[must_use]
+    pub fn snr(self) -> f64 {
+        self.0.exp()
+    }
+
     /// `σ/α`, the noise scale of EDM and of variance-exploding coordinates.
     #[must_use]
     pub fn edm_sigma(self) -> f64 {
@@ -72,12 +78,26 @@ pub struct NoiseLevel<C = f64> {
     pub sigma: C,
 }
 
+impl NoiseLevel {
+    /// A level from scales of one's own, which need not follow any [`Scaling`].
+    ///
+    /// ```
+    /// use vdm_core::NoiseLevel;
+    /// let level = NoiseLevel::from_scales(0.6, 0.3);
+    /// assert!((level.log_snr - 4.0_f64.ln()).abs() < 1e-15);
+    /// ```
+    #[must_use]
+    pub fn from_scales(alpha: f64, sigma: f64) -> Self {
+        Self { log_snr: 2.0 * (alpha / sigma).ln(), alpha, sigma }
+    }
+}
+
 /// How `(α, σ)` follow from `λ`.
 ///
 /// Models that differ only in this choice are rescalings of one another: at equal `λ` their
 /// latents are proportional (monograph §2.3.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Scaling {
     /// `α² + σ² = 1`: `α = √sigmoid(λ)`, `σ = √sigmoid(−λ)`.
     VariancePreserving,
@@ -85,6 +105,14 @@ pub enum Scaling {
     VarianceExploding,
     /// `α + σ = 1`, the straight line of flow matching: `α = sigmoid(λ/2)`, `σ = sigmoid(−λ/2)`.
     StraightLine,
+    /// `σ = 1 − α²` (Song et al. 2021): less noise than variance preserving between the same ends.
+    SubVariancePreserving,
+    /// `α²·data_std² + σ² = 1`: keeps the variance of data that is not of variance 1 (monograph
+    /// §2.1). With `data_std = 1` it is [`VariancePreserving`](Self::VariancePreserving).
+    UnitVariance {
+        /// Standard deviation of the data, `> 0`.
+        data_std: f64,
+    },
 }
 
 impl Scaling {
@@ -106,8 +134,38 @@ impl Scaling {
             }
             Self::VarianceExploding => (log_snr.lift(1.0), (-half).exp()),
             Self::StraightLine => (half.sigmoid(), (-half).sigmoid()),
+            Self::SubVariancePreserving => {
+                // With r = α/σ both solve a quadratic: σ = 2/(1 + √(1 + 4r²)), and α = rσ in 1/r.
+                let constant = |c: f64| half.lift(c);
+                let (ratio, inverse) = (half.exp(), (-half.clone()).exp());
+                let root = (constant(1.0) + constant(4.0) * ratio.clone() * ratio).sqrt();
+                let inverse_root = (constant(4.0) + inverse.clone() * inverse.clone()).sqrt();
+                (constant(2.0) / (inverse + inverse_root), constant(2.0) / (constant(1.0) + root))
+            }
+            Self::UnitVariance { data_std } => {
+                let (one, var) = (log_snr.lift(1.0), log_snr.lift(data_std * data_std));
+                let (snr, inverse) = (log_snr.exp(), (-log_snr.clone()).exp());
+                (
+                    one.clone() / (var.clone() + inverse).sqrt(),
+                    one.clone() / (one + var * snr).sqrt(),
+                )
+            }
         };
         NoiseLevel { log_snr, alpha, sigma }
+    }
+
+    /// `(dα/dλ, dσ/dλ)`: how the scales move along a path of fixed image and noise, so that
+    /// `dz/dλ = (dα/dλ)x + (dσ/dλ)ε`, the probability-flow ODE in `λ`.
+    ///
+    /// ```
+    /// use vdm_core::Scaling;
+    /// let (alpha, sigma) = Scaling::VariancePreserving.rates(0.0); // ασ²/2 and −σα²/2
+    /// assert!((alpha - 0.5_f64.powf(2.5)).abs() < 1e-16 && alpha == -sigma);
+    /// ```
+    #[must_use]
+    pub fn rates(self, log_snr: f64) -> (f64, f64) {
+        let level = self.level(Dual::variable(log_snr));
+        (level.alpha.derivative, level.sigma.derivative)
     }
 }
 
@@ -116,8 +174,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SCALINGS: [Scaling; 3] =
-        [Scaling::VariancePreserving, Scaling::VarianceExploding, Scaling::StraightLine];
+    const SCALINGS: [Scaling; 5] = [
+        Scaling::VariancePreserving,
+        Scaling::VarianceExploding,
+        Scaling::StraightLine,
+        Scaling::SubVariancePreserving,
+        Scaling::UnitVariance { data_std: 0.3 },
+    ];
 
     proptest! {
         /// λ is recovered from the scales; 1e-13·|λ| allows for the rounding of two roots and a log.
@@ -137,6 +200,11 @@ mod tests {
             let line = Scaling::StraightLine.level(log_snr);
             prop_assert!((line.alpha + line.sigma - 1.0).abs() < 1e-15);
             prop_assert_eq!(Scaling::VarianceExploding.level(log_snr).alpha, 1.0);
+            let sub = Scaling::SubVariancePreserving.level(log_snr);
+            prop_assert!((sub.alpha.powi(2) + sub.sigma - 1.0).abs() < 1e-15);
+            // M14: the variance of z for data of standard deviation 0.3.
+            let unit = Scaling::UnitVariance { data_std: 0.3 }.level(log_snr);
+            prop_assert!(((0.3 * unit.alpha).powi(2) + unit.sigma.powi(2) - 1.0).abs() < 1e-15);
         }
 
         #[test]
@@ -155,9 +223,11 @@ mod tests {
     fn the_ends_are_exact_limits() {
         for scaling in SCALINGS {
             let clean = scaling.level(f64::INFINITY);
-            assert_eq!((clean.alpha, clean.sigma), (1.0, 0.0), "{scaling:?}");
+            let alpha =
+                if let Scaling::UnitVariance { data_std } = scaling { 1.0 / data_std } else { 1.0 };
+            assert_eq!((clean.alpha, clean.sigma), (alpha, 0.0), "{scaling:?}");
         }
-        for scaling in [Scaling::VariancePreserving, Scaling::StraightLine] {
+        for scaling in SCALINGS.into_iter().filter(|s| *s != Scaling::VarianceExploding) {
             let noise = scaling.level(f64::NEG_INFINITY);
             assert_eq!((noise.alpha, noise.sigma), (0.0, 1.0), "{scaling:?}");
         }

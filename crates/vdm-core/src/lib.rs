@@ -18,7 +18,8 @@
 //!
 //! and two roles that other crates fill: [`Latent`] (a vector space, one operation) and
 //! [`Denoiser`] (the model). [`GaussianMixture`] fills the second in closed form, which makes every
-//! formula downstream testable against the truth.
+//! formula downstream testable against the truth. That the whole is one hierarchical latent variable
+//! model among others is the subject of [`hlvm`].
 //!
 //! No tensor engine, no randomness and no files live here.
 //!
@@ -41,16 +42,20 @@ pub mod bound;
 mod denoiser;
 mod dual;
 mod error;
+pub mod hlvm;
+pub mod importance;
 mod latent;
 mod level;
 pub mod likelihood;
 mod mixture;
 mod parameterization;
+pub mod quadrature;
 mod real;
 pub mod schedule;
+mod specification;
 pub mod times;
 mod transition;
-mod weighting;
+pub mod weighting;
 
 pub use denoiser::{Counted, Denoiser, FromFn};
 pub use dual::Dual;
@@ -58,8 +63,9 @@ pub use error::Error;
 pub use latent::Latent;
 pub use level::{LogSnr, NoiseLevel, Scaling};
 pub use mixture::GaussianMixture;
-pub use parameterization::{Affine, Parameterization, Prediction};
-pub use real::Real;
+pub use parameterization::{Affine, Parameterization, Preconditioning, Prediction};
+pub use real::{Real, Scalar};
 pub use schedule::{NoiseSchedule, Schedule};
+pub use specification::Respecified;
 pub use transition::{Posterior, Transition};
 pub use weighting::Weighting;

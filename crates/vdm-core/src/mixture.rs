@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::f64::consts::TAU;
 
-use crate::{Denoiser, Error, NoiseLevel, Parameterization, Prediction};
+use crate::{Denoiser, Error, NoiseLevel, Parameterization, Prediction, quadrature};
 
 /// Data from `Σ_k w_k N(m_k, s_k² I)`, with its exact marginals, score and denoiser.
 ///
@@ -83,9 +83,17 @@ impl GaussianMixture {
     /// If `z` has another dimension than the data.
     #[must_use]
     pub fn log_density(&self, z: &[f64], at: &NoiseLevel) -> f64 {
-        let terms = self.log_joint(z, at);
-        let largest = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        largest + terms.iter().map(|t| (t - largest).exp()).sum::<f64>().ln()
+        log_sum(&self.log_joint(z, at))
+    }
+
+    /// Which component `z` came from: `p(k | z)`.
+    fn responsibilities(&self, z: &[f64], at: &NoiseLevel) -> Vec<f64> {
+        let mut terms = self.log_joint(z, at);
+        let log_total = log_sum(&terms);
+        for term in &mut terms {
+            *term = (*term - log_total).exp();
+        }
+        terms
     }
 
     /// `E[x | z]`.
@@ -94,11 +102,12 @@ impl GaussianMixture {
     /// If `z` has another dimension than the data.
     #[must_use]
     pub fn posterior_mean(&self, z: &[f64], at: &NoiseLevel) -> Vec<f64> {
-        let terms = self.log_joint(z, at);
-        let log_total = self.log_density(z, at);
+        self.mean_given(z, at, &self.responsibilities(z, at))
+    }
+
+    fn mean_given(&self, z: &[f64], at: &NoiseLevel, responsibilities: &[f64]) -> Vec<f64> {
         let mut x_hat = vec![0.0; z.len()];
-        for ((_, mean, std), term) in self.components().zip(terms) {
-            let responsibility = (term - log_total).exp();
+        for ((_, mean, std), responsibility) in self.components().zip(responsibilities) {
             let var = (at.alpha * std).powi(2) + at.sigma.powi(2);
             let gain = at.alpha * std * std / var;
             for ((x, z), m) in x_hat.iter_mut().zip(z).zip(mean) {
@@ -107,6 +116,78 @@ impl GaussianMixture {
         }
         x_hat
     }
+
+    /// `∇ log q(z)`, of the shape of `z`.
+    ///
+    /// # Panics
+    /// If `z` has another dimension than the data.
+    #[must_use]
+    pub fn score(&self, z: &[f64], at: &NoiseLevel) -> Vec<f64> {
+        let mut score = vec![0.0; z.len()];
+        for ((_, mean, std), responsibility) in self.components().zip(self.responsibilities(z, at))
+        {
+            let pull = responsibility / ((at.alpha * std).powi(2) + at.sigma.powi(2));
+            for ((s, z), m) in score.iter_mut().zip(z).zip(mean) {
+                *s += pull * (at.alpha * m - z);
+            }
+        }
+        score
+    }
+
+    /// `tr Cov[x | z]`, the squared error of the best denoiser at `z`.
+    ///
+    /// # Panics
+    /// If `z` has another dimension than the data.
+    #[must_use]
+    pub fn posterior_variance(&self, z: &[f64], at: &NoiseLevel) -> f64 {
+        let responsibilities = self.responsibilities(z, at);
+        let x_hat = self.mean_given(z, at, &responsibilities);
+        self.components()
+            .zip(responsibilities)
+            .map(|((_, mean, std), responsibility)| {
+                let var = (at.alpha * std).powi(2) + at.sigma.powi(2);
+                let gain = at.alpha * std * std / var;
+                let within = z.len() as f64 * (std * at.sigma).powi(2) / var;
+                let centers = mean.iter().zip(z).map(|(m, z)| m + gain * (z - at.alpha * m));
+                let between: f64 = centers.zip(&x_hat).map(|(c, x)| (c - x).powi(2)).sum();
+                responsibility * (within + between)
+            })
+            .sum()
+    }
+
+    /// `E‖x − x̂(z)‖²` over data and noise: the error that no denoiser can go below, from the total
+    /// variance of the data at `λ = −∞` down to 0 at `+∞`. By quadrature, for up to 3 dimensions.
+    #[must_use]
+    pub fn mmse(&self, at: &NoiseLevel) -> f64 {
+        self.components()
+            .map(|(weight, mean, std)| {
+                let spread = ((at.alpha * std).powi(2) + at.sigma.powi(2)).sqrt();
+                let place = |xi: &[f64]| -> Vec<f64> {
+                    mean.iter().zip(xi).map(|(m, xi)| at.alpha * m + spread * xi).collect()
+                };
+                weight
+                    * quadrature::normal(self.dims(), |xi| self.posterior_variance(&place(xi), at))
+            })
+            .sum()
+    }
+
+    /// `E_ε‖ε − ε̂(αx + σε)‖²` of this denoiser for one data point, the integrand of every bound at
+    /// `0 < σ`. By quadrature, for up to 3 dimensions. Averaged over the data it is `SNR·mmse`.
+    #[must_use]
+    pub fn noise_error(&self, x: &[f64], at: &NoiseLevel) -> f64 {
+        let snr_root = at.alpha / at.sigma;
+        quadrature::normal(self.dims(), |eps| {
+            let z: Vec<f64> = x.iter().zip(eps).map(|(x, e)| at.alpha * x + at.sigma * e).collect();
+            let x_hat = self.posterior_mean(&z, at);
+            x.iter().zip(&x_hat).map(|(x, x_hat)| (snr_root * (x - x_hat)).powi(2)).sum()
+        })
+    }
+}
+
+/// `ln Σ e^term`.
+fn log_sum(terms: &[f64]) -> f64 {
+    let largest = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    largest + terms.iter().map(|t| (t - largest).exp()).sum::<f64>().ln()
 }
 
 impl Denoiser<Vec<f64>> for GaussianMixture {

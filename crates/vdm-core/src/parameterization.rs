@@ -13,7 +13,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Latent, NoiseLevel, Real};
+use crate::{Latent, LogSnr, NoiseLevel, Real, Scaling};
 
 /// The meaning of a network's output.
 ///
@@ -26,6 +26,7 @@ use crate::{Latent, NoiseLevel, Real};
 /// | `Velocity` | `v = αε − σx` | every level, both ends included |
 /// | `Flow` | `ε − x` | every level, both ends included |
 /// | `Edm` | Karras et al. 2022, `F` | every level, both ends included |
+/// | `Combination` | `image·x + noise·ε` | every level, both ends included |
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Parameterization {
@@ -46,6 +47,14 @@ pub enum Parameterization {
         /// Standard deviation of the data, `σ_data > 0`.
         data_std: f64,
     },
+    /// One's own: `image·x + noise·ε`. It determines the pair except at the level, if there is one,
+    /// where `α·noise = σ·image`.
+    Combination {
+        /// Coefficient of `x`.
+        image: f64,
+        /// Coefficient of `ε`.
+        noise: f64,
+    },
 }
 
 /// Coefficients of `a·z + b·output`.
@@ -55,6 +64,12 @@ pub struct Affine<C = f64> {
     pub on_z: C,
     /// Coefficient of the network's output.
     pub on_output: C,
+}
+
+/// `α − σ = (α + σ) tanh(λ/4)`.
+fn difference_of_scales<C: Real>(at: &NoiseLevel<C>) -> C {
+    let quarter = at.log_snr.lift(0.25) * at.log_snr.clone();
+    (at.alpha.clone() + at.sigma.clone()) * quarter.tanh()
 }
 
 /// `r·o = p·x + q·ε`.
@@ -86,6 +101,29 @@ impl Parameterization {
                     r: std,
                 }
             }
+            Self::Combination { image, noise } => {
+                Functional { p: constant(image), q: constant(noise), r: constant(1.0) }
+            }
+        }
+    }
+
+    /// Whether it is a multiple of the noise alone.
+    fn is_of_noise(self) -> bool {
+        matches!(self, Self::Noise | Self::Score | Self::EnergyGradient)
+    }
+
+    /// The degree `d` in which an output scales with the latent: where `(z, α, σ)` becomes
+    /// `(cz, cα, cσ)`, the same image and noise are predicted by `c^d` times the output.
+    #[must_use]
+    pub fn degree(self) -> i32 {
+        match self {
+            Self::Velocity => 1,
+            Self::Score | Self::EnergyGradient => -1,
+            Self::Image
+            | Self::Noise
+            | Self::Flow
+            | Self::Edm { .. }
+            | Self::Combination { .. } => 0,
         }
     }
 
@@ -109,10 +147,21 @@ impl Parameterization {
         let (alpha, sigma) = (at.alpha.clone(), at.sigma.clone());
         let from = self.functional(at);
         let into = other.functional(at);
+        if self.is_of_noise() && other.is_of_noise() {
+            // No image is needed, so the map stays finite where there is none, at α = 0.
+            let on_output = into.q * from.r / (into.r * from.q);
+            return Affine { on_z: alpha.lift(0.0), on_output };
+        }
         let determinant = alpha.clone() * from.q.clone() - sigma.clone() * from.p.clone();
         let scale = into.r * determinant;
+        let cross = match (self, other) {
+            // ±(α − σ), which cancels near λ = 0 unless it is taken from λ itself.
+            (Self::Velocity, Self::Flow) => -difference_of_scales(at),
+            (Self::Flow, Self::Velocity) => difference_of_scales(at),
+            _ => into.p.clone() * from.q - into.q.clone() * from.p,
+        };
         Affine {
-            on_z: (into.p.clone() * from.q - into.q.clone() * from.p) / scale.clone(),
+            on_z: cross / scale.clone(),
             on_output: (into.q * alpha - into.p * sigma) * from.r / scale,
         }
     }
@@ -124,13 +173,56 @@ impl Parameterization {
         (p / r.clone(), q / r)
     }
 
-    /// The factor `c²` in `‖ε − ε̂‖² = c²·‖target − output‖²`: multiplies a squared error in this
-    /// prediction's own space into the noise error that all bounds are written in.
-    /// Monograph table of equivalent losses; for `v` under VP the factor is `α²` (erratum E9).
+    /// The factor `c²` in `‖error of other‖² = c²·‖error of this‖²`: what a squared error in this
+    /// prediction's own space is worth in another's. To [`Noise`](Self::Noise), the space all bounds
+    /// are written in, it is `SNR` for an image and `α²/(α² + σ²)²` for a velocity.
+    ///
+    /// Monograph, table of equivalent losses, for all pairs; the `v` row printed there holds only
+    /// where `α² + σ² = 1` (erratum E9).
     #[must_use]
-    pub fn noise_error_factor<C: Real>(self, at: &NoiseLevel<C>) -> C {
-        let c = self.to(Self::Noise, at).on_output;
+    pub fn error_factor<C: Real>(self, other: Self, at: &NoiseLevel<C>) -> C {
+        let c = self.to(other, at).on_output;
         c.clone() * c
+    }
+}
+
+/// The scales that EDM puts around a network: `x = c_skip·y + c_out·F(c_in·y, c_noise)` with
+/// `y = z/α`. They follow from asking for unit variance of inputs and targets and for the least
+/// amplification of the network's errors (Karras et al. 2022, appendix B.6).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Preconditioning {
+    /// What is passed around the network.
+    pub c_skip: f64,
+    /// Scale of the network's output.
+    pub c_out: f64,
+    /// Scale of its input.
+    pub c_in: f64,
+    /// Its noise input, `¼ ln σ`.
+    pub c_noise: f64,
+    /// `1/c_out²`, which makes the loss a plain squared error of `F`.
+    pub loss_weight: f64,
+}
+
+impl Preconditioning {
+    /// At a level, for data of standard deviation `data_std > 0`.
+    ///
+    /// ```
+    /// use vdm_core::{LogSnr, Preconditioning};
+    /// let at = Preconditioning::edm(LogSnr::from_edm_sigma(0.5), 0.5);
+    /// assert!((at.c_skip - 0.5).abs() < 1e-15 && (at.c_in - 2.0_f64.sqrt()).abs() < 1e-15);
+    /// ```
+    #[must_use]
+    pub fn edm(log_snr: LogSnr, data_std: f64) -> Self {
+        let at = Scaling::VarianceExploding.level(log_snr.value());
+        let Affine { on_z, on_output } =
+            Parameterization::Edm { data_std }.to(Parameterization::Image, &at);
+        Self {
+            c_skip: on_z,
+            c_out: on_output,
+            c_in: 1.0 / at.sigma.hypot(data_std),
+            c_noise: -0.125 * log_snr.value(),
+            loss_weight: 1.0 / (on_output * on_output),
+        }
     }
 }
 

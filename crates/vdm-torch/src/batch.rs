@@ -126,11 +126,8 @@ impl Real for PerSample {
     fn sqrt(&self) -> Self {
         Self(self.0.sqrt())
     }
-    fn sin(&self) -> Self {
-        Self(self.0.sin())
-    }
-    fn cos(&self) -> Self {
-        Self(self.0.cos())
+    fn tanh(&self) -> Self {
+        Self(self.0.tanh())
     }
     fn sigmoid(&self) -> Self {
         Self(self.0.sigmoid())

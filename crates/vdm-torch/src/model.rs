@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use vdm_core::likelihood::Discretized;
-use vdm_core::{Denoiser, NoiseLevel, Parameterization, Prediction, Scaling, Schedule, Weighting};
+use vdm_core::{Denoiser, NoiseLevel, NoiseSchedule, Parameterization, Prediction, Scaling, Schedule, Weighting};
 use vdm_data::Shape;
 use vdm_sample::Seed;
 
@@ -105,6 +105,14 @@ impl Model {
                 field: "shape",
                 value: format!("{:?}", spec.shape),
                 remedy: "items need at least one component",
+            });
+        }
+        let ends = spec.diffusion.schedule.range();
+        if ends.finite().is_err() {
+            return Err(Error::Config {
+                field: "diffusion.schedule",
+                value: format!("log-SNR from {} to {}", ends.max(), ends.min()),
+                remedy: "give it finite ends with log_snr_max and log_snr_min",
             });
         }
         let centers: Vec<f32> = (0..spec.levels).map(|k| code.encode(k) as f32).collect();

@@ -115,7 +115,7 @@ pub(crate) fn diffusion_loss(
 
     let to_noise = |t: &f64| {
         let level = scaling.level(schedule.log_snr(*t).value());
-        prediction.of.noise_error_factor(&level)
+        prediction.of.error_factor(Parameterization::Noise, &level)
     };
     let to_noise: Vec<f64> = noising.times.iter().map(to_noise).collect();
     let to_nats = to_noise.iter().zip(&noising.factors).map(|(n, f)| n * f).collect();

@@ -1,54 +1,121 @@
-//! The cosine schedule (Nichol and Dhariwal 2021) in the log-SNR form of Hoogeboom et al. 2023.
+//! Cosine schedules: plain, shifted for high resolution, and interpolated between two shifts.
+
+use std::f64::consts::FRAC_PI_2;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LogSnrRange, NoiseSchedule};
-use crate::{Dual, LogSnr, Real};
+use super::{Curve, LogSnrRange, NoiseSchedule, Time, Truncated, solve};
+use crate::{Error, LogSnr, Scalar};
 
-/// `λ_t = −2 ln tan(u_t)` with `u` linear in `t` between the angles of the two end points.
+/// `λ_t = −2 ln tan(πt/2) + shift`, from `+∞` to `−∞`.
 ///
-/// Under the variance-preserving scaling `α = cos u` and `σ = sin u`: the latent turns at constant
-/// speed from data to noise. Levels near `λ = 0` are visited most, `p(λ) ∝ sech(λ/2)`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
+/// Under the variance-preserving scaling and without a shift `α = cos(πt/2)`, `σ = sin(πt/2)`: the
+/// latent turns at constant speed from data to noise. Levels near `λ = shift` are visited most,
+/// `p(λ) = sech((λ − shift)/2)/(2π)`.
+///
+/// Nichol and Dhariwal 2021 in the log-SNR form of Hoogeboom et al. 2023, whose shift for images of
+/// side `n` under a schedule made for side `n₀` is `2 ln(n₀/n)`.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Cosine {
-    range: LogSnrRange,
+    /// Added to every level, in nats of log-SNR.
+    #[serde(default)]
+    pub shift: f64,
 }
 
-/// The angle whose tangent is `σ/α`.
-fn angle(log_snr: f64) -> f64 {
-    (-0.5 * log_snr).exp().atan()
-}
-
-impl Cosine {
-    /// Between two levels.
-    #[must_use]
-    pub fn new(range: LogSnrRange) -> Self {
-        Self { range }
+impl Curve for Cosine {
+    fn ends(&self) -> LogSnrRange {
+        LogSnrRange::WHOLE
     }
-
-    /// The end points.
-    #[must_use]
-    pub fn range(&self) -> LogSnrRange {
-        self.range
+    fn at<C: Scalar>(&self, at: &Time<C>) -> C {
+        let quarter = at.t.lift(FRAC_PI_2);
+        // tan(π/2 − u) = 1/tan(u): the smaller angle keeps its digits.
+        let half = if at.t.value() <= 0.5 {
+            -(quarter * at.t).tan().ln()
+        } else {
+            (quarter * at.rest).tan().ln()
+        };
+        half.lift(2.0) * half + half.lift(self.shift)
     }
-
-    fn value<C: Real>(&self, t: &C) -> C {
-        let (first, last) = (angle(self.range.max()), angle(self.range.min()));
-        let u = t.lift(first) + t.lift(last - first) * t.clone();
-        t.lift(-2.0) * (u.sin() / u.cos()).ln()
+    fn inverse<C: Scalar>(&self, log_snr: &C) -> Time<C> {
+        let half = log_snr.lift(0.5) * (*log_snr - log_snr.lift(self.shift));
+        let turns = |half: C| half.exp().atan() / half.lift(FRAC_PI_2);
+        if half.value() >= 0.0 { Time::early(turns(-half)) } else { Time::late(turns(half)) }
     }
 }
 
-impl NoiseSchedule for Cosine {
-    fn log_snr(&self, t: f64) -> LogSnr {
-        self.range.pin(t, |t| self.value(&t))
+/// The truncated cosine schedule plus a shift that moves from `shift_data` at `t = 0` to
+/// `shift_noise` at `t = 1` ("interpolated" in Hoogeboom et al. 2023): high noise as a high
+/// resolution wants it, fine detail as a low one does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "RawInterpolated", into = "RawInterpolated")]
+pub struct CosineInterpolated {
+    raw: RawInterpolated,
+    base: Truncated<Cosine>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawInterpolated {
+    log_snr_max: f64,
+    log_snr_min: f64,
+    shift_data: f64,
+    shift_noise: f64,
+}
+
+impl TryFrom<RawInterpolated> for CosineInterpolated {
+    type Error = Error;
+    fn try_from(raw: RawInterpolated) -> Result<Self, Error> {
+        let range = LogSnrRange::new(raw.log_snr_max, raw.log_snr_min)?;
+        Self::new(range, raw.shift_data, raw.shift_noise)
     }
-    fn slope(&self, t: f64) -> f64 {
-        self.value(&Dual::variable(t)).derivative
+}
+
+impl From<CosineInterpolated> for RawInterpolated {
+    fn from(schedule: CosineInterpolated) -> Self {
+        schedule.raw
     }
-    fn time(&self, log_snr: LogSnr) -> f64 {
-        let (first, last) = (angle(self.range.max()), angle(self.range.min()));
-        ((angle(log_snr.value()) - first) / (last - first)).clamp(0.0, 1.0)
+}
+
+impl CosineInterpolated {
+    /// `range` is that of the cosine schedule before the shifts, both ends finite.
+    ///
+    /// # Errors
+    /// [`Error::ScheduleRange`] if an end is infinite; [`Error::Schedule`] if a shift is not finite
+    /// or rises so much from data to noise that the sum no longer falls.
+    pub fn new(range: LogSnrRange, shift_data: f64, shift_noise: f64) -> Result<Self, Error> {
+        let base = Truncated::new(Cosine::default(), range.finite()?)?;
+        let rise = shift_noise - shift_data;
+        // The cosine falls slowest at λ = 0, or at the end nearest to it.
+        let gentlest = 0.0_f64.clamp(range.min(), range.max());
+        let slope = -1.0 / base.density(LogSnr::new(gentlest));
+        if !rise.is_finite() || slope + rise >= 0.0 {
+            return Err(Error::Schedule {
+                field: "shift_noise - shift_data",
+                value: rise,
+                wanted: "finite and too small to make log-SNR rise anywhere",
+            });
+        }
+        let raw = RawInterpolated {
+            log_snr_max: range.max(),
+            log_snr_min: range.min(),
+            shift_data,
+            shift_noise,
+        };
+        Ok(Self { raw, base })
+    }
+}
+
+impl Curve for CosineInterpolated {
+    fn ends(&self) -> LogSnrRange {
+        let RawInterpolated { log_snr_max, log_snr_min, shift_data, shift_noise } = self.raw;
+        LogSnrRange::ordered(log_snr_max + shift_data, log_snr_min + shift_noise)
+    }
+    fn at<C: Scalar>(&self, at: &Time<C>) -> C {
+        let (data, noise) = (at.t.lift(self.raw.shift_data), at.t.lift(self.raw.shift_noise));
+        self.base.at(at) + data * at.rest + noise * at.t
+    }
+    /// No closed form: solved to the last digit.
+    fn inverse<C: Scalar>(&self, log_snr: &C) -> Time<C> {
+        solve(self, log_snr)
     }
 }

@@ -1,39 +1,54 @@
-//! `λ` linear in `t`: VDM's fixed schedule.
+//! `λ` linear in `t`: VDM's fixed schedule, and the geometric one of variance-exploding models.
 
 use serde::{Deserialize, Serialize};
 
-use super::{LogSnrRange, NoiseSchedule};
-use crate::LogSnr;
+use super::{Curve, LogSnrRange, Time};
+use crate::{Error, Scalar};
 
-/// `λ_t = λ_max + (λ_min − λ_max) t`. Every level is visited equally often.
+/// `λ_t = λ_max (1 − t) + λ_min t`. Every level is visited equally often.
+///
+/// A geometric sequence of EDM noise scales, `σ_min (σ_max/σ_min)^t`, is this one:
+/// [`Schedule::geometric`](super::Schedule::geometric).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "LogSnrRange", into = "LogSnrRange")]
 pub struct Linear {
     range: LogSnrRange,
 }
 
-impl Linear {
-    /// Between two levels.
-    #[must_use]
-    pub fn new(range: LogSnrRange) -> Self {
-        Self { range }
-    }
-
-    /// The end points.
-    #[must_use]
-    pub fn range(&self) -> LogSnrRange {
-        self.range
+impl TryFrom<LogSnrRange> for Linear {
+    type Error = Error;
+    fn try_from(range: LogSnrRange) -> Result<Self, Error> {
+        Self::new(range)
     }
 }
 
-impl NoiseSchedule for Linear {
-    fn log_snr(&self, t: f64) -> LogSnr {
-        self.range.pin(t, |t| self.range.max() + (self.range.min() - self.range.max()) * t)
+impl From<Linear> for LogSnrRange {
+    fn from(linear: Linear) -> Self {
+        linear.range
     }
-    fn slope(&self, _t: f64) -> f64 {
-        self.range.min() - self.range.max()
+}
+
+impl Linear {
+    /// Between two finite levels.
+    ///
+    /// # Errors
+    /// [`Error::ScheduleRange`] if an end is infinite.
+    pub fn new(range: LogSnrRange) -> Result<Self, Error> {
+        Ok(Self { range: range.finite()? })
     }
-    fn time(&self, log_snr: LogSnr) -> f64 {
-        (1.0 - self.range.fraction(log_snr.value())).clamp(0.0, 1.0)
+}
+
+impl Curve for Linear {
+    fn ends(&self) -> LogSnrRange {
+        self.range
+    }
+    fn at<C: Scalar>(&self, at: &Time<C>) -> C {
+        let (max, min) = (at.t.lift(self.range.max()), at.t.lift(self.range.min()));
+        max * at.rest + min * at.t
+    }
+    fn inverse<C: Scalar>(&self, log_snr: &C) -> Time<C> {
+        let (max, min) = (log_snr.lift(self.range.max()), log_snr.lift(self.range.min()));
+        let fall = max - min;
+        Time { t: (max - *log_snr) / fall, rest: (*log_snr - min) / fall }
     }
 }

@@ -3,70 +3,284 @@
 //! The value of a diffusion bound depends on a schedule only through its end points
 //! (monograph §2.3.3); its shape decides how often each noise level is visited,
 //! `p(λ) = −dt/dλ`, hence the variance of every estimator.
+//!
+//! | name in a configuration | type | log-SNR |
+//! |---|---|---|
+//! | `linear` | [`Linear`] | linear in `t` (VDM; geometric VE) |
+//! | `cosine` | [`Cosine`] | `−2 ln tan(πt/2) + shift` |
+//! | `cosine_interpolated` | [`CosineInterpolated`] | the same, the shift moving with `t` |
+//! | `vp_linear` | [`VpLinear`] | `−ln(e^{B(t)} − 1)`, `B' = β` linear in `t` |
+//! | `iddpm_cosine` | [`IddpmCosine`] | `ᾱ` a squared cosine with an offset |
+//! | `sigmoid` | [`Sigmoid`] | `ᾱ` a piece of a logistic curve |
+//! | `normal` | [`Normal`] | `p(λ)` Gaussian (EDM training, logit-normal times) |
+//! | `laplace` | [`Laplace`] | `p(λ)` Laplace |
+//! | `straight_line` | [`StraightLine`] | `2 ln((1 − t)/t) + shift` (flow matching) |
+//! | `karras` | [`Karras`] | EDM's sampling grid |
+//! | `monotone` | [`Monotone`] | piecewise linear in `t`, learned |
+//! | `histogram` | [`Histogram`] | `p(λ)` piecewise constant, adaptive |
+//! | `discrete` | [`Discrete`] | a table for integer timesteps (DDPM, iDDPM) |
+//!
+//! Those that run to infinity, and Karras', may be cut to a range: [`Truncated`]. To add one, write
+//! it once as a [`Curve`] over any [`Scalar`]; slope and density come from dual numbers.
 
 mod cosine;
+mod density;
+mod discrete;
+mod histogram;
+mod knots;
 mod linear;
 mod monotone;
+mod truncated;
+mod vp;
 
 use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
 
-pub use cosine::Cosine;
+pub use cosine::{Cosine, CosineInterpolated};
+pub use density::{Karras, Laplace, Normal, StraightLine};
+pub use discrete::{Betas, Discrete, Spacing};
+pub use histogram::Histogram;
 pub use linear::Linear;
 pub use monotone::Monotone;
+pub use truncated::Truncated;
+pub use vp::{IddpmCosine, Sigmoid, VpLinear};
 
-use crate::{Error, LogSnr};
+use crate::{Dual, Error, LogSnr, Scalar};
 
-/// `f_λ: [0, 1] → ℝ`, strictly decreasing. Object safe; learned schedules implement it too.
+/// `f_λ: [0, 1] → [λ_min, λ_max]`, strictly decreasing. Object safe; learned schedules implement it
+/// too. What a [`Curve`] implements follows from it.
 pub trait NoiseSchedule: Debug {
+    /// The end points, `λ` at `t = 1` and at `t = 0`.
+    fn range(&self) -> LogSnrRange;
+
     /// `λ_t`; exact at both ends.
     fn log_snr(&self, t: f64) -> LogSnr;
 
     /// `dλ/dt < 0`, in nats per unit of time.
     fn slope(&self, t: f64) -> f64;
 
-    /// The inverse: the time at which a level is reached, clamped to `[0, 1]`.
-    fn time(&self, log_snr: LogSnr) -> f64;
+    /// The inverse: the time at which a level is reached, clamped to `[0, 1]`. Unless overridden it
+    /// is found by bisection, to the last digit.
+    fn time(&self, log_snr: LogSnr) -> f64 {
+        bisect(0.0, 1.0, |t| self.log_snr(t).value() > log_snr.value())
+    }
 
-    /// `p(λ) = −dt/dλ`, the density of levels when `t` is uniform.
+    /// `p(λ) = −dt/dλ`, the density of levels when `t` is uniform; 0 beyond the end points.
     fn density(&self, log_snr: LogSnr) -> f64 {
-        -1.0 / self.slope(self.time(log_snr))
+        if self.range().contains(log_snr) { -1.0 / self.slope(self.time(log_snr)) } else { 0.0 }
+    }
+
+    /// The distribution function of `p(λ)`: the share of time spent below a level, `1 − t(λ)`.
+    fn cdf(&self, log_snr: LogSnr) -> f64 {
+        1.0 - self.time(log_snr)
+    }
+
+    /// Its inverse: the level below which a share `u` of the time is spent, `λ_{1−u}`. Applied to
+    /// uniform numbers it draws from `p(λ)`.
+    fn quantile(&self, u: f64) -> LogSnr {
+        self.log_snr(1.0 - u)
     }
 }
 
-/// End points of a schedule, checked: both finite, `max` (data) above `min` (noise).
+/// A time with its complement, `t` and `1 − t`, so that neither end of the interval loses digits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Time<C = f64> {
+    /// `t`, from data.
+    pub t: C,
+    /// `1 − t`, to noise.
+    pub rest: C,
+}
+
+impl<C: Scalar> Time<C> {
+    /// From `t` alone.
+    #[must_use]
+    pub fn new(t: C) -> Self {
+        Self::early(t)
+    }
+
+    /// From a `t` that may be close to 0.
+    #[must_use]
+    pub fn early(t: C) -> Self {
+        Self { t, rest: t.lift(1.0) - t }
+    }
+
+    /// From a `1 − t` that may be close to 0.
+    #[must_use]
+    pub fn late(rest: C) -> Self {
+        Self { t: rest.lift(1.0) - rest, rest }
+    }
+}
+
+/// A schedule written once, in both directions, over any [`Scalar`].
+///
+/// Implementing it gives [`NoiseSchedule`]: end points are pinned, and slope and density are
+/// derivatives of these two functions by dual numbers.
+///
+/// ```
+/// use vdm_core::schedule::{Curve, LogSnrRange, NoiseSchedule, Time};
+/// use vdm_core::{LogSnr, Scalar};
+///
+/// /// λ = 9 − 12 t², which lingers near the data.
+/// #[derive(Debug)]
+/// struct Parabola;
+/// impl Curve for Parabola {
+///     fn ends(&self) -> LogSnrRange {
+///         LogSnrRange::new(9.0, -3.0).unwrap()
+///     }
+///     fn at<C: Scalar>(&self, at: &Time<C>) -> C {
+///         at.t.lift(9.0) - at.t.lift(12.0) * at.t * at.t
+///     }
+///     fn inverse<C: Scalar>(&self, log_snr: &C) -> Time<C> {
+///         Time::new(((log_snr.lift(9.0) - *log_snr) / log_snr.lift(12.0)).sqrt())
+///     }
+/// }
+/// assert_eq!(Parabola.slope(0.5), -12.0);
+/// assert!((Parabola.density(LogSnr::new(6.0)) - 1.0 / 12.0).abs() < 1e-15);
+/// ```
+pub trait Curve: Debug {
+    /// The end points.
+    fn ends(&self) -> LogSnrRange;
+    /// `λ` at a time in `(0, 1)`.
+    fn at<C: Scalar>(&self, at: &Time<C>) -> C;
+    /// The time of a level between the end points.
+    fn inverse<C: Scalar>(&self, log_snr: &C) -> Time<C>;
+}
+
+impl<F: Curve> NoiseSchedule for F {
+    fn range(&self) -> LogSnrRange {
+        self.ends()
+    }
+    fn log_snr(&self, t: f64) -> LogSnr {
+        pinned(self, &Time::early(t))
+    }
+    fn slope(&self, t: f64) -> f64 {
+        self.at(&Time::new(Dual::variable(t.clamp(0.0, 1.0)))).derivative
+    }
+    fn time(&self, log_snr: LogSnr) -> f64 {
+        clamped(self, log_snr).t
+    }
+    fn density(&self, log_snr: LogSnr) -> f64 {
+        if self.ends().contains(log_snr) && log_snr.value().is_finite() {
+            -self.inverse(&Dual::variable(log_snr.value())).t.derivative
+        } else {
+            0.0
+        }
+    }
+    fn cdf(&self, log_snr: LogSnr) -> f64 {
+        clamped(self, log_snr).rest
+    }
+    fn quantile(&self, u: f64) -> LogSnr {
+        pinned(self, &Time::late(u))
+    }
+}
+
+/// The curve inside the interval and its end points at, or beyond, its ends.
+fn pinned(curve: &impl Curve, at: &Time) -> LogSnr {
+    let range = curve.ends();
+    LogSnr::new(if at.t <= 0.0 {
+        range.max()
+    } else if at.rest <= 0.0 {
+        range.min()
+    } else {
+        curve.at(at)
+    })
+}
+
+/// The time of a level, 0 or 1 beyond the end points.
+fn clamped(curve: &impl Curve, log_snr: LogSnr) -> Time {
+    let range = curve.ends();
+    if log_snr.value() >= range.max() {
+        Time::early(0.0)
+    } else if log_snr.value() <= range.min() {
+        Time::late(0.0)
+    } else {
+        let Time { t, rest } = curve.inverse(&log_snr.value());
+        Time { t: t.clamp(0.0, 1.0), rest: rest.clamp(0.0, 1.0) }
+    }
+}
+
+/// The place between `low` and `high` up to which `before` holds, to the last digit.
+pub(crate) fn bisect(mut low: f64, mut high: f64, before: impl Fn(f64) -> bool) -> f64 {
+    loop {
+        let middle = 0.5 * (low + high);
+        if middle <= low || middle >= high {
+            return high;
+        }
+        if before(middle) { low = middle } else { high = middle }
+    }
+}
+
+/// The time of a level for a curve without a closed inverse, with its derivative `1/λ'(t)`.
+fn solve<C: Scalar>(curve: &impl Curve, log_snr: &C) -> Time<C> {
+    let t = bisect(0.0, 1.0, |t| curve.at(&Time::early(t)) > log_snr.value());
+    let at = curve.at(&Time::new(Dual::variable(t)));
+    // One step of Newton's method: it moves the value by a rounding and carries the derivative.
+    let correction = (*log_snr - log_snr.lift(at.value)) / log_snr.lift(at.derivative);
+    Time::early(correction.lift(t) + correction)
+}
+
+/// End points of a schedule, checked: `max` (data) above `min` (noise). Either may be infinite: no
+/// noise at all, or zero terminal SNR.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "RawRange", deny_unknown_fields)]
+#[serde(try_from = "RawRange", into = "RawRange")]
 pub struct LogSnrRange {
-    #[serde(rename = "log_snr_max")]
     max: f64,
-    #[serde(rename = "log_snr_min")]
     min: f64,
 }
 
-#[derive(Deserialize)]
+/// An end that is left out is infinite, which JSON has no number for.
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRange {
-    log_snr_max: f64,
-    log_snr_min: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log_snr_max: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log_snr_min: Option<f64>,
 }
 
 impl TryFrom<RawRange> for LogSnrRange {
     type Error = Error;
     fn try_from(raw: RawRange) -> Result<Self, Error> {
-        Self::new(raw.log_snr_max, raw.log_snr_min)
+        Self::new(
+            raw.log_snr_max.unwrap_or(f64::INFINITY),
+            raw.log_snr_min.unwrap_or(f64::NEG_INFINITY),
+        )
+    }
+}
+
+impl From<LogSnrRange> for RawRange {
+    fn from(range: LogSnrRange) -> Self {
+        let finite = |end: f64| end.is_finite().then_some(end);
+        Self { log_snr_max: finite(range.max), log_snr_min: finite(range.min) }
     }
 }
 
 impl LogSnrRange {
+    /// Every level there is.
+    pub const WHOLE: Self = Self { max: f64::INFINITY, min: f64::NEG_INFINITY };
+
     /// # Errors
-    /// [`Error::ScheduleRange`] unless both are finite and `max > min`.
+    /// [`Error::ScheduleRange`] unless `max > min`.
     pub fn new(max: f64, min: f64) -> Result<Self, Error> {
-        if max.is_finite() && min.is_finite() && max > min {
-            Ok(Self { max, min })
+        if max > min { Ok(Self { max, min }) } else { Err(Error::ScheduleRange { max, min }) }
+    }
+
+    /// Of ends known to be in order.
+    fn ordered(max: f64, min: f64) -> Self {
+        debug_assert!(max > min, "{max} > {min}");
+        Self { max, min }
+    }
+
+    /// Itself, if both ends are finite.
+    ///
+    /// # Errors
+    /// [`Error::ScheduleRange`] if one is not.
+    pub fn finite(self) -> Result<Self, Error> {
+        if self.max.is_finite() && self.min.is_finite() {
+            Ok(self)
         } else {
-            Err(Error::ScheduleRange { max, min })
+            Err(Error::ScheduleRange { max: self.max, min: self.min })
         }
     }
 
@@ -82,21 +296,16 @@ impl LogSnrRange {
         self.min
     }
 
-    /// Where `λ` lies between noise (0) and data (1); outside of it beyond the end points.
+    /// Where a level lies between noise (0) and data (1); outside of that beyond the end points.
     #[must_use]
     pub fn fraction(self, log_snr: f64) -> f64 {
         (log_snr - self.min) / (self.max - self.min)
     }
 
-    /// `inner(t)` inside the interval and the end points themselves at (or beyond) its ends.
-    fn pin(self, t: f64, inner: impl FnOnce(f64) -> f64) -> LogSnr {
-        LogSnr::new(if t <= 0.0 {
-            self.max
-        } else if t >= 1.0 {
-            self.min
-        } else {
-            inner(t)
-        })
+    /// Whether a level lies within, ends included.
+    #[must_use]
+    pub fn contains(self, log_snr: LogSnr) -> bool {
+        (self.min..=self.max).contains(&log_snr.value())
     }
 }
 
@@ -116,10 +325,63 @@ impl LogSnrRange {
 pub enum Schedule {
     /// `λ` linear in `t` (VDM).
     Linear(Linear),
-    /// The cosine schedule, truncated to its end points.
-    Cosine(Cosine),
+    /// The cosine schedule.
+    Cosine(Truncated<Cosine>),
+    /// The cosine schedule with a shift that moves with `t`.
+    CosineInterpolated(CosineInterpolated),
+    /// The VP SDE with a linear `β`.
+    VpLinear(Truncated<VpLinear>),
+    /// The cosine schedule as iDDPM published it.
+    IddpmCosine(Truncated<IddpmCosine>),
+    /// The sigmoid schedule.
+    Sigmoid(Truncated<Sigmoid>),
+    /// Normally distributed levels.
+    Normal(Truncated<Normal>),
+    /// Laplace distributed levels.
+    Laplace(Truncated<Laplace>),
+    /// The straight line of flow matching.
+    StraightLine(Truncated<StraightLine>),
+    /// EDM's sampling grid.
+    Karras(Truncated<Karras>),
     /// Piecewise linear with positive increments, the form learned schedules take.
     Monotone(Monotone),
+    /// Piecewise constant density of levels, the form adaptive schedules take.
+    Histogram(Histogram),
+    /// A table for integer timesteps.
+    Discrete(Discrete),
+}
+
+/// Runs an expression on whichever schedule it is.
+macro_rules! dispatch {
+    ($schedule:expr, $inner:ident => $body:expr) => {
+        match $schedule {
+            Schedule::Linear($inner) => $body,
+            Schedule::Cosine($inner) => $body,
+            Schedule::CosineInterpolated($inner) => $body,
+            Schedule::VpLinear($inner) => $body,
+            Schedule::IddpmCosine($inner) => $body,
+            Schedule::Sigmoid($inner) => $body,
+            Schedule::Normal($inner) => $body,
+            Schedule::Laplace($inner) => $body,
+            Schedule::StraightLine($inner) => $body,
+            Schedule::Karras($inner) => $body,
+            Schedule::Monotone($inner) => $body,
+            Schedule::Histogram($inner) => $body,
+            Schedule::Discrete($inner) => $body,
+        }
+    };
+}
+
+impl Curve for Schedule {
+    fn ends(&self) -> LogSnrRange {
+        dispatch!(self, inner => inner.ends())
+    }
+    fn at<C: Scalar>(&self, at: &Time<C>) -> C {
+        dispatch!(self, inner => inner.at(at))
+    }
+    fn inverse<C: Scalar>(&self, log_snr: &C) -> Time<C> {
+        dispatch!(self, inner => inner.inverse(log_snr))
+    }
 }
 
 impl Schedule {
@@ -128,48 +390,41 @@ impl Schedule {
     /// # Errors
     /// [`Error::ScheduleRange`] unless `log_snr_max > log_snr_min`, both finite.
     pub fn linear(log_snr_max: f64, log_snr_min: f64) -> Result<Self, Error> {
-        Ok(Self::Linear(Linear::new(LogSnrRange::new(log_snr_max, log_snr_min)?)))
+        Ok(Self::Linear(Linear::new(LogSnrRange::new(log_snr_max, log_snr_min)?)?))
+    }
+
+    /// EDM noise scales in geometric sequence, `σ_t = σ_min (σ_max/σ_min)^t` (VE of Song et al. 2021).
+    ///
+    /// # Errors
+    /// [`Error::Schedule`] or [`Error::ScheduleRange`] unless `0 < sigma_min < sigma_max`.
+    pub fn geometric(sigma_min: f64, sigma_max: f64) -> Result<Self, Error> {
+        let level = |sigma| LogSnr::from_edm_sigma(sigma).value();
+        Self::linear(level(positive("sigma_min", sigma_min)?), level(sigma_max))
     }
 
     /// The cosine schedule between two levels.
     ///
     /// # Errors
-    /// [`Error::ScheduleRange`] unless `log_snr_max > log_snr_min`, both finite.
+    /// [`Error::ScheduleRange`] unless `log_snr_max > log_snr_min`.
     pub fn cosine(log_snr_max: f64, log_snr_min: f64) -> Result<Self, Error> {
-        Ok(Self::Cosine(Cosine::new(LogSnrRange::new(log_snr_max, log_snr_min)?)))
-    }
-
-    /// The end points.
-    #[must_use]
-    pub fn range(&self) -> LogSnrRange {
-        match self {
-            Self::Linear(s) => s.range(),
-            Self::Cosine(s) => s.range(),
-            Self::Monotone(s) => s.range(),
-        }
-    }
-
-    fn role(&self) -> &dyn NoiseSchedule {
-        match self {
-            Self::Linear(s) => s,
-            Self::Cosine(s) => s,
-            Self::Monotone(s) => s,
-        }
+        let range = LogSnrRange::new(log_snr_max, log_snr_min)?;
+        Ok(Self::Cosine(Truncated::new(Cosine::default(), range)?))
     }
 }
 
-impl NoiseSchedule for Schedule {
-    fn log_snr(&self, t: f64) -> LogSnr {
-        self.role().log_snr(t)
+fn finite(field: &'static str, value: f64) -> Result<f64, Error> {
+    if value.is_finite() {
+        Ok(value)
+    } else {
+        Err(Error::Schedule { field, value, wanted: "finite" })
     }
-    fn slope(&self, t: f64) -> f64 {
-        self.role().slope(t)
-    }
-    fn time(&self, log_snr: LogSnr) -> f64 {
-        self.role().time(log_snr)
-    }
-    fn density(&self, log_snr: LogSnr) -> f64 {
-        self.role().density(log_snr)
+}
+
+fn positive(field: &'static str, value: f64) -> Result<f64, Error> {
+    if value > 0.0 && value.is_finite() {
+        Ok(value)
+    } else {
+        Err(Error::Schedule { field, value, wanted: "positive and finite" })
     }
 }
 

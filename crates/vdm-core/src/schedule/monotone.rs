@@ -1,9 +1,10 @@
-//! The form learned and adaptive schedules take: piecewise linear, monotone by construction.
+//! The form learned schedules take: piecewise linear in time, monotone by construction.
 
 use serde::{Deserialize, Serialize};
 
-use super::{LogSnrRange, NoiseSchedule};
-use crate::{Error, LogSnr};
+use super::knots::Knots;
+use super::{Curve, LogSnrRange, Time};
+use crate::{Error, Scalar};
 
 /// `λ` falls through `n` equal intervals of time by positive amounts that sum to the whole range.
 ///
@@ -20,10 +21,8 @@ use crate::{Error, LogSnr};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "RawMonotone", into = "RawMonotone")]
 pub struct Monotone {
-    range: LogSnrRange,
     increments: Vec<f64>,
-    /// `λ` at the `n + 1` knots, from `max` down to `min`.
-    knots: Vec<f64>,
+    knots: Knots,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -43,80 +42,49 @@ impl TryFrom<RawMonotone> for Monotone {
 
 impl From<Monotone> for RawMonotone {
     fn from(schedule: Monotone) -> Self {
-        Self {
-            log_snr_max: schedule.range.max(),
-            log_snr_min: schedule.range.min(),
-            increments: schedule.increments,
-        }
+        let range = schedule.knots.range();
+        Self { log_snr_max: range.max(), log_snr_min: range.min(), increments: schedule.increments }
     }
-}
-
-fn softplus(w: f64) -> f64 {
-    w.max(0.0) + (-w.abs()).exp().ln_1p()
 }
 
 impl Monotone {
-    /// From one unconstrained number per interval.
+    /// From one unconstrained number per interval; both ends of the range finite.
     ///
     /// # Errors
-    /// [`Error::ScheduleIncrements`] if there is none, or one is not finite or so far below the
-    /// others (by about 36) that its share of the range rounds to nothing.
+    /// [`Error::ScheduleRange`] if an end is infinite. [`Error::ScheduleIncrements`] if there is no
+    /// increment, or one is not finite or so far below the others (by about 36) that its share of
+    /// the range rounds to nothing.
     pub fn new(range: LogSnrRange, increments: Vec<f64>) -> Result<Self, Error> {
-        let amounts: Vec<f64> = increments.iter().map(|w| softplus(*w)).collect();
+        let range = range.finite()?;
+        let amounts: Vec<f64> = increments.iter().map(Scalar::softplus).collect();
         let total: f64 = amounts.iter().sum();
         let fall = range.max() - range.min();
-        let mut knots = vec![range.max()];
         let mut done = 0.0;
-        for amount in &amounts {
+        let mut log_snrs = vec![range.max()];
+        log_snrs.extend(amounts.iter().map(|amount| {
             done += amount;
-            knots.push(range.max() - fall * (done / total));
-        }
-        if let Some(last) = knots.last_mut() {
+            range.max() - fall * (done / total)
+        }));
+        if let Some(last) = log_snrs.last_mut() {
             *last = range.min();
         }
-        let falling = knots.len() > 1 && knots.windows(2).all(|pair| pair[0] > pair[1]);
-        if !falling || !total.is_finite() {
-            return Err(Error::ScheduleIncrements { found: increments });
+        match Knots::uniform(log_snrs) {
+            Some(knots) if total.is_finite() && !increments.is_empty() => {
+                Ok(Self { increments, knots })
+            }
+            _ => Err(Error::ScheduleIncrements { found: increments }),
         }
-        Ok(Self { range, increments, knots })
-    }
-
-    /// The end points.
-    #[must_use]
-    pub fn range(&self) -> LogSnrRange {
-        self.range
-    }
-
-    fn intervals(&self) -> f64 {
-        self.increments.len() as f64
-    }
-
-    /// The interval that holds `t`, and where in it.
-    fn locate(&self, t: f64) -> (usize, f64) {
-        let position = t.clamp(0.0, 1.0) * self.intervals();
-        let index = (position as usize).min(self.increments.len() - 1);
-        let within = position - index as f64;
-        (index, within)
     }
 }
 
-impl NoiseSchedule for Monotone {
-    fn log_snr(&self, t: f64) -> LogSnr {
-        self.range.pin(t, |t| {
-            let (i, within) = self.locate(t);
-            self.knots[i] + (self.knots[i + 1] - self.knots[i]) * within
-        })
+impl Curve for Monotone {
+    fn ends(&self) -> LogSnrRange {
+        self.knots.range()
     }
-    fn slope(&self, t: f64) -> f64 {
-        let (i, _) = self.locate(t);
-        (self.knots[i + 1] - self.knots[i]) * self.intervals()
+    fn at<C: Scalar>(&self, at: &Time<C>) -> C {
+        self.knots.log_snr(at.t)
     }
-    fn time(&self, log_snr: LogSnr) -> f64 {
-        let target = log_snr.value().clamp(self.range.min(), self.range.max());
-        let i = self.knots.partition_point(|knot| *knot > target).clamp(1, self.increments.len());
-        let (above, below) = (self.knots[i - 1], self.knots[i]);
-        let within = (above - target) / (above - below);
-        let index = (i - 1) as f64;
-        (index + within) / self.intervals()
+    fn inverse<C: Scalar>(&self, log_snr: &C) -> Time<C> {
+        self.knots.time(*log_snr)
     }
 }
