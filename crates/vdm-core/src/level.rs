@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Dual, Real};
+use crate::Real;
 
 /// Log signal-to-noise ratio `λ = ln(α²/σ²) = −γ`, in nats; `±∞` are legal levels.
 ///
@@ -164,8 +164,22 @@ impl Scaling {
     /// ```
     #[must_use]
     pub fn rates(self, log_snr: f64) -> (f64, f64) {
-        let level = self.level(Dual::variable(log_snr));
-        (level.alpha.derivative, level.sigma.derivative)
+        let NoiseLevel { alpha, sigma, .. } = self.level(log_snr);
+        // d ln α/dλ and −d ln σ/dλ, which add up to ½: finite at both ends, where a derivative
+        // carried through the square roots of `level` is not.
+        let (up, down) = match self {
+            Self::VariancePreserving => (0.5 * (-log_snr).sigmoid(), 0.5 * log_snr.sigmoid()),
+            Self::VarianceExploding => (0.0, 0.5),
+            Self::StraightLine => (0.5 * sigma, 0.5 * alpha),
+            Self::SubVariancePreserving => {
+                let total = sigma + 2.0 * alpha * alpha;
+                (0.5 * sigma / total, alpha * alpha / total)
+            }
+            Self::UnitVariance { data_std } => {
+                (0.5 * sigma * sigma, 0.5 * (alpha * data_std).powi(2))
+            }
+        };
+        (alpha * up, -sigma * down)
     }
 }
 

@@ -148,8 +148,13 @@ impl Parameterization {
         let from = self.functional(at);
         let into = other.functional(at);
         if self.is_of_noise() && other.is_of_noise() {
-            // No image is needed, so the map stays finite where there is none, at α = 0.
-            let on_output = into.q * from.r / (into.r * from.q);
+            // No image is needed, so the map stays finite where there is none, at α = 0; and score
+            // and energy gradient are each other's negative even where neither is finite, at σ = 0.
+            let scale = match (self, other) {
+                (Self::Noise, _) | (_, Self::Noise) => from.r / into.r,
+                _ => alpha.lift(1.0),
+            };
+            let on_output = into.q / from.q * scale;
             return Affine { on_z: alpha.lift(0.0), on_output };
         }
         let determinant = alpha.clone() * from.q.clone() - sigma.clone() * from.p.clone();

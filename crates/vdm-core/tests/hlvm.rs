@@ -1,8 +1,11 @@
 //! Four models, one bound: every item of the monograph's chapter 2, and the bridge to diffusion.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 
+use common::Random;
 use proptest::prelude::*;
 use vdm_core::hlvm::diffusion::Chain;
 use vdm_core::hlvm::{
@@ -12,27 +15,9 @@ use vdm_core::{Dual, GaussianMixture, LogSnr, NoiseLevel, Scaling, bound, quadra
 
 const VP: Scaling = Scaling::VariancePreserving;
 
-/// xorshift64*, read as uniforms and, by Box–Muller, as standard normals.
-struct Random(u64);
-
 impl Random {
-    fn new(seed: u64) -> Self {
-        let mut random = Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        (0..8).for_each(|_| _ = random.uniform());
-        random
-    }
-    /// In `(0, 1)`.
-    fn uniform(&mut self) -> f64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        ((self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
-    }
     fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.uniform()
-    }
-    fn normal(&mut self) -> f64 {
-        (-2.0 * self.uniform().ln()).sqrt() * (TAU * self.uniform()).cos()
     }
 }
 

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use vdm_core::likelihood::Discretized;
-use vdm_core::{Denoiser, NoiseLevel, NoiseSchedule, Parameterization, Prediction, Scaling, Schedule, Weighting};
+use vdm_core::{
+    Denoiser, NoiseLevel, NoiseSchedule, Parameterization, Prediction, Scaling, Schedule, Weighting,
+};
 use vdm_data::Shape;
 use vdm_sample::Seed;
 

@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` states them for people under the same numbers; I7 keeps the two together.
 
 pub(crate) mod code;
+pub(crate) mod equations;
 pub(crate) mod pages;
 pub(crate) mod tree;
 
@@ -55,6 +56,11 @@ pub(crate) const CHECKS: &[Check] = &[
         id: "I9",
         statement: "the pinned tch, the installed and the reported libtorch fit together",
         run: code::libtorch_version,
+    },
+    Check {
+        id: "I10",
+        statement: "every equation in the index has its item and its test, and every such test is there",
+        run: equations::broken_index,
     },
 ];
 

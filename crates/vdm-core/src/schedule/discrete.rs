@@ -35,7 +35,7 @@ pub enum Betas {
         /// `β_{T−1}`.
         beta_end: f64,
     },
-    /// `ᾱ` follows a squared cosine, `β` capped: iDDPM ("squaredcos_cap_v2").
+    /// `ᾱ` follows a squared cosine, `β` capped: iDDPM (`squaredcos_cap_v2`).
     Cosine {
         /// Number of indices, `T`.
         steps: usize,
@@ -44,7 +44,7 @@ pub enum Betas {
         /// The largest `β`, 0.999 in the paper.
         cap: f64,
     },
-    /// `β` along a logistic curve from −6 to 6: GeoDiff.
+    /// `β` along a logistic curve from −6 to 6: that of `GeoDiff`.
     Sigmoid {
         /// Number of indices, `T`.
         steps: usize,
@@ -108,7 +108,8 @@ pub enum Spacing {
 /// A table of noise levels for integer timesteps.
 ///
 /// As a [`NoiseSchedule`](super::NoiseSchedule) it runs from index 0 at `t = 0` to index `T − 1` at
-/// `t = 1`, with `λ` linear in between.
+/// `t = 1`, with `λ` linear in between. Where the last level is `−∞` there is no line to it: every time
+/// after index `T − 2` is pure noise.
 ///
 /// ```
 /// use vdm_core::schedule::{Betas, Discrete, Spacing};

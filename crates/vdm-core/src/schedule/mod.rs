@@ -63,6 +63,9 @@ pub trait NoiseSchedule: Debug {
     /// The inverse: the time at which a level is reached, clamped to `[0, 1]`. Unless overridden it
     /// is found by bisection, to the last digit.
     fn time(&self, log_snr: LogSnr) -> f64 {
+        if log_snr.value() >= self.range().max() {
+            return 0.0;
+        }
         bisect(0.0, 1.0, |t| self.log_snr(t).value() > log_snr.value())
     }
 

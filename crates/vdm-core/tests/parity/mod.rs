@@ -4,6 +4,9 @@
 //! Shared by the parity test, which fails beyond the tolerances, and by the `accuracy` example,
 //! which prints the worst error of each function.
 
+#[path = "weights.rs"]
+mod weights;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -83,6 +86,7 @@ impl Parity {
         parity.bounds();
         parity.posteriors();
         parity.reconstructions();
+        parity.weightings();
         parity
     }
 
@@ -409,6 +413,28 @@ impl Parity {
                 n("kl_q_p_nats"),
                 &place,
             );
+        }
+    }
+
+    fn weightings(&mut self) {
+        let any = Cosine::default();
+        let data = weights::fixture();
+        for row in data["weights"].as_array().unwrap() {
+            let weighting = weights::weighting(row);
+            let name = row["name"].as_str().unwrap();
+            let columns = ["logsnr", "w", "log_w", "dw_dlogsnr"];
+            for [level, w, log_w, slope] in weights::rows(row, columns) {
+                let (at, place) = (LogSnr::new(level), format!("{name}, λ = {level}"));
+                self.relative("Weighting::at", 1e-12, weighting.at(at, &any), w, &place);
+                self.relative(
+                    "Weighting::log_at",
+                    1e-12,
+                    weighting.log_at(at, &any),
+                    log_w,
+                    &place,
+                );
+                self.relative("Weighting::slope", 1e-12, weighting.slope(at, &any), slope, &place);
+            }
         }
     }
 

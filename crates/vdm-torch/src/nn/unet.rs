@@ -1,4 +1,5 @@
-//! VDM's U-Net: constant resolution, skip connections, conditioned on the noise level.
+//! VDM's U-Net: constant resolution, skip connections, conditioned on the noise level; optionally
+//! around a trunk of lower resolution.
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -35,6 +36,24 @@ pub struct UNetSpec {
     /// levels head has 256 outputs per pixel.
     #[serde(default = "three")]
     pub output_kernel: i64,
+    /// A trunk of lower resolution in place of the middle. VDM has none: what a likelihood depends on
+    /// is detail. The shape of a whole garment or face is what a sample is looked at for, and a short
+    /// training finds it sooner where a layer sees more of the image.
+    #[serde(default)]
+    pub trunk: Option<TrunkSpec>,
+}
+
+/// Sizes of a [`UNet`]'s trunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrunkSpec {
+    /// Side of the squares of pixels that become one; divides height and width of the (patched)
+    /// image.
+    pub factor: i64,
+    /// Channels of its blocks; divisible by the network's groups.
+    pub width: i64,
+    /// Blocks, each followed by self-attention.
+    pub depth: usize,
 }
 
 fn one() -> i64 {
@@ -75,6 +94,19 @@ impl UNetSpec {
             let remedy = "use a divisor of the images' height and width, such as 1";
             return refuse("network.patch", self.patch.to_string(), remedy);
         }
+        if let Some(trunk) = self.trunk {
+            check_sizes(trunk.width, trunk.depth, &[])?;
+            if trunk.width % self.groups != 0 {
+                let remedy = "use a multiple of network.groups";
+                return refuse("network.trunk.width", trunk.width.to_string(), remedy);
+            }
+            let divides =
+                |side: usize| trunk.factor > 1 && (side as i64 / self.patch) % trunk.factor == 0;
+            if !divides(shape.height) || !divides(shape.width) {
+                let remedy = "use a divisor of the images' height and width, from 2";
+                return refuse("network.trunk.factor", trunk.factor.to_string(), remedy);
+            }
+        }
         Ok(())
     }
 }
@@ -92,13 +124,19 @@ struct ResBlock {
 }
 
 impl ResBlock {
-    fn new(scope: &Scope<'_>, inputs: i64, spec: &UNetSpec) -> Self {
-        let UNetSpec { width, groups, dropout, .. } = *spec;
+    /// From `inputs` to `width` channels; the condition has the size of the whole network's.
+    fn new(scope: &Scope<'_>, inputs: i64, width: i64, spec: &UNetSpec) -> Self {
+        let UNetSpec { groups, dropout, .. } = *spec;
         let child = |name: &str| scope.child(name);
         Self {
             norm1: GroupNorm::new(&child("norm1"), inputs, groups),
             conv1: Conv::new(&child("conv1"), inputs, width, 3, Start::FanIn),
-            condition: Linear::without_bias(&child("condition"), 4 * width, width, Start::Zero),
+            condition: Linear::without_bias(
+                &child("condition"),
+                4 * spec.width,
+                width,
+                Start::Zero,
+            ),
             norm2: GroupNorm::new(&child("norm2"), width, groups),
             conv2: Conv::new(&child("conv2"), width, width, 3, Start::Zero),
             shortcut: (inputs != width)
@@ -129,8 +167,7 @@ struct SelfAttention {
 }
 
 impl SelfAttention {
-    fn new(scope: &Scope<'_>, spec: &UNetSpec) -> Self {
-        let UNetSpec { width, groups, .. } = *spec;
+    fn new(scope: &Scope<'_>, width: i64, groups: i64) -> Self {
         Self {
             norm: GroupNorm::new(&scope.child("norm"), width, groups),
             query_key_value: Conv::new(&scope.child("qkv"), width, 3 * width, 1, Start::FanIn),
@@ -162,10 +199,11 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(scope: &Scope<'_>, inputs: i64, attention: bool, spec: &UNetSpec) -> Self {
+    fn new(scope: &Scope<'_>, [inputs, width]: [i64; 2], attention: bool, spec: &UNetSpec) -> Self {
         Self {
-            block: ResBlock::new(&scope.child("block"), inputs, spec),
-            attention: attention.then(|| SelfAttention::new(&scope.child("attention"), spec)),
+            block: ResBlock::new(&scope.child("block"), inputs, width, spec),
+            attention: attention
+                .then(|| SelfAttention::new(&scope.child("attention"), width, spec.groups)),
         }
     }
 
@@ -174,6 +212,48 @@ impl Stage {
         match &self.attention {
             Some(attention) => attention.forward(&h),
             None => h,
+        }
+    }
+}
+
+/// What lies at the bottom of the U.
+#[derive(Debug)]
+enum Middle {
+    /// Block, attention, block (VDM).
+    Pixels([Stage; 2]),
+    /// Blocks with attention on squares of pixels, as a residual branch.
+    Trunk { factor: i64, enter: Conv, stages: Vec<Stage>, leave: Conv },
+}
+
+impl Middle {
+    fn new(scope: &Scope<'_>, spec: &UNetSpec) -> Self {
+        let width = spec.width;
+        let Some(TrunkSpec { factor, width: wide, depth }) = spec.trunk else {
+            let stage = |name: &str, attention| {
+                Stage::new(&scope.child(name), [width, width], attention, spec)
+            };
+            return Self::Pixels([stage("0", true), stage("1", false)]);
+        };
+        let folded = width * factor * factor;
+        let stage = |i| Stage::new(&scope.child(&i), [wide, wide], true, spec);
+        Self::Trunk {
+            factor,
+            enter: Conv::new(&scope.child("enter"), folded, wide, 1, Start::FanIn),
+            stages: (0..depth).map(|i| stage(i.to_string())).collect(),
+            leave: Conv::new(&scope.child("leave"), wide, folded, 1, Start::Zero),
+        }
+    }
+
+    fn forward(&self, x: &Tensor, condition: &Tensor, train: bool) -> Tensor {
+        let through = |stages: &[Stage], x: Tensor| {
+            stages.iter().fold(x, |h, stage| stage.forward(&h, condition, train))
+        };
+        match self {
+            Self::Pixels(stages) => through(stages, x.shallow_clone()),
+            Self::Trunk { factor, enter, stages, leave } => {
+                let h = through(stages, enter.forward(&x.pixel_unshuffle(*factor)));
+                x + leave.forward(&h).pixel_shuffle(*factor)
+            }
         }
     }
 }
@@ -188,7 +268,7 @@ pub struct UNet {
     embedding: [Linear; 2],
     input: Conv,
     down: Vec<Stage>,
-    middle: [Stage; 2],
+    middle: Middle,
     up: Vec<Stage>,
     norm: GroupNorm,
     output: Conv,
@@ -210,8 +290,8 @@ impl UNet {
         let everywhere = spec.attention == Attention::Everywhere;
         let folded = shape.channels as i64 * spec.patch * spec.patch;
         let inputs = folded * (1 + 2 * spec.fourier.len() as i64);
-        let stage = |name: String, inputs, attention| {
-            Stage::new(&scope.child(name), inputs, attention, spec)
+        let stage = |name: String, inputs| {
+            Stage::new(&scope.child(&name), [inputs, width], everywhere, spec)
         };
         Ok(Self {
             spec: spec.clone(),
@@ -221,9 +301,9 @@ impl UNet {
                 Linear::new(&scope.child("embedding.1"), 4 * width, 4 * width, Start::FanIn),
             ],
             input: Conv::new(&scope.child("input"), inputs, width, 3, Start::FanIn),
-            down: (0..spec.depth).map(|i| stage(format!("down.{i}"), width, everywhere)).collect(),
-            middle: [stage("middle.0".into(), width, true), stage("middle.1".into(), width, false)],
-            up: (0..=spec.depth).map(|i| stage(format!("up.{i}"), 2 * width, everywhere)).collect(),
+            down: (0..spec.depth).map(|i| stage(format!("down.{i}"), width)).collect(),
+            middle: Middle::new(&scope.child("middle"), spec),
+            up: (0..=spec.depth).map(|i| stage(format!("up.{i}"), 2 * width)).collect(),
             norm: GroupNorm::new(&scope.child("norm"), width, spec.groups),
             output: Conv::new(
                 &scope.child("output"),
@@ -247,9 +327,7 @@ impl UNet {
             h = stage.forward(&h, &condition, train);
             skips.push(h.shallow_clone());
         }
-        for stage in &self.middle {
-            h = stage.forward(&h, &condition, train);
-        }
+        h = self.middle.forward(&h, &condition, train);
         for (stage, skip) in self.up.iter().zip(skips.into_iter().rev()) {
             h = stage.forward(&Tensor::cat(&[h, skip], 1), &condition, train);
         }
