@@ -26,22 +26,28 @@ const KRONROD: [(f64, f64, f64); 8] = [
     (0.0, 0.209_482_141_084_727_82, 0.417_959_183_673_469_4),
 ];
 
+/// Pieces after which [`interval`] takes what it has.
+const PIECES: usize = 1_000_000;
+
 /// `∫ₐᵇ f` for a smooth `f`, by halving where the 7- and 15-point rules disagree by more than 1e-13
-/// of the whole, at most 30 times over. Peaks narrower than a hundredth of the interval may be missed.
+/// of the whole. It stops after a million pieces, which only a noisy `f` asks for; peaks
+/// narrower than a hundredth of the interval may be missed.
 #[must_use]
 pub fn interval(a: f64, b: f64, mut f: impl FnMut(f64) -> f64) -> f64 {
     // Eight to begin with, so that a lone peak between the first nodes is seen.
     let cut = |i: u8| a + (b - a) * f64::from(i) / 8.0;
-    let mut pieces: Vec<(f64, f64, u8)> = (0..8).rev().map(|i| (cut(i), cut(i + 1), 0)).collect();
-    let whole: f64 = pieces.iter().map(|(a, b, _)| kronrod(*a, *b, &mut f).0).sum();
-    let mut sum = 0.0_f64;
-    while let Some((a, b, depth)) = pieces.pop() {
+    let mut pieces: Vec<(f64, f64)> = (0..8).rev().map(|i| (cut(i), cut(i + 1))).collect();
+    let whole: f64 = pieces.iter().map(|(a, b)| kronrod(*a, *b, &mut f).0).sum();
+    let (mut sum, mut seen) = (0.0_f64, 0);
+    while let Some((a, b)) = pieces.pop() {
         let (fine, error) = kronrod(a, b, &mut f);
-        if depth == 30 || error <= 1e-13 * whole.abs().max(sum.abs()).max(fine.abs()) {
+        let middle = 0.5 * (a + b);
+        seen += 1;
+        let settled = error <= 1e-13 * whole.abs().max(sum.abs()).max(fine.abs());
+        if settled || seen > PIECES || middle <= a || middle >= b {
             sum += fine;
         } else {
-            let middle = 0.5 * (a + b);
-            pieces.extend([(middle, b, depth + 1), (a, middle, depth + 1)]);
+            pieces.extend([(middle, b), (a, middle)]);
         }
     }
     sum
@@ -60,7 +66,8 @@ fn kronrod(a: f64, b: f64, f: &mut impl FnMut(f64) -> f64) -> (f64, f64) {
     (half * fine, (half * (fine - coarse)).abs())
 }
 
-/// Distance of the nodes of [`normal`]: halving it changes no figure of the tests.
+/// Distance of the nodes of [`normal`]. For entire functions of moderate growth halving it changes
+/// nothing; where the components of a mixture switch abruptly it leaves a relative error of 1e-9.
 const STEP: f64 = 0.2;
 /// Nodes on either side of 0: up to 9 standard deviations, beyond which lies 2e-19 of the mass.
 const SIDE: i32 = 45;
@@ -105,6 +112,14 @@ mod tests {
             assert!((fine / exact - 1.0).abs() < 1e-14, "degree {degree}: {fine}, not {exact}");
             assert_eq!(error > 1e-9 * exact, degree > 13, "degree {degree}: {error}");
         }
+    }
+
+    #[test]
+    fn jumps_end_too() {
+        let share = interval(0.0, 1.0, |t| if t < 0.3 { 1.0 } else { 0.0 });
+        assert!((share - 0.3).abs() < 1e-9, "{share}");
+        let noise = interval(0.0, 1.0, |t| (t * 1e9).sin());
+        assert!(noise.abs() < 0.1, "{noise}");
     }
 
     #[test]

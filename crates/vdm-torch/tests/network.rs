@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 use vdm_core::{Denoiser, Parameterization, Scaling, Schedule, Weighting};
 use vdm_data::Shape;
 use vdm_sample::{Ddim, DpmSolverPp2M, GridSpec, Iid, SamplerSpec, Seed, SolverSpec, integrate};
-use vdm_torch::nn::{Attention, MlpSpec, NetworkSpec, Parameters, UNetSpec};
+use vdm_torch::nn::{Attention, MlpSpec, NetworkSpec, Parameters, TrunkSpec, UNetSpec};
 use vdm_torch::{Batch, Diffusion, Head, Model, ModelSpec};
 
 fn unet(patch: i64) -> UNetSpec {
@@ -17,7 +17,12 @@ fn unet(patch: i64) -> UNetSpec {
         dropout: 0.0,
         patch,
         output_kernel: 3,
+        trunk: None,
     }
+}
+
+fn with_trunk() -> UNetSpec {
+    UNetSpec { trunk: Some(TrunkSpec { factor: 2, width: 12, depth: 2 }), ..unet(1) }
 }
 
 fn spec(network: NetworkSpec, shape: Shape, head: Head) -> ModelSpec {
@@ -54,6 +59,7 @@ fn an_untrained_network_gives_the_best_guess_of_its_head() {
     let networks = [
         (NetworkSpec::Unet(unet(1)), COLOR),
         (NetworkSpec::Unet(unet(2)), COLOR),
+        (NetworkSpec::Unet(with_trunk()), COLOR),
         (NetworkSpec::Mlp(MlpSpec { width: 8, depth: 2, fourier: vec![0] }), points),
     ];
     for (network, shape) in networks {
@@ -87,6 +93,7 @@ fn an_untrained_network_gives_the_best_guess_of_its_head() {
 fn every_weight_matters() {
     for network in [
         NetworkSpec::Unet(unet(1)),
+        NetworkSpec::Unet(with_trunk()),
         NetworkSpec::Mlp(MlpSpec { width: 8, depth: 2, fourier: vec![] }),
     ] {
         let parameters = Parameters::new(Seed(5), Device::Cpu);
@@ -122,6 +129,7 @@ fn the_paper_has_the_papers_size() {
         dropout: 0.1,
         patch: 1,
         output_kernel: 3,
+        trunk: None,
     };
     let shape = Shape { channels: 3, height: 32, width: 32 };
     let parameters = Parameters::new(Seed(0), Device::Cpu);
@@ -154,6 +162,10 @@ fn sizes_that_do_not_fit_are_refused_by_field() {
     assert!(refusal(|s| s.patch = 4).starts_with("network.patch = 4"));
     assert!(refusal(|s| s.output_kernel = 2).starts_with("network.output_kernel = 2"));
     assert!(refusal(|s| s.patch = 0).starts_with("network.patch = 0"));
+    let by_factor = refusal(|s| s.trunk = Some(TrunkSpec { factor: 1, width: 8, depth: 1 }));
+    assert!(by_factor.starts_with("network.trunk.factor = 1"), "{by_factor}");
+    let by_width = refusal(|s| s.trunk = Some(TrunkSpec { factor: 2, width: 6, depth: 1 }));
+    assert!(by_width.starts_with("network.trunk.width = 6"), "{by_width}");
 }
 
 /// Monograph §2.3.3: whatever the head, the image read off a latent is the same when latent and

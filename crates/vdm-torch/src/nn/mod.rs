@@ -7,7 +7,7 @@ mod unet;
 
 pub use mlp::{Mlp, MlpSpec};
 pub use parameters::{Initial, Parameters, Scope};
-pub use unet::{Attention, UNet, UNetSpec};
+pub use unet::{Attention, TrunkSpec, UNet, UNetSpec};
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};

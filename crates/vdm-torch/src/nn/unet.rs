@@ -95,10 +95,13 @@ impl UNetSpec {
             return refuse("network.patch", self.patch.to_string(), remedy);
         }
         if let Some(trunk) = self.trunk {
-            check_sizes(trunk.width, trunk.depth, &[])?;
-            if trunk.width % self.groups != 0 {
-                let remedy = "use a multiple of network.groups";
+            if !(1..=16_384).contains(&trunk.width) || trunk.width % self.groups != 0 {
+                let remedy = "use a multiple of network.groups, at most 16384";
                 return refuse("network.trunk.width", trunk.width.to_string(), remedy);
+            }
+            if trunk.depth > 1024 {
+                let remedy = "use at most 1024";
+                return refuse("network.trunk.depth", trunk.depth.to_string(), remedy);
             }
             let divides =
                 |side: usize| trunk.factor > 1 && (side as i64 / self.patch) % trunk.factor == 0;
