@@ -1,4 +1,5 @@
-//! Combining and converting latents, beside a copy of the same bytes: a step cannot be faster.
+//! Combining and converting latents, each beside a copy that moves as many bytes: a sum of two reads
+//! two latents and writes one, a copy of one and a half reads and writes as much.
 
 use std::hint::black_box;
 
@@ -16,8 +17,12 @@ fn combinations(c: &mut Criterion) {
     group.throughput(Throughput::Elements(COMPONENTS as u64));
     let terms: Vec<Vec<f32>> = [0.0, 1.0, 2.0, 3.0].map(latent).into();
     let mut out = latent(4.0);
-    group.bench_function("copy", |b| b.iter(|| black_box(&mut out).copy_from_slice(&terms[0])));
     for count in 2..=4 {
+        let moved = (count + 1) * COMPONENTS / 2;
+        let (from, mut to) = (vec![0.5_f32; moved], vec![0.0_f32; moved]);
+        group.bench_function(format!("copy_as_lincomb_{count}"), |b| {
+            b.iter(|| black_box(&mut to).copy_from_slice(black_box(&from)));
+        });
         let weighted: Vec<(f64, &Vec<f32>)> =
             [0.7, -0.3, 1.1, 0.2].into_iter().zip(&terms).take(count).collect();
         group.bench_function(format!("lincomb_{count}"), |b| {
@@ -25,9 +30,18 @@ fn combinations(c: &mut Criterion) {
         });
     }
     let at = Scaling::VariancePreserving.level(1.3);
-    let prediction = Prediction { value: terms[1].clone(), of: Parameterization::Velocity };
-    for (name, to) in [("v_to_x", Parameterization::Image), ("v_to_eps", Parameterization::Noise)] {
-        group.bench_function(name, |b| b.iter(|| black_box(prediction.to(to, &terms[0], &at))));
+    let kinds = [
+        ("x", Parameterization::Image),
+        ("eps", Parameterization::Noise),
+        ("v", Parameterization::Velocity),
+    ];
+    for (from, of) in kinds {
+        let prediction = Prediction { value: terms[1].clone(), of };
+        for (to, into) in kinds.into_iter().filter(|(to, _)| *to != from) {
+            group.bench_function(format!("{from}_to_{to}"), |b| {
+                b.iter(|| black_box(prediction.to(into, &terms[0], &at)));
+            });
+        }
     }
     group.finish();
 }

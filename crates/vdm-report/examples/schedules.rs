@@ -50,7 +50,12 @@ fn curves(path: &Path) -> Result<(), Box<dyn Error>> {
                 move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2)),
             );
         }
-        chart.configure_series_labels().border_style(AXIS).background_style(WHITE).draw()?;
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::MiddleLeft)
+            .border_style(AXIS)
+            .background_style(WHITE)
+            .draw()?;
     }
     root.present()?;
     Ok(())
