@@ -223,7 +223,7 @@ impl Stage {
 #[derive(Debug)]
 enum Middle {
     /// Block, attention, block (VDM).
-    Pixels([Stage; 2]),
+    Pixels(Vec<Stage>),
     /// Blocks with attention on squares of pixels, as a residual branch.
     Trunk { factor: i64, enter: Conv, stages: Vec<Stage>, leave: Conv },
 }
@@ -235,7 +235,7 @@ impl Middle {
             let stage = |name: &str, attention| {
                 Stage::new(&scope.child(name), [width, width], attention, spec)
             };
-            return Self::Pixels([stage("0", true), stage("1", false)]);
+            return Self::Pixels(vec![stage("0", true), stage("1", false)]);
         };
         let folded = width * factor * factor;
         let stage = |i| Stage::new(&scope.child(&i), [wide, wide], true, spec);
