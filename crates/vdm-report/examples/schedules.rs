@@ -16,6 +16,9 @@ use vdm_data::{Source, load};
 use vdm_report::picture::{Images, Layout, grid};
 use vdm_sample::{Iid, Seed};
 
+/// A label, a color, and what is drawn of a level.
+type Curve = (&'static str, RGBColor, fn(&NoiseLevel) -> f64);
+
 const STEPS: u32 = 100;
 const DIGITS: usize = 4;
 
@@ -39,7 +42,7 @@ fn curves(path: &Path) -> Result<(), Box<dyn Error>> {
             .y_label_area_size(36)
             .build_cartesian_2d(0.0..1.0, 0.0..1.0)?;
         chart.configure_mesh().light_line_style(WHITE).x_desc("t").draw()?;
-        let read: [(&str, RGBColor, fn(&NoiseLevel) -> f64); 2] = [
+        let read: [Curve; 2] = [
             ("α", RGBColor(0x2f, 0x6f, 0xdb), |l| l.alpha),
             ("σ²", RGBColor(0xd9, 0x57, 0x2b), |l| l.sigma * l.sigma),
         ];
