@@ -34,6 +34,15 @@ pub trait Denoiser<Z> {
         *out = prediction.value;
         Ok(prediction.of)
     }
+
+    /// Several latents, each at a level of its own; override it where they can share one pass
+    /// through a network. Adaptive solvers, whose samples are at different levels, call this.
+    ///
+    /// # Errors
+    /// Whatever the model reports.
+    fn denoise_each(&self, items: &[(&Z, NoiseLevel)]) -> Result<Vec<Prediction<Z>>, Self::Error> {
+        items.iter().map(|(z, at)| self.denoise(z, at)).collect()
+    }
 }
 
 impl<Z, D: Denoiser<Z> + ?Sized> Denoiser<Z> for &D {
@@ -48,6 +57,9 @@ impl<Z, D: Denoiser<Z> + ?Sized> Denoiser<Z> for &D {
         out: &mut Z,
     ) -> Result<Parameterization, Self::Error> {
         (**self).denoise_into(z, at, out)
+    }
+    fn denoise_each(&self, items: &[(&Z, NoiseLevel)]) -> Result<Vec<Prediction<Z>>, Self::Error> {
+        (**self).denoise_each(items)
     }
 }
 
@@ -88,7 +100,8 @@ where
     }
 }
 
-/// Counts model calls, the currency in which solvers are compared.
+/// Counts model calls, the currency in which solvers are compared; a latent of
+/// [`Denoiser::denoise_each`] counts as one.
 #[derive(Debug)]
 pub struct Counted<D> {
     inner: D,
@@ -123,5 +136,9 @@ impl<Z, D: Denoiser<Z>> Denoiser<Z> for Counted<D> {
     ) -> Result<Parameterization, Self::Error> {
         self.calls.set(self.calls.get() + 1);
         self.inner.denoise_into(z, at, out)
+    }
+    fn denoise_each(&self, items: &[(&Z, NoiseLevel)]) -> Result<Vec<Prediction<Z>>, Self::Error> {
+        self.calls.set(self.calls.get() + items.len());
+        self.inner.denoise_each(items)
     }
 }

@@ -1,8 +1,22 @@
 //! The loop that joins model, grid, solver and noise.
 
-use vdm_core::{Denoiser, Latent, LogSnr, NoiseLevel, Prediction};
+use std::error::Error;
 
-use crate::{NoiseSource, Solver, Step, TimeGrid};
+use thiserror::Error as ThisError;
+use vdm_core::{Denoiser, Latent, LogSnr, NoiseLevel, Parameterization, Prediction};
+
+use crate::{NoiseError, NoiseSource, Solver, Step, TimeGrid};
+
+/// What ends a run early.
+#[derive(Debug, ThisError)]
+pub enum RunError<E: Error + 'static> {
+    /// The model reports a fault.
+    #[error(transparent)]
+    Model(E),
+    /// The noise source has nothing to give.
+    #[error(transparent)]
+    Noise(#[from] NoiseError),
+}
 
 /// What a solver works with during one run: the model, the noise, and buffers that are used again,
 /// so that the loop stops allocating after its first steps.
@@ -28,14 +42,34 @@ impl<'a, Z: Latent, D: Denoiser<Z> + ?Sized> Run<'a, Z, D> {
     ///
     /// # Errors
     /// The model's own.
-    pub fn predict(&mut self, z: &Z, at: &NoiseLevel) -> Result<Prediction<Z>, D::Error> {
+    pub fn predict(&mut self, z: &Z, at: &NoiseLevel) -> Result<Prediction<Z>, RunError<D::Error>> {
         match self.free.pop() {
             Some(mut value) => {
-                let of = self.model.denoise_into(z, at, &mut value)?;
+                let of = self.model.denoise_into(z, at, &mut value).map_err(RunError::Model)?;
                 Ok(Prediction { value, of })
             }
-            None => self.model.denoise(z, at),
+            None => self.model.denoise(z, at).map_err(RunError::Model),
         }
+    }
+
+    /// One model call, its answer converted; no pass over memory if it is what the model predicts.
+    ///
+    /// # Errors
+    /// The model's own.
+    pub fn predict_as(
+        &mut self,
+        what: Parameterization,
+        z: &Z,
+        at: &NoiseLevel,
+    ) -> Result<Z, RunError<D::Error>> {
+        let Prediction { value, of } = self.predict(z, at)?;
+        if of == what {
+            return Ok(value);
+        }
+        let map = of.to(what, at);
+        let converted = self.lincomb(&[(map.on_z, z), (map.on_output, &value)]);
+        self.recycle(value);
+        Ok(converted)
     }
 
     /// `Σ cᵢ zᵢ`.
@@ -50,10 +84,45 @@ impl<'a, Z: Latent, D: Denoiser<Z> + ?Sized> Run<'a, Z, D> {
     }
 
     /// Unit noise of the shape of `like`, for the step between two levels.
-    pub fn unit_normal(&mut self, like: &Z, from: &NoiseLevel, to: &NoiseLevel) -> Z {
+    ///
+    /// # Errors
+    /// The noise source's own.
+    pub fn unit_normal(
+        &mut self,
+        like: &Z,
+        from: &NoiseLevel,
+        to: &NoiseLevel,
+    ) -> Result<Z, RunError<D::Error>> {
         let mut out = self.free.pop().unwrap_or_else(|| Z::lincomb(&[(0.0, like)]));
-        self.noise.fill(&mut out, LogSnr::new(from.log_snr), LogSnr::new(to.log_snr));
-        out
+        self.noise.fill(&mut out, LogSnr::new(from.log_snr), LogSnr::new(to.log_snr))?;
+        Ok(out)
+    }
+
+    /// A draw from `N(Σ cᵢ zᵢ, std²·I)` for the step between two levels, over at most seven terms;
+    /// where `std` is 0 no noise is drawn.
+    ///
+    /// # Errors
+    /// The noise source's own.
+    ///
+    /// # Panics
+    /// If there are no terms or more than seven.
+    pub fn sample(
+        &mut self,
+        mean: &[(f64, &Z)],
+        std: f64,
+        from: &NoiseLevel,
+        to: &NoiseLevel,
+    ) -> Result<Z, RunError<D::Error>> {
+        if std == 0.0 {
+            return Ok(self.lincomb(mean));
+        }
+        let eps = self.unit_normal(mean[0].1, from, to)?;
+        // On the stack: this runs at every step.
+        let mut terms = [(std, &eps); 8];
+        terms[..mean.len()].copy_from_slice(mean);
+        let z = self.lincomb(&terms[..=mean.len()]);
+        self.recycle(eps);
+        Ok(z)
     }
 
     /// Hands back a buffer that is no longer needed.
@@ -67,7 +136,7 @@ impl<'a, Z: Latent, D: Denoiser<Z> + ?Sized> Run<'a, Z, D> {
 /// `on_step(i, z, level)` sees the latent after step `i` (from 0) and the level it is at.
 ///
 /// # Errors
-/// The first error of the model ends the run.
+/// The first error of the model or of the noise source ends the run.
 pub fn integrate<Z: Latent, D: Denoiser<Z> + ?Sized, S: Solver<Z>>(
     solver: &S,
     model: &D,
@@ -75,12 +144,12 @@ pub fn integrate<Z: Latent, D: Denoiser<Z> + ?Sized, S: Solver<Z>>(
     grid: &TimeGrid,
     noise: &mut dyn NoiseSource<Z>,
     mut on_step: impl FnMut(usize, &Z, &NoiseLevel),
-) -> Result<Z, D::Error> {
+) -> Result<Z, RunError<D::Error>> {
     let mut run = Run::new(model, noise);
     let mut memory = S::Memory::default();
     let mut z = z1;
-    for (index, pair) in grid.levels().windows(2).enumerate() {
-        let step = Step { index, steps: grid.steps(), from: pair[0], to: pair[1] };
+    for index in 0..grid.steps() {
+        let step = Step::of(grid, index);
         z = solver.step(&mut run, z, &step, &mut memory)?;
         on_step(index, &z, &step.to);
     }

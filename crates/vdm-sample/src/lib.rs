@@ -7,7 +7,7 @@
 //! | the model | [`vdm_core::Denoiser`] | a network, a closed form |
 //! | the levels visited | [`TimeGrid`] | uniform in time, uniform in log-SNR |
 //! | one step between levels | [`Solver`] | [`Ancestral`], [`Ddim`], [`DpmSolverPp2M`] |
-//! | the random path | [`NoiseSource`] | [`Iid`], [`Recorded`] |
+//! | the random path | [`NoiseSource`] | [`Iid`], [`Recorded`], [`NoNoise`] |
 //!
 //! [`integrate`] is the one loop that joins them. [`SamplerSpec`] names a choice in a
 //! configuration file.
@@ -22,16 +22,16 @@
 //!
 //! ```
 //! use vdm_core::{GaussianMixture, Scaling, Schedule};
-//! use vdm_sample::{Ddim, Iid, Seed, TimeGrid, integrate, prior};
+//! use vdm_sample::{Ddim, NoNoise, Seed, TimeGrid, integrate, prior};
 //!
 //! let data = GaussianMixture::new(vec![0.5, 0.5], vec![vec![-2.0], vec![2.0]], vec![0.1, 0.1])?;
 //! let schedule = Schedule::cosine(10.0, -10.0)?;
-//! let grid = TimeGrid::uniform_time(50, &schedule, Scaling::VariancePreserving);
+//! let grid = TimeGrid::uniform_time(50, &schedule, Scaling::VariancePreserving)?;
 //! let seed = Seed(7);
 //! let z1: Vec<f64> = prior(seed, 0, 1);
-//! let x = integrate(&Ddim, &data, z1, &grid, &mut Iid::new(seed, 0, 1), |_, _, _| ()).unwrap();
+//! let x = integrate(&Ddim::default(), &data, z1, &grid, &mut NoNoise, |_, _, _| ())?;
 //! assert!((x[0].abs() - 2.0).abs() < 0.5); // one of the two clusters
-//! # Ok::<(), vdm_core::Error>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! Randomness is a function of (seed, purpose, step, sample) and never a global state, so sample
@@ -45,10 +45,12 @@ mod solver;
 mod spec;
 
 pub use grid::{GridError, TimeGrid};
-pub use integrate::{Run, integrate};
-pub use noise::{Iid, NoiseSource, Recorded, prior};
+pub use integrate::{Run, RunError, integrate};
+pub use noise::{Iid, NoNoise, NoiseError, NoiseSource, Recorded, prior};
 pub use seed::{Purpose, Seed, fill_normal};
-pub use solver::{Ancestral, Ddim, DpmSolverPp2M, Properties, Solver, Step};
+pub use solver::{
+    Ancestral, Ddim, DpmSolverPp2M, History, Past, PosteriorVariance, Properties, Solver, Step,
+};
 pub use spec::{GridSpec, SamplerSpec, SolverSpec};
 
 /// The example of the README, so that it cannot rot.

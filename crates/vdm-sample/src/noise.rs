@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use rand_distr::StandardNormal;
+use thiserror::Error;
 use vdm_core::LogSnr;
 
 use crate::seed::{Purpose, Seed, fill_normal};
@@ -13,7 +14,49 @@ use crate::seed::{Purpose, Seed, fill_normal};
 /// said about finer or coarser intervals (a Brownian path); independent sources ignore it.
 pub trait NoiseSource<Z> {
     /// Overwrites `out`, whose shape says how much is wanted.
-    fn fill(&mut self, out: &mut Z, from: LogSnr, to: LogSnr);
+    ///
+    /// # Errors
+    /// [`NoiseError`] from sources that can run dry.
+    fn fill(&mut self, out: &mut Z, from: LogSnr, to: LogSnr) -> Result<(), NoiseError>;
+}
+
+/// Why a source gave no noise.
+#[derive(Debug, Clone, Copy, PartialEq, Error)]
+pub enum NoiseError {
+    /// A stochastic solver was run without a source.
+    #[error(
+        "this solver draws noise (for the step from log-SNR {from} to {to}), but the run has none: \
+         give it a noise source, or use a deterministic solver such as ddim with eta = 0"
+    )]
+    None {
+        /// `λ` before the step.
+        from: LogSnr,
+        /// `λ` after it.
+        to: LogSnr,
+    },
+    /// A replay asks for more than was recorded.
+    #[error(
+        "all {recorded} recorded draws are used, and the step from log-SNR {from} to {to} asks for \
+         one more: the record is of another solver or grid"
+    )]
+    Exhausted {
+        /// Number of draws in the record.
+        recorded: usize,
+        /// `λ` before the step.
+        from: LogSnr,
+        /// `λ` after it.
+        to: LogSnr,
+    },
+}
+
+/// For deterministic solvers: an error when asked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoNoise;
+
+impl<Z> NoiseSource<Z> for NoNoise {
+    fn fill(&mut self, _out: &mut Z, from: LogSnr, to: LogSnr) -> Result<(), NoiseError> {
+        Err(NoiseError::None { from, to })
+    }
 }
 
 /// Independent noise, a function of (seed, sample, number of the draw).
@@ -48,14 +91,16 @@ impl Iid {
 }
 
 impl NoiseSource<Vec<f32>> for Iid {
-    fn fill(&mut self, out: &mut Vec<f32>, _from: LogSnr, _to: LogSnr) {
+    fn fill(&mut self, out: &mut Vec<f32>, _: LogSnr, _: LogSnr) -> Result<(), NoiseError> {
         self.fill_slice(out);
+        Ok(())
     }
 }
 
 impl NoiseSource<Vec<f64>> for Iid {
-    fn fill(&mut self, out: &mut Vec<f64>, _from: LogSnr, _to: LogSnr) {
+    fn fill(&mut self, out: &mut Vec<f64>, _: LogSnr, _: LogSnr) -> Result<(), NoiseError> {
         self.fill_slice(out);
+        Ok(())
     }
 }
 
@@ -63,12 +108,14 @@ impl NoiseSource<Vec<f64>> for Iid {
 #[derive(Debug, Clone)]
 pub struct Recorded<Z> {
     draws: VecDeque<Z>,
+    recorded: usize,
 }
 
 impl<Z> Recorded<Z> {
     /// The draws in the order of their use.
     pub fn new(draws: impl IntoIterator<Item = Z>) -> Self {
-        Self { draws: draws.into_iter().collect() }
+        let draws: VecDeque<Z> = draws.into_iter().collect();
+        Self { recorded: draws.len(), draws }
     }
 
     /// How many draws have not been used.
@@ -79,13 +126,10 @@ impl<Z> Recorded<Z> {
 }
 
 impl<Z> NoiseSource<Z> for Recorded<Z> {
-    /// # Panics
-    /// When more noise is asked for than was recorded: the replay is of another run.
-    fn fill(&mut self, out: &mut Z, from: LogSnr, to: LogSnr) {
-        *out = self
-            .draws
-            .pop_front()
-            .unwrap_or_else(|| panic!("no recorded noise is left for the step {from} → {to}"));
+    fn fill(&mut self, out: &mut Z, from: LogSnr, to: LogSnr) -> Result<(), NoiseError> {
+        let exhausted = NoiseError::Exhausted { recorded: self.recorded, from, to };
+        *out = self.draws.pop_front().ok_or(exhausted)?;
+        Ok(())
     }
 }
 

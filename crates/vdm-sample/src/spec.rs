@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, NoiseLevel, NoiseSchedule, Scaling};
 
-use crate::{Ancestral, Ddim, DpmSolverPp2M, NoiseSource, Properties, Solver, TimeGrid, integrate};
+use crate::{
+    Ancestral, Ddim, DpmSolverPp2M, GridError, NoiseSource, Properties, RunError, Solver, TimeGrid,
+    integrate,
+};
 
 /// Solver, grid and number of steps.
 ///
@@ -43,8 +46,8 @@ impl SolverSpec {
     #[must_use]
     pub fn properties(self) -> Properties {
         match self {
-            Self::Ancestral => Solver::<f64>::properties(&Ancestral),
-            Self::Ddim => Solver::<f64>::properties(&Ddim),
+            Self::Ancestral => Solver::<f64>::properties(&Ancestral::default()),
+            Self::Ddim => Solver::<f64>::properties(&Ddim::default()),
             Self::DpmSolverPp2M => Solver::<f64>::properties(&DpmSolverPp2M),
         }
     }
@@ -62,8 +65,14 @@ pub enum GridSpec {
 
 impl SamplerSpec {
     /// The levels of this sampler under a schedule and scaling.
-    #[must_use]
-    pub fn time_grid(&self, schedule: &dyn NoiseSchedule, scaling: Scaling) -> TimeGrid {
+    ///
+    /// # Errors
+    /// The grid's own.
+    pub fn time_grid(
+        &self,
+        schedule: &dyn NoiseSchedule,
+        scaling: Scaling,
+    ) -> Result<TimeGrid, GridError> {
         match self.grid {
             GridSpec::UniformTime => TimeGrid::uniform_time(self.steps, schedule, scaling),
             GridSpec::UniformLogSnr => TimeGrid::uniform_log_snr(self.steps, schedule, scaling),
@@ -73,7 +82,7 @@ impl SamplerSpec {
     /// [`integrate`] with the solver named.
     ///
     /// # Errors
-    /// The model's own.
+    /// Those of the model and of the noise source.
     pub fn run<Z: Latent, D: Denoiser<Z> + ?Sized>(
         &self,
         model: &D,
@@ -81,10 +90,12 @@ impl SamplerSpec {
         grid: &TimeGrid,
         noise: &mut dyn NoiseSource<Z>,
         on_step: impl FnMut(usize, &Z, &NoiseLevel),
-    ) -> Result<Z, D::Error> {
+    ) -> Result<Z, RunError<D::Error>> {
         match self.solver {
-            SolverSpec::Ancestral => integrate(&Ancestral, model, z1, grid, noise, on_step),
-            SolverSpec::Ddim => integrate(&Ddim, model, z1, grid, noise, on_step),
+            SolverSpec::Ancestral => {
+                integrate(&Ancestral::default(), model, z1, grid, noise, on_step)
+            }
+            SolverSpec::Ddim => integrate(&Ddim::default(), model, z1, grid, noise, on_step),
             SolverSpec::DpmSolverPp2M => integrate(&DpmSolverPp2M, model, z1, grid, noise, on_step),
         }
     }

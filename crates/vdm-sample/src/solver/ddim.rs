@@ -1,38 +1,53 @@
-//! The first-order probability-flow step.
+//! The first-order step that every other converges to, with any share of noise.
 
-use vdm_core::{Denoiser, Latent, Parameterization};
+use serde::{Deserialize, Serialize};
+use vdm_core::{Denoiser, Latent, Parameterization, Posterior};
 
 use super::{Properties, Solver, Step};
-use crate::Run;
+use crate::{Run, RunError};
 
-/// `z_s = α_s x̂ + σ_s ε̂`: keep the predicted image and noise, change only their mixture.
+/// `z_s = α_s x̂ + √(σ_s² − η²σ_Q²) ε̂ + ησ_Q·noise`: keep the predicted image and noise, change
+/// only their mixture, and renew the share `η` of the noise.
 ///
-/// Song et al. 2021 with η = 0. The exact solution if the prediction were constant over the step.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Ddim;
+/// Song et al. 2021. One rule of many names, equal in exact arithmetic under every scaling:
+///
+/// | `η` | also known as |
+/// |---|---|
+/// | 0 | Euler's step for the probability-flow ODE in EDM's `σ` (Karras et al. 2022) and in flow matching's `t`, DPM-Solver-1, DPM-Solver++(1) |
+/// | 1 | [`Ancestral`](super::Ancestral) with small variance, Euler ancestral of k-diffusion |
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ddim {
+    /// Share of new noise, `≥ 0`; where `η σ_Q` would exceed `σ_s` it is `σ_s`.
+    #[serde(default)]
+    pub eta: f64,
+}
 
 impl<Z: Latent> Solver<Z> for Ddim {
     type Memory = ();
 
     fn properties(&self) -> Properties {
-        Properties { order: 1, calls_per_step: 1, stochastic: false }
+        Properties { order: 1, calls_per_step: 1, stochastic: self.eta > 0.0 }
     }
 
     fn step<D: Denoiser<Z> + ?Sized>(
         &self,
         run: &mut Run<'_, Z, D>,
         z: Z,
-        step: &Step,
+        step: &Step<'_>,
         (): &mut (),
-    ) -> Result<Z, D::Error> {
+    ) -> Result<Z, RunError<D::Error>> {
         let Step { from: t, to: s, .. } = step;
         let output = run.predict(&z, t)?;
         let x_hat = output.of.to(Parameterization::Image, t);
         let eps_hat = output.of.to(Parameterization::Noise, t);
-        let z_s = run.lincomb(&[
-            (s.alpha * x_hat.on_z + s.sigma * eps_hat.on_z, &z),
-            (s.alpha * x_hat.on_output + s.sigma * eps_hat.on_output, &output.value),
-        ]);
+        let renewed = (self.eta * Posterior::between(s, t).var.sqrt()).min(s.sigma);
+        let kept = ((s.sigma - renewed) * (s.sigma + renewed)).sqrt();
+        let mean = [
+            (s.alpha * x_hat.on_z + kept * eps_hat.on_z, &z),
+            (s.alpha * x_hat.on_output + kept * eps_hat.on_output, &output.value),
+        ];
+        let z_s = run.sample(&mean, renewed, t, s)?;
         run.recycle(z);
         run.recycle(output.value);
         Ok(z_s)

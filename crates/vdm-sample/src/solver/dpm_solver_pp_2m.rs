@@ -3,7 +3,7 @@
 use vdm_core::{Denoiser, Latent, Parameterization};
 
 use super::{Properties, Solver, Step};
-use crate::Run;
+use crate::{Run, RunError};
 
 /// DPM-Solver++(2M): `x̂` extrapolated linearly in log-SNR from the last two model calls.
 ///
@@ -36,14 +36,12 @@ impl<Z: Latent> Solver<Z> for DpmSolverPp2M {
         &self,
         run: &mut Run<'_, Z, D>,
         z: Z,
-        step: &Step,
+        step: &Step<'_>,
         memory: &mut Self::Memory,
-    ) -> Result<Z, D::Error> {
+    ) -> Result<Z, RunError<D::Error>> {
         let Step { from: t, to: s, .. } = step;
-        let output = run.predict(&z, t)?;
-        let to_x = output.of.to(Parameterization::Image, t);
-        let x_hat = run.lincomb(&[(to_x.on_z, &z), (to_x.on_output, &output.value)]);
-        let h = 0.5 * (s.log_snr - t.log_snr);
+        let x_hat = run.predict_as(Parameterization::Image, &z, t)?;
+        let h = step.half_gap();
         let (on_z, on_x) = (s.sigma / t.sigma, -s.alpha * (-h).exp_m1());
         let z_s = match memory.take() {
             Some(before) if h.is_finite() => {
@@ -60,7 +58,6 @@ impl<Z: Latent> Solver<Z> for DpmSolverPp2M {
         };
         *memory = Some(Before { x_hat, h });
         run.recycle(z);
-        run.recycle(output.value);
         Ok(z_s)
     }
 }

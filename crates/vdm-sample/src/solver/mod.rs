@@ -3,21 +3,23 @@
 mod ancestral;
 mod ddim;
 mod dpm_solver_pp_2m;
+mod history;
 
-pub use ancestral::Ancestral;
+pub use ancestral::{Ancestral, PosteriorVariance};
 pub use ddim::Ddim;
 pub use dpm_solver_pp_2m::DpmSolverPp2M;
+pub use history::{History, Past};
 
 use vdm_core::{Denoiser, Latent, NoiseLevel};
 
-use crate::Run;
+use crate::{Run, RunError, TimeGrid};
 
 /// What a solver says of itself; tests measure all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Properties {
     /// Global error falls like `steps^{−order}` (for stochastic solvers, of expectations).
     pub order: u32,
-    /// Model calls per step.
+    /// Model calls per step; [`Solver::calls`] knows the exceptions at the ends.
     pub calls_per_step: usize,
     /// Whether it draws noise.
     pub stochastic: bool,
@@ -25,15 +27,44 @@ pub struct Properties {
 
 /// One step of a grid.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Step {
+pub struct Step<'a> {
+    /// The grid it belongs to.
+    pub grid: &'a TimeGrid,
     /// Its number, from 0.
     pub index: usize,
-    /// How many steps the grid has: some solvers end with lower order.
-    pub steps: usize,
     /// The level `t` it starts at.
     pub from: NoiseLevel,
     /// The cleaner level `s` it ends at.
     pub to: NoiseLevel,
+}
+
+impl<'a> Step<'a> {
+    /// Step `index` of a grid.
+    ///
+    /// # Panics
+    /// If the grid has no such step.
+    #[must_use]
+    pub fn of(grid: &'a TimeGrid, index: usize) -> Self {
+        Self { grid, index, from: grid.levels()[index], to: grid.levels()[index + 1] }
+    }
+
+    /// `h = (λ_s − λ_t)/2 > 0`, the step in the `λ` of the DPM-Solver papers; `∞` at a singular end.
+    #[must_use]
+    pub fn half_gap(&self) -> f64 {
+        0.5 * (self.to.log_snr - self.from.log_snr)
+    }
+
+    /// How many steps of the grid are left, this one included.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.grid.steps() - self.index
+    }
+
+    /// Whether it starts at pure noise or ends at clean data, where only first order is defined.
+    #[must_use]
+    pub fn is_singular(&self) -> bool {
+        self.from.alpha == 0.0 || self.to.sigma == 0.0
+    }
 }
 
 /// A way to take one step.
@@ -44,15 +75,20 @@ pub trait Solver<Z: Latent> {
     /// Order, cost and kind.
     fn properties(&self) -> Properties;
 
+    /// Model calls over a whole grid, exactly.
+    fn calls(&self, grid: &TimeGrid) -> usize {
+        self.properties().calls_per_step * grid.steps()
+    }
+
     /// From `z` at the step's first level to its second.
     ///
     /// # Errors
-    /// The model's own.
+    /// Those of the model and of the noise source.
     fn step<D: Denoiser<Z> + ?Sized>(
         &self,
         run: &mut Run<'_, Z, D>,
         z: Z,
-        step: &Step,
+        step: &Step<'_>,
         memory: &mut Self::Memory,
-    ) -> Result<Z, D::Error>;
+    ) -> Result<Z, RunError<D::Error>>;
 }
