@@ -27,6 +27,8 @@ enum Command {
     Train(train::Options),
     /// Draw samples from a trained model
     Sample(sample::Options),
+    /// List the solvers that `vdm sample --solver` takes
+    Solvers,
     /// Estimate the likelihood of a split under a trained model
     Eval(evaluate::Options),
     /// Write report.html of a run again, from what lies in its folder
@@ -58,6 +60,10 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Train(options) => train::train(&options),
         Command::Sample(options) => sample::sample(&options).map(|()| ExitCode::SUCCESS),
+        Command::Solvers => {
+            sample::print_solvers();
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Eval(options) => evaluate::evaluate(&options).map(|()| ExitCode::SUCCESS),
         Command::Report(options) => output::report(&options).map(|()| ExitCode::SUCCESS),
         Command::Presets { name } => {

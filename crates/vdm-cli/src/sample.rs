@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::ValueEnum;
-use vdm_sample::{GridSpec, SamplerSpec, Seed, SolverSpec};
+use serde::de::DeserializeOwned;
+use vdm_sample::{Entry, GridSpec, Properties, SamplerSpec, Seed, Solver, SolverSpec};
 use vdm_torch::checkpoint::load_model;
 use vdm_torch::{DeviceChoice, RunConfig};
 
@@ -19,12 +19,12 @@ pub(crate) struct Options {
     /// How many samples
     #[arg(long, default_value_t = 64)]
     count: usize,
-    /// How a step is taken [default: as configured]
-    #[arg(long, value_enum)]
-    solver: Option<Solver>,
+    /// How a step is taken; `vdm solvers` lists them [default: as configured]
+    #[arg(long, value_name = "NAME|JSON", value_parser = named::<SolverSpec>)]
+    solver: Option<SolverSpec>,
     /// Where the steps lie [default: as configured]
-    #[arg(long, value_enum)]
-    grid: Option<Grid>,
+    #[arg(long, value_name = "NAME|JSON", value_parser = named::<GridSpec>)]
+    grid: Option<GridSpec>,
     /// How many steps [default: as configured]
     #[arg(long)]
     steps: Option<usize>,
@@ -48,36 +48,12 @@ pub(crate) struct Options {
     out: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Solver {
-    Ancestral,
-    Ddim,
-    #[value(name = "dpm-solver-pp-2m")]
-    DpmSolverPp2M,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Grid {
-    UniformTime,
-    UniformLogSnr,
-}
-
-impl From<Solver> for SolverSpec {
-    fn from(solver: Solver) -> Self {
-        match solver {
-            Solver::Ancestral => Self::Ancestral,
-            Solver::Ddim => Self::Ddim,
-            Solver::DpmSolverPp2M => Self::DpmSolverPp2M,
-        }
-    }
-}
-
-impl From<Grid> for GridSpec {
-    fn from(grid: Grid) -> Self {
-        match grid {
-            Grid::UniformTime => Self::UniformTime,
-            Grid::UniformLogSnr => Self::UniformLogSnr,
-        }
+/// A choice by its bare name (dashes will do for underscores) or as a JSON object.
+fn named<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
+    if text.trim_start().starts_with('{') {
+        serde_json::from_str(text)
+    } else {
+        serde_json::from_value(serde_json::Value::String(text.replace('-', "_")))
     }
 }
 
@@ -88,8 +64,8 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
     let checkpoint = crate::train::checkpoint(&run, options.checkpoint)?;
     let (model, _) = load_model(&checkpoint, options.device.resolve()?)?;
     let sampler = SamplerSpec {
-        solver: options.solver.map_or(config.sampler.solver, Into::into),
-        grid: options.grid.map_or(config.sampler.grid, Into::into),
+        solver: options.solver.unwrap_or(config.sampler.solver),
+        grid: options.grid.unwrap_or(config.sampler.grid),
         steps: options.steps.unwrap_or(config.sampler.steps),
     };
     let seed = options.seed.map_or(config.seed, Seed);
@@ -103,4 +79,17 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
     output::say(png.display());
     output::say(array.display());
     Ok(())
+}
+
+/// One line for each solver.
+pub(crate) fn print_solvers() {
+    output::say(format_args!(
+        "{:<24} {:>5} {:>10}  {:<13} {}",
+        "name", "order", "calls/step", "kind", "when"
+    ));
+    for Entry { name, when, solver } in SolverSpec::entries() {
+        let Properties { order, calls_per_step, stochastic } = Solver::<f64>::properties(&solver);
+        let kind = if stochastic { "stochastic" } else { "deterministic" };
+        output::say(format_args!("{name:<24} {order:>5} {calls_per_step:>10}  {kind:<13} {when}"));
+    }
 }

@@ -51,7 +51,7 @@ pub use seed::{Purpose, Seed, fill_normal};
 pub use solver::{
     Ancestral, Ddim, DpmSolverPp2M, History, Past, PosteriorVariance, Properties, Solver, Step,
 };
-pub use spec::{GridSpec, SamplerSpec, SolverSpec};
+pub use spec::{Entry, GridSpec, SamplerSpec, SolverMemory, SolverSpec};
 
 /// The example of the README, so that it cannot rot.
 #[cfg(doctest)]

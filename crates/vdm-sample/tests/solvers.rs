@@ -6,8 +6,6 @@ use vdm_sample::{
     integrate, prior,
 };
 
-const SOLVERS: [SolverSpec; 3] =
-    [SolverSpec::Ancestral, SolverSpec::Ddim, SolverSpec::DpmSolverPp2M];
 
 fn mixture() -> GaussianMixture {
     GaussianMixture::new(

@@ -4,7 +4,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use tch::{Device, Kind, Tensor};
 use vdm_core::{Latent, LogSnr, NoiseLevel, NoiseSchedule, Real, Scaling};
-use vdm_sample::{Iid, NoiseSource};
+use vdm_sample::{Iid, NoiseError, NoiseSource};
 
 /// Items `[B, C, H, W]` in f32. A newtype, since neither [`Latent`] nor [`Tensor`] is ours.
 #[derive(Debug)]
@@ -154,11 +154,12 @@ impl Latent<PerSample> for Batch {
 }
 
 impl NoiseSource<Batch> for Iid {
-    fn fill(&mut self, out: &mut Batch, _from: LogSnr, _to: LogSnr) {
+    fn fill(&mut self, out: &mut Batch, _: LogSnr, _: LogSnr) -> Result<(), NoiseError> {
         let shape = out.0.size();
         let mut host = vec![0.0_f32; out.0.numel()];
         self.fill_slice(&mut host);
         out.0 = Tensor::from_slice(&host).view(shape.as_slice()).to_device(out.0.device());
+        Ok(())
     }
 }
 

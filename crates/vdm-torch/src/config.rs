@@ -1,6 +1,7 @@
 //! One document that fixes a run.
 
 use serde::{Deserialize, Serialize};
+use vdm_core::Scaling;
 use vdm_data::{Dataset, Source};
 use vdm_sample::{SamplerSpec, Seed};
 
@@ -93,6 +94,7 @@ impl RunConfig {
     /// [`Error::Config`] naming the first field that does not.
     pub fn check(&self) -> Result<(), Error> {
         objective::check(&self.diffusion)?;
+        self.sampler.time_grid(&self.diffusion.schedule, Scaling::VariancePreserving)?;
         let TrainingSpec { steps, batch, accumulate, optimizer, averaging, .. } = &self.training;
         let output = &self.output;
         let counts = [
@@ -101,7 +103,6 @@ impl RunConfig {
             ("training.accumulate", *accumulate as u64),
             ("evaluation.draws", self.evaluation.draws as u64),
             ("evaluation.batch", self.evaluation.batch as u64),
-            ("sampler.steps", self.sampler.steps as u64),
             ("output.log_every", output.log_every),
             ("output.validate_every", output.validate_every),
             ("output.validation_items", output.validation_items as u64),

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use thiserror::Error;
+use vdm_sample::RunError;
 
 /// What can go wrong between a configuration and a result. Messages say what to do about it.
 #[derive(Debug, Error)]
@@ -14,6 +15,12 @@ pub enum Error {
     /// The thread that prepares batches failed.
     #[error(transparent)]
     Prefetch(#[from] vdm_data::PrefetchError),
+    /// The sampler's levels are not a grid.
+    #[error(transparent)]
+    Grid(#[from] vdm_sample::GridError),
+    /// The sampler's noise ran out.
+    #[error(transparent)]
+    Noise(#[from] vdm_sample::NoiseError),
     /// libtorch reported an error.
     #[error(transparent)]
     Torch(#[from] tch::TchError),
@@ -79,6 +86,15 @@ pub enum Error {
         /// What is wrong, and what to do.
         problem: String,
     },
+}
+
+impl From<RunError<Self>> for Error {
+    fn from(error: RunError<Self>) -> Self {
+        match error {
+            RunError::Model(error) => error,
+            RunError::Noise(error) => error.into(),
+        }
+    }
 }
 
 impl Error {

@@ -8,12 +8,12 @@
 //! use tch::Device;
 //! use vdm_core::{Scaling, Schedule, Weighting};
 //! use vdm_data::Shape;
-//! use vdm_sample::{Ddim, Iid, Seed, TimeGrid, integrate};
+//! use vdm_sample::{Ddim, NoNoise, Seed, TimeGrid, integrate};
 //! use vdm_torch::nn::{MlpSpec, NetworkSpec};
 //! use vdm_torch::{Batch, Diffusion, Head, Model, ModelSpec};
 //!
 //! let schedule = Schedule::linear(7.0, -4.0)?;
-//! let grid = TimeGrid::uniform_time(10, &schedule, Scaling::VariancePreserving);
+//! let grid = TimeGrid::uniform_time(10, &schedule, Scaling::VariancePreserving)?;
 //! let spec = ModelSpec {
 //!     shape: Shape { channels: 1, height: 1, width: 2 },
 //!     levels: 256,
@@ -27,7 +27,7 @@
 //! };
 //! let model = Model::new(&spec, Seed(0), Device::Cpu)?; // untrained, but a denoiser already
 //! let z1 = Batch::from_slice(&[0.3, -1.2], [1, 1, 1, 2], Device::Cpu);
-//! let z0 = integrate(&Ddim, &model, z1, &grid, &mut Iid::new(Seed(0), 0, 2), |_, _, _| ())?;
+//! let z0 = integrate(&Ddim::default(), &model, z1, &grid, &mut NoNoise, |_, _, _| ())?;
 //! assert_eq!(z0.0.size(), [1, 1, 1, 2]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -1,7 +1,7 @@
 //! Drawing data from a model.
 
 use vdm_core::{NoiseLevel, Scaling};
-use vdm_sample::{Iid, Purpose, SamplerSpec, Seed, fill_normal};
+use vdm_sample::{Iid, Purpose, SamplerSpec, Seed, fill_normal, integrate};
 
 use crate::model::Model;
 use crate::{Batch, Error};
@@ -22,7 +22,7 @@ pub struct Samples {
 /// way are decoded too, as they are: noise at first.
 ///
 /// # Errors
-/// [`Error::Torch`] from the network, [`Error::Config`] for an empty batch,
+/// [`Error::Torch`] from the network, [`Error::Config`] for an empty batch, [`Error::Grid`],
 /// [`Error::NonFiniteSamples`].
 pub fn sample(
     model: &Model,
@@ -33,13 +33,12 @@ pub fn sample(
     batch: usize,
     keep: usize,
 ) -> Result<Samples, Error> {
-    if batch == 0 || sampler.steps == 0 {
-        let field = if batch == 0 { "batch" } else { "sampler.steps" };
-        return Err(Error::Config { field, value: "0".into(), remedy: "use at least 1" });
+    if batch == 0 {
+        return Err(Error::Config { field: "batch", value: "0".into(), remedy: "use at least 1" });
     }
     let shape = model.spec().shape;
     let dims = shape.dims();
-    let grid = sampler.time_grid(&model.spec().diffusion.schedule, Scaling::VariancePreserving);
+    let grid = sampler.time_grid(&model.spec().diffusion.schedule, Scaling::VariancePreserving)?;
     let kept: Vec<usize> = (0..keep).map(|k| kept_step(k, keep, grid.steps())).collect();
     let mut samples = Samples { pixels: Vec::new(), along_the_way: vec![Vec::new(); keep] };
     for start in (0..count).step_by(batch) {
@@ -56,7 +55,9 @@ pub fn sample(
                 samples.along_the_way[place].extend(picture(model, z, at));
             }
         };
-        let z0 = tch::no_grad(|| sampler.run(model, z1, &grid, &mut path, on_step))?;
+        let z0 = tch::no_grad(|| {
+            integrate(&sampler.solver, model, z1, &grid, &mut path, on_step)
+        })?;
         if z0.0.isfinite().all().int64_value(&[]) == 0 {
             return Err(Error::NonFiniteSamples);
         }

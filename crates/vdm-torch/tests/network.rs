@@ -3,7 +3,9 @@
 use tch::{Device, Kind, Tensor};
 use vdm_core::{Denoiser, Parameterization, Scaling, Schedule, Weighting};
 use vdm_data::Shape;
-use vdm_sample::{Ddim, DpmSolverPp2M, GridSpec, Iid, SamplerSpec, Seed, SolverSpec, integrate};
+use vdm_sample::{
+    Ddim, DpmSolverPp2M, Entry, GridSpec, NoNoise, SamplerSpec, Seed, SolverSpec, TimeGrid, integrate,
+};
 use vdm_torch::nn::{Attention, MlpSpec, NetworkSpec, Parameters, TrunkSpec, UNetSpec};
 use vdm_torch::{Batch, Diffusion, Head, Model, ModelSpec};
 
@@ -193,7 +195,7 @@ fn a_model_answers_under_every_scaling() {
 fn solvers_run_on_tensors() {
     let network = NetworkSpec::Unet(unet(1));
     let model = Model::new(&spec(network, COLOR, Head::Levels), Seed(4), Device::Cpu).unwrap();
-    for solver in [SolverSpec::Ancestral, SolverSpec::Ddim, SolverSpec::DpmSolverPp2M] {
+    for Entry { solver, .. } in SolverSpec::entries() {
         let sampler = SamplerSpec { solver, grid: GridSpec::UniformTime, steps: 8 };
         let draw = |first, count, batch| {
             vdm_torch::sample(&model, &sampler, Seed(9), first, count, batch, 3).unwrap()
@@ -205,13 +207,12 @@ fn solvers_run_on_tensors() {
         assert_eq!(draw(0, 5, 2).pixels, all.pixels);
     }
     // On one grid, the two deterministic solvers part ways only by their order.
-    let sampler =
-        SamplerSpec { solver: SolverSpec::Ddim, grid: GridSpec::UniformLogSnr, steps: 200 };
-    let grid = sampler.time_grid(&model.spec().diffusion.schedule, Scaling::VariancePreserving);
-    let mut noise = Iid::new(Seed(0), 0, COLOR.dims());
-    let end = |z: Result<Batch, vdm_torch::Error>| z.unwrap().0;
-    let first = end(integrate(&Ddim, &model, latents(6, COLOR), &grid, &mut noise, |_, _, _| ()));
-    let second =
-        end(integrate(&DpmSolverPp2M, &model, latents(6, COLOR), &grid, &mut noise, |_, _, _| ()));
+    let schedule = &model.spec().diffusion.schedule;
+    let grid = TimeGrid::uniform_log_snr(200, schedule, Scaling::VariancePreserving).unwrap();
+    let end = |solver: &SolverSpec| {
+        integrate(solver, &model, latents(6, COLOR), &grid, &mut NoNoise, |_, _, _| ()).unwrap().0
+    };
+    let first = end(&SolverSpec::Ddim(Ddim::default()));
+    let second = end(&SolverSpec::DpmSolverPp2M(DpmSolverPp2M::default()));
     assert!(largest_difference(&first, &second) < 0.1);
 }

@@ -1,5 +1,6 @@
 //! The second-order multistep probability-flow step.
 
+use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, Parameterization};
 
 use super::{Properties, Solver, Step};
@@ -15,8 +16,9 @@ use crate::{Run, RunError};
 /// ```
 ///
 /// Lu et al. 2022, algorithm 2. The first step, and a last step to `σ = 0`, are first order.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct DpmSolverPp2M;
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DpmSolverPp2M {}
 
 /// The image predicted at the step before, and that step's `h`.
 #[derive(Debug)]
