@@ -6,7 +6,6 @@ use vdm_sample::{
     integrate, prior,
 };
 
-
 fn mixture() -> GaussianMixture {
     GaussianMixture::new(
         vec![0.3, 0.5, 0.2],

@@ -6,6 +6,7 @@
 //! | function | why |
 //! |---|---|
 //! | [`fused_adamw`], [`foreach_lerp`], [`global_norm`], [`clear_gradients`] | one kernel for a list of parameters, and an optimizer whose state can be saved |
+//! | [`lincomb_into`] | a sampler's step in one pass over memory |
 //! | [`autocast_bf16`] | tch's autocast takes no data type, and none on the CPU |
 //! | [`load_library`] | the CUDA backend in a binary linked against the CPU libraries |
 //! | [`keep_freed_memory`] | freed activations are used again instead of unmapped |
@@ -49,6 +50,8 @@ unsafe extern "C" {
     fn vdm_clear_gradients(params: Tensors, n: usize);
     fn vdm_foreach_lerp(averages: Tensors, values: Tensors, n: usize, weight: f64) -> c_int;
     fn vdm_global_norm(tensors: Tensors, n: usize, out: *mut *mut C_tensor) -> c_int;
+    fn vdm_lincomb(out: *mut C_tensor, terms: Tensors, coefficients: *const f64, n: usize)
+    -> c_int;
     fn vdm_autocast_bf16(cuda: c_int, on: c_int) -> c_int;
 }
 
@@ -199,6 +202,26 @@ pub fn global_norm(tensors: &[Tensor]) -> Result<Tensor, Error> {
     Ok(unsafe { Tensor::from_ptr(out) })
 }
 
+/// `Σ cᵢ zᵢ` over at least one term, all of one shape and type, written to `out`: into its memory if
+/// that fits and no other tensor shares it. Gradients do not flow through.
+///
+/// One pass over memory for up to four contiguous f32 tensors on the CPU.
+///
+/// # Errors
+/// No terms, or what libtorch reports (different shapes or devices, say).
+pub fn lincomb_into(out: &mut Tensor, terms: &[(f64, &Tensor)]) -> Result<(), Error> {
+    if terms.is_empty() {
+        return Err(Error { message: "a linear combination needs at least one term".into() });
+    }
+    let list: Vec<_> = terms.iter().map(|(_, z)| z.as_ptr().cast_mut()).collect();
+    let coefficients: Vec<f64> = terms.iter().map(|(c, _)| *c).collect();
+    // SAFETY: a live tensor of which this is the only reference, and arrays of `list.len()` live
+    // tensors and numbers.
+    check(unsafe {
+        vdm_lincomb(out.as_mut_ptr(), list.as_ptr(), coefficients.as_ptr(), list.len())
+    })
+}
+
 /// Runs `body` with matrix products and convolutions on the device type in bf16.
 ///
 /// # Errors
@@ -277,6 +300,51 @@ mod tests {
         let norm = global_norm(&[scalar(3.0), Tensor::from_slice(&[4.0_f32, 12.0])]).unwrap();
         assert!((norm.double_value(&[]) - 13.0).abs() < 1e-6);
         assert!(!global_norm(&[]).unwrap_err().message.is_empty());
+    }
+
+    #[test]
+    fn linear_combinations_of_any_length_layout_and_type() {
+        let options = (Kind::Double, Device::Cpu);
+        let c = [2.0, -1.0, 0.5, 3.0, -0.25, 1.0, 0.125, -4.0, 7.0];
+        let z: Vec<Tensor> = (0..9).map(|_| Tensor::randn([3, 40, 50], options)).collect();
+        let cases: [fn(&Tensor) -> Tensor; 3] = [
+            |z| z.to_kind(Kind::Float),
+            |z| z.to_kind(Kind::Float).transpose(0, 2),
+            Tensor::shallow_clone,
+        ];
+        for case in cases {
+            let z: Vec<Tensor> = z.iter().map(case).collect();
+            for n in 1..=9 {
+                let terms: Vec<_> = c.iter().copied().zip(&z).take(n).collect();
+                let mut out = z[0].zeros_like();
+                lincomb_into(&mut out, &terms).unwrap();
+                let wanted = terms[1..].iter().fold(&z[0] * c[0], |sum, (c, z)| sum + *z * *c);
+                let error = f64::try_from((&out - wanted).abs().max()).unwrap();
+                assert!(error < 2e-5, "{n} terms: {error}");
+            }
+        }
+        let mut out = Tensor::zeros([2], options);
+        assert!(lincomb_into(&mut out, &[]).unwrap_err().message.contains("at least one term"));
+        let other = Tensor::zeros([3], options);
+        let error = lincomb_into(&mut out, &[(1.0, &other), (1.0, &z[0])]).unwrap_err();
+        assert!(error.message.contains("lincomb of shapes"), "{error}");
+    }
+
+    /// Memory is used again where it may be, and never under another tensor's feet.
+    #[test]
+    fn a_linear_combination_leaves_shared_memory_alone() {
+        let z = Tensor::from_slice(&[1.0_f32, 2.0]);
+        let mut out = z.zeros_like();
+        let memory = out.data_ptr();
+        lincomb_into(&mut out, &[(3.0, &z)]).unwrap();
+        assert_eq!(out.data_ptr(), memory);
+        let mut shared = z.shallow_clone();
+        lincomb_into(&mut shared, &[(3.0, &z), (1.0, &z)]).unwrap();
+        assert_eq!(Vec::<f32>::try_from(&z).unwrap(), [1.0, 2.0]);
+        assert_eq!(Vec::<f32>::try_from(&shared).unwrap(), [4.0, 8.0]);
+        let mut view = z.view([2]);
+        lincomb_into(&mut view, &[(3.0, &z)]).unwrap();
+        assert_eq!(Vec::<f32>::try_from(&z).unwrap(), [1.0, 2.0]);
     }
 
     #[test]

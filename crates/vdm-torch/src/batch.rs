@@ -136,11 +136,25 @@ impl Real for PerSample {
 
 impl Latent for Batch {
     fn lincomb(terms: &[(f64, &Self)]) -> Self {
-        let mut live = terms.iter().filter(|(c, _)| *c != 0.0);
-        Self(match live.next() {
-            None => terms[0].1.0.zeros_like(),
-            Some((c, z)) => live.fold(&z.0 * *c, |mut sum, (c, z)| sum.g_add_(&(&z.0 * *c))),
-        })
+        let mut out = Self(Tensor::new());
+        out.lincomb_into(terms);
+        out
+    }
+
+    /// # Panics
+    /// If the tensors differ in shape or device.
+    fn lincomb_into(&mut self, terms: &[(f64, &Self)]) {
+        let live: Vec<(f64, &Tensor)> =
+            terms.iter().filter(|(c, _)| *c != 0.0).map(|(c, z)| (*c, &z.0)).collect();
+        if live.iter().any(|(_, z)| z.requires_grad()) {
+            let (c, z) = live[0];
+            self.0 = live[1..].iter().fold(z * c, |sum, (c, z)| sum + *z * *c);
+        } else if live.is_empty() {
+            self.0 = terms[0].1.0.zeros_like();
+        } else {
+            vdm_torch_sys::lincomb_into(&mut self.0, &live)
+                .unwrap_or_else(|error| panic!("linear combination of latents: {error}"));
+        }
     }
 }
 

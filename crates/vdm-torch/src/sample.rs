@@ -55,9 +55,7 @@ pub fn sample(
                 samples.along_the_way[place].extend(picture(model, z, at));
             }
         };
-        let z0 = tch::no_grad(|| {
-            integrate(&sampler.solver, model, z1, &grid, &mut path, on_step)
-        })?;
+        let z0 = tch::no_grad(|| integrate(&sampler.solver, model, z1, &grid, &mut path, on_step))?;
         if z0.0.isfinite().all().int64_value(&[]) == 0 {
             return Err(Error::NonFiniteSamples);
         }

@@ -4,7 +4,8 @@ use tch::{Device, Kind, Tensor};
 use vdm_core::{Denoiser, Parameterization, Scaling, Schedule, Weighting};
 use vdm_data::Shape;
 use vdm_sample::{
-    Ddim, DpmSolverPp2M, Entry, GridSpec, NoNoise, SamplerSpec, Seed, SolverSpec, TimeGrid, integrate,
+    Ddim, DpmSolverPp2M, Entry, GridSpec, NoNoise, SamplerSpec, Seed, SolverSpec, TimeGrid,
+    integrate,
 };
 use vdm_torch::nn::{Attention, MlpSpec, NetworkSpec, Parameters, TrunkSpec, UNetSpec};
 use vdm_torch::{Batch, Diffusion, Head, Model, ModelSpec};
