@@ -73,6 +73,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         command::data::run,
     ),
     own("test", "run every test of the workspace", command::test::HELP, command::test::run),
+    own(
+        "bench",
+        "measure: the criterion targets, or the comparison with Python's samplers",
+        command::bench::HELP,
+        command::bench::run,
+    ),
     own("tidy", "check the architecture's invariants", command::tidy::HELP, command::tidy::run),
     own("ci", "run all that the continuous integration runs", command::ci::HELP, command::ci::run),
 ];

@@ -1,0 +1,109 @@
+//! Orders of convergence as they are observed: slopes of the logarithm of an error whose truth is
+//! known, over five halvings of the step.
+
+use vdm_core::{GaussianMixture, LogSnr, NoiseLevel, Scaling};
+use vdm_sample::{
+    BrownianPath, NoNoise, NoiseError, NoiseSource, Seed, Solver, SolverSpec, TimeGrid, integrate,
+    prior,
+};
+
+const SCALING: Scaling = Scaling::VariancePreserving;
+/// Divisible by 2 and 3, so that solvers that walk in blocks take whole ones.
+const FEWEST_STEPS: usize = 36;
+const HALVINGS: u32 = 5;
+
+/// Equal steps of log-SNR from −6 to 6: no end is singular, so no step is of lower order for that.
+fn grid(steps: usize) -> TimeGrid {
+    let level = |i: usize| 12.0 * (i as f64 / steps as f64 - 0.5);
+    TimeGrid::from_log_snrs((0..=steps).map(level), SCALING).unwrap()
+}
+
+fn mixture() -> GaussianMixture {
+    GaussianMixture::new(
+        vec![0.3, 0.5, 0.2],
+        vec![vec![-1.0, 0.5], vec![0.8, 0.8], vec![0.2, -1.1]],
+        vec![0.3, 0.2, 0.25],
+    )
+    .unwrap()
+}
+
+fn slope(error: impl Fn(usize) -> f64) -> f64 {
+    (error(FEWEST_STEPS) / error(FEWEST_STEPS << HALVINGS)).log2() / f64::from(HALVINGS)
+}
+
+fn distance<'a>(a: impl IntoIterator<Item = &'a f64>, b: impl IntoIterator<Item = &'a f64>) -> f64 {
+    a.into_iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+}
+
+/// Of the probability-flow ODE's solution, for deterministic solvers: over eight starts on a mixture
+/// of three Gaussians, because the leading error of a single path can happen to vanish. The truth
+/// is `reference`'s with sixteen times the steps of the finest grid.
+pub(crate) fn of_the_ode(solver: &SolverSpec, reference: &SolverSpec) -> f64 {
+    let model = mixture();
+    let ends = |solver: &SolverSpec, steps: usize| -> Vec<f64> {
+        let grid = grid(steps);
+        let end = |start| {
+            let z1: Vec<f64> = prior(Seed(0), start, 2);
+            integrate(solver, &model, z1, &grid, &mut NoNoise, |_, _, _| ()).unwrap()
+        };
+        (0..8).flat_map(end).collect()
+    };
+    let truth = ends(reference, FEWEST_STEPS << (HALVINGS + 4));
+    slope(|steps| distance(&ends(solver, steps), &truth))
+}
+
+/// 1 for one component of one draw, 0 for all others.
+struct Impulse {
+    at: usize,
+    drawn: usize,
+}
+
+impl NoiseSource<Vec<f64>> for Impulse {
+    fn fill(&mut self, out: &mut Vec<f64>, _: LogSnr, _: LogSnr) -> Result<(), NoiseError> {
+        out.fill(f64::from(u8::from(self.drawn == self.at)));
+        self.drawn += 1;
+        Ok(())
+    }
+}
+
+/// Of the law of the result, for stochastic solvers: on Gaussian data every step is linear in the
+/// latent and in the noise, so mean and variance of the result follow exactly from its response to
+/// each draw alone, without any sampling error.
+pub(crate) fn of_the_law(solver: &SolverSpec) -> f64 {
+    let (mean, std) = (0.7, 0.3);
+    let model = GaussianMixture::new(vec![1.0], vec![vec![mean]], vec![std]).unwrap();
+    let moments = |at: NoiseLevel| (at.alpha * mean, (at.alpha * std).powi(2) + at.sigma.powi(2));
+    slope(|steps| {
+        let grid = grid(steps);
+        let end = |z1: f64, at: usize| {
+            let mut noise = Impulse { at, drawn: 0 };
+            let z = integrate(solver, &model, vec![z1], &grid, &mut noise, |_, _, _| ()).unwrap();
+            (z[0], noise.drawn)
+        };
+        let (start_mean, start_var) = moments(grid.levels()[0]);
+        let (end_mean, draws) = end(start_mean, usize::MAX);
+        let response = |z1: f64, at: usize| end(z1, at).0 - end_mean;
+        let from_start = response(start_mean + 1.0, usize::MAX).powi(2) * start_var;
+        let from_noise: f64 = (0..draws).map(|at| response(start_mean, at).powi(2)).sum();
+        let (true_mean, true_var) = moments(grid.levels()[steps]);
+        (end_mean - true_mean).abs() + (from_start + from_noise - true_var).abs()
+    })
+}
+
+/// Of the single path, for stochastic solvers: root mean square over 32 Brownian paths on the
+/// mixture; the truth is the same solver's with eight times the steps of the finest grid, on the
+/// same paths.
+pub(crate) fn of_the_path(solver: &SolverSpec) -> f64 {
+    let model = mixture();
+    let ends = |steps: usize| -> Vec<f64> {
+        let grid = grid(steps);
+        let end = |path| {
+            let z1: Vec<f64> = prior(Seed(1), path, 2);
+            let mut noise = BrownianPath::new(Seed(1), path, 2);
+            integrate(solver, &model, z1, &grid, &mut noise, |_, _, _| ()).unwrap()
+        };
+        (0..32).flat_map(end).collect()
+    };
+    let truth = ends(FEWEST_STEPS << (HALVINGS + 3));
+    slope(|steps| distance(&ends(steps), &truth))
+}
