@@ -37,6 +37,7 @@
 //! Randomness is a function of (seed, purpose, step, sample) and never a global state, so sample
 //! `i` does not change with the size of the batch it is drawn in.
 
+pub mod exponential;
 mod grid;
 mod integrate;
 mod noise;
@@ -49,7 +50,9 @@ pub use integrate::{Run, RunError, integrate};
 pub use noise::{Iid, NoNoise, NoiseError, NoiseSource, Recorded, prior};
 pub use seed::{Purpose, Seed, fill_normal};
 pub use solver::{
-    Ancestral, Ddim, DpmSolverPp2M, History, Past, PosteriorVariance, Properties, Solver, Step,
+    Ancestral, Ddim, DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp3M, EdmSigmaRange,
+    ExponentialAdams, FinalOrder, History, Order, OrderError, Past, PosteriorVariance,
+    PredictorCorrectorMemory, Properties, SaSolver, SlopeWeight, Solver, Step, UniPc, UniPcVariant,
 };
 pub use spec::{Entry, GridSpec, SamplerSpec, SolverMemory, SolverSpec};
 

@@ -1,14 +1,26 @@
 //! One step from a noisier level to a cleaner one; one solver a file, each like its paper's box.
 
+mod adams;
 mod ancestral;
 mod ddim;
-mod dpm_solver_pp_2m;
+mod dpm_solver_multistep;
 mod history;
+mod multistep;
+mod predictor_corrector;
+mod sa_solver;
+mod unipc;
 
+pub use adams::ExponentialAdams;
 pub use ancestral::{Ancestral, PosteriorVariance};
 pub use ddim::Ddim;
-pub use dpm_solver_pp_2m::DpmSolverPp2M;
+pub use dpm_solver_multistep::{
+    DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp3M, SlopeWeight,
+};
 pub use history::{History, Past};
+pub use multistep::{FinalOrder, Order, OrderError};
+pub use predictor_corrector::PredictorCorrectorMemory;
+pub use sa_solver::{EdmSigmaRange, SaSolver};
+pub use unipc::{UniPc, UniPcVariant};
 
 use vdm_core::{Denoiser, Latent, NoiseLevel};
 

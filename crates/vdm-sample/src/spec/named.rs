@@ -1,34 +1,30 @@
 //! Enums of named choices that read `"name"` as well as `{"kind": "name", …}`.
 
-use std::fmt;
-use std::marker::PhantomData;
+use serde::de::{Deserializer, Error};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
 
-use serde::de::value::{MapAccessDeserializer, MapDeserializer};
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
-
-/// Reads a bare name as the choice with all its defaults, and an object as it stands.
-pub(super) fn name_or_object<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    deserializer.deserialize_any(NameOrObject(PhantomData))
-}
-
-struct NameOrObject<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for NameOrObject<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name, or an object with a \"kind\"")
+/// Reads a bare name as the choice with all its defaults, and an object as it stands. `alias` gives
+/// the kind and the fields that a name of others stands for.
+pub(crate) fn name_or_object<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+    alias: impl Fn(&str) -> Option<Value>,
+) -> Result<T, D::Error> {
+    let mut object = match Value::deserialize(deserializer)? {
+        Value::String(name) => Map::from_iter([("kind".to_owned(), Value::String(name))]),
+        Value::Object(object) => object,
+        other => {
+            return Err(D::Error::custom(format!(
+                "{other} is neither a name nor an object with a \"kind\""
+            )));
+        }
+    };
+    let kind = object.get("kind").and_then(Value::as_str);
+    if let Some(Value::Object(meant)) = kind.and_then(alias) {
+        object.remove("kind");
+        for (field, value) in meant {
+            object.entry(field).or_insert(value);
+        }
     }
-
-    fn visit_str<E: Error>(self, name: &str) -> Result<T, E> {
-        T::deserialize(MapDeserializer::new([("kind", name)].into_iter()))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map))
-    }
+    T::deserialize(Value::Object(object)).map_err(D::Error::custom)
 }

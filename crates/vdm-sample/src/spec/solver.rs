@@ -4,7 +4,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use vdm_core::{Denoiser, Latent};
 
 use super::named::name_or_object;
-use crate::{Ancestral, Ddim, DpmSolverPp2M, Properties, Run, RunError, Solver, Step, TimeGrid};
+use crate::{
+    Ancestral, Ddim, DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp3M, ExponentialAdams, Order,
+    Properties, Run, RunError, SaSolver, Solver, Step, TimeGrid, UniPc,
+};
 
 /// A named solver, as listings show it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,7 +23,7 @@ pub struct Entry<S> {
 /// An enum of solvers that is a solver itself, with the memory of whichever it holds.
 macro_rules! named_solvers {
     (
-        $(#[$doc:meta])* $spec:ident, $memory:ident
+        $(#[$doc:meta])* $spec:ident, $memory:ident, $aliases:expr,
         { $($variant:ident($solver:ty) $name:literal $when:literal)* }
     ) => {
         $(#[$doc])*
@@ -33,17 +36,18 @@ macro_rules! named_solvers {
         )*}
 
         impl $spec {
-            /// Every name with its default settings.
+            /// Every name with what it stands for; those of the solvers themselves first.
             #[must_use]
             pub fn entries() -> Vec<Entry<Self>> {
-                vec![$(Entry {
+                let own = [$(Entry {
                     name: $name,
                     when: $when,
                     solver: Self::$variant(<$solver>::default()),
-                }),*]
+                }),*];
+                own.into_iter().chain($aliases).collect()
             }
 
-            /// Its name in configurations.
+            /// Its own name in configurations, where others may stand for it too.
             #[must_use]
             pub fn name(&self) -> &'static str {
                 match self {$( Self::$variant(_) => $name, )*}
@@ -55,7 +59,11 @@ macro_rules! named_solvers {
                 #[derive(Deserialize)]
                 #[serde(tag = "kind")]
                 enum Object {$( #[serde(rename = $name)] $variant($solver), )*}
-                Ok(match name_or_object(deserializer)? {
+                let alias = |name: &str| {
+                    let entry = $aliases.into_iter().find(|entry: &Entry<Self>| entry.name == name)?;
+                    serde_json::to_value(entry.solver).ok()
+                };
+                Ok(match name_or_object(deserializer, alias)? {
                     $( Object::$variant(solver) => Self::$variant(solver), )*
                 })
             }
@@ -115,15 +123,85 @@ named_solvers! {
     /// use vdm_sample::{Ddim, SolverSpec};
     /// let solver: SolverSpec = serde_json::from_str(r#"{"kind": "ddim", "eta": 0.5}"#)?;
     /// assert_eq!(solver, SolverSpec::Ddim(Ddim { eta: 0.5 }));
-    /// let same: SolverSpec = serde_json::from_str(r#""ddim""#)?;
+    /// let same: SolverSpec = serde_json::from_str(r#""euler""#)?;
     /// assert_eq!(same, SolverSpec::Ddim(Ddim::default()));
     /// let error = serde_json::from_str::<SolverSpec>(r#""dimm""#).unwrap_err();
     /// assert!(error.to_string().starts_with("unknown variant `dimm`, expected one of"));
     /// # Ok::<(), serde_json::Error>(())
     /// ```
-    SolverSpec, SolverMemory {
+    SolverSpec, SolverMemory, aliases(),
+    {
         Ancestral(Ancestral) "ancestral" "the model that the bound is about; best with 100 steps or more"
         Ddim(Ddim) "ddim" "the simplest that works; deterministic with eta 0"
         DpmSolverPp2M(DpmSolverPp2M) "dpm_solver_pp_2m" "10 to 50 model calls"
+        DpmSolverPp3M(DpmSolverPp3M) "dpm_solver_pp_3m" "parity with other libraries; measured order 2, prefer exponential_adams"
+        DpmSolver2M(DpmSolver2M) "dpm_solver_2m" "noise prediction without guidance"
+        DpmSolver3M(DpmSolver3M) "dpm_solver_3m" "parity with other libraries; measured order 2, prefer deis"
+        ExponentialAdams(ExponentialAdams) "exponential_adams" "20 or more model calls: orders up to 4, as declared"
+        UniPc(UniPc) "uni_pc" "5 to 50 model calls: an order more than its calls pay for"
+        SaSolver(SaSolver) "sa_solver" "stochastic sampling in 20 to 100 model calls"
+    }
+}
+
+/// Names under which other libraries know settings of these solvers.
+fn aliases() -> Vec<Entry<SolverSpec>> {
+    let entry = |name, when, solver| Entry { name, when, solver };
+    vec![
+        entry("euler", "ddim by another name", SolverSpec::Ddim(Ddim { eta: 0.0 })),
+        entry(
+            "euler_ancestral",
+            "ddim with eta 1, ancestral with small variance",
+            SolverSpec::Ddim(Ddim { eta: 1.0 }),
+        ),
+        entry(
+            "dpm_solver_pp_2m_sde",
+            "stochastic sampling in 20 to 100 model calls",
+            SolverSpec::DpmSolverPp2M(DpmSolverPp2M { eta: 1.0, ..DpmSolverPp2M::default() }),
+        ),
+        entry(
+            "dpm_solver_pp_3m_sde",
+            "parity with other libraries",
+            SolverSpec::DpmSolverPp3M(DpmSolverPp3M { eta: 1.0, ..DpmSolverPp3M::default() }),
+        ),
+        entry(
+            "deis",
+            "noise prediction without guidance, 10 or more model calls",
+            SolverSpec::ExponentialAdams(ExponentialAdams::deis(Order::Three)),
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_reads_as_what_it_stands_for_and_survives_its_own_json() {
+        let mut names = Vec::new();
+        for Entry { name, when, solver } in SolverSpec::entries() {
+            let bare: SolverSpec = serde_json::from_value(name.into()).unwrap();
+            assert_eq!(bare, solver, "{name}");
+            let json = serde_json::to_string(&solver).unwrap();
+            assert_eq!(serde_json::from_str::<SolverSpec>(&json).unwrap(), solver, "{json}");
+            assert!(!names.contains(&name) && !when.is_empty(), "{name}");
+            names.push(name);
+        }
+    }
+
+    #[test]
+    fn what_an_alias_leaves_open_can_be_set_beside_it() {
+        let parse = |json: &str| serde_json::from_str::<SolverSpec>(json);
+        let half = parse(r#"{"kind": "euler_ancestral", "eta": 0.5}"#).unwrap();
+        assert_eq!(half, SolverSpec::Ddim(Ddim { eta: 0.5 }));
+        for (json, named) in [
+            (r#""dimm""#, "dimm"),
+            (r#"{"kind": "ddim", "theta": 1}"#, "theta"),
+            (r#"{"kind": "deis", "order": 7}"#, "order 7"),
+            (r#"{"eta": 1}"#, "kind"),
+            ("3", "neither a name nor an object"),
+        ] {
+            let error = parse(json).unwrap_err().to_string();
+            assert!(error.contains(named), "{json}: {error}");
+        }
     }
 }

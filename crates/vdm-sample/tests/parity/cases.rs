@@ -43,6 +43,11 @@ impl Case {
         self.setting(name).and_then(Value::as_str)
     }
 
+    /// A yes or no among the settings.
+    pub(crate) fn flag(&self, name: &str) -> Option<bool> {
+        self.setting(name).and_then(Value::as_bool)
+    }
+
     /// A list of numbers among the settings; `null` entries as NaN.
     pub(crate) fn list(&self, name: &str) -> Option<Vec<f64>> {
         let values = self.setting(name)?.as_array()?;

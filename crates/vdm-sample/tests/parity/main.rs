@@ -4,6 +4,7 @@
 
 mod cases;
 mod first_order;
+mod multistep;
 
 use cases::Case;
 
@@ -14,7 +15,7 @@ const TOLERANCE: f64 = 1e-8;
 
 /// The error of each case under the solver that its fields name.
 fn error(case: &Case) -> Option<f64> {
-    first_order::error(case)
+    first_order::error(case).or_else(|| multistep::error(case))
 }
 
 #[test]

@@ -1,0 +1,176 @@
+//! Multistep solvers at infinite levels, under other names, and in configurations.
+
+use vdm_core::{Counted, GaussianMixture, NoiseLevel, Scaling};
+use vdm_sample::exponential::Predicts;
+use vdm_sample::{
+    Ddim, DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp3M, EdmSigmaRange, ExponentialAdams,
+    FinalOrder, Iid, NoNoise, Order, SaSolver, Seed, SlopeWeight, Solver, TimeGrid, UniPc,
+    UniPcVariant, integrate,
+};
+
+fn mixture() -> GaussianMixture {
+    GaussianMixture::new(vec![0.4, 0.6], vec![vec![-1.0, 0.5], vec![0.8, 0.3]], vec![0.3, 0.2])
+        .unwrap()
+}
+
+fn finite_log_snrs() -> Vec<f64> {
+    (0..=16).map(|i| f64::from(i) - 8.0 + 0.2 * f64::from(i % 3)).collect()
+}
+
+fn grid(log_snrs: impl IntoIterator<Item = f64>) -> TimeGrid {
+    TimeGrid::from_log_snrs(log_snrs, Scaling::StraightLine).unwrap()
+}
+
+fn run(solver: &impl Solver<Vec<f64>>, z: Vec<f64>, grid: &TimeGrid) -> Vec<f64> {
+    integrate(solver, &mixture(), z, grid, &mut NoNoise, |_, _, _| ()).unwrap()
+}
+
+/// Calls `check` with every deterministic solver.
+macro_rules! for_each_deterministic {
+    ($check:ident) => {
+        for order in [Order::One, Order::Two, Order::Three, Order::Four] {
+            $check(&ExponentialAdams::new(order));
+            $check(&ExponentialAdams::deis(order));
+            $check(&SaSolver { predictor: order, eta: 0.0, ..SaSolver::default() });
+            for predicts in [Predicts::Image, Predicts::Noise] {
+                $check(&UniPc { predicts, ..UniPc::new(order) });
+            }
+        }
+        $check(&DpmSolverPp2M::default());
+        $check(&DpmSolverPp3M::default());
+        $check(&DpmSolver2M::default());
+        $check(&DpmSolver3M::default());
+    };
+}
+
+/// From pure noise to clean data the first and the last step are DDIM's, and what lies between does
+/// not know of them.
+#[test]
+fn steps_at_infinite_levels_are_ddim_and_leave_no_history() {
+    fn check(solver: &(impl Solver<Vec<f64>> + std::fmt::Debug)) {
+        let inner = finite_log_snrs();
+        let whole = [f64::NEG_INFINITY].into_iter().chain(inner.clone()).chain([f64::INFINITY]);
+        let z1 = vec![0.3, -1.2];
+        let end = run(solver, z1.clone(), &grid(whole));
+        let z = run(&Ddim::default(), z1, &grid([f64::NEG_INFINITY, inner[0]]));
+        let z = run(solver, z, &grid(inner.into_iter().chain([f64::INFINITY])));
+        assert_eq!(end, z, "{solver:?}");
+        assert!(end.iter().all(|x| x.is_finite()), "{solver:?}: {end:?}");
+    }
+    for_each_deterministic!(check);
+}
+
+/// Every solver calls the model once per step and never where there is no noise, on grids of one
+/// step too; with `η` at infinite levels as well.
+#[test]
+fn one_call_per_step_never_at_clean_data() {
+    fn check(solver: &(impl Solver<Vec<f64>> + std::fmt::Debug)) {
+        for steps in [1, 2, 3, 4, 17] {
+            let inner = finite_log_snrs().into_iter().take(steps - 1);
+            let grid = grid([f64::NEG_INFINITY].into_iter().chain(inner).chain([f64::INFINITY]));
+            let model = Counted::new(mixture());
+            let mut noise = Iid::new(Seed(3), 0, 2);
+            let z1 = vec![0.3, -1.2];
+            let x = integrate(solver, &model, z1, &grid, &mut noise, |_, _, _| ()).unwrap();
+            assert!(x.iter().all(|x| x.is_finite()), "{solver:?} in {steps}: {x:?}");
+            assert_eq!(model.calls(), steps, "{solver:?}");
+            assert_eq!(solver.calls(&grid), steps, "{solver:?}");
+        }
+    }
+    for_each_deterministic!(check);
+    check(&SaSolver::default());
+    check(&ExponentialAdams { eta: 1.0, ..ExponentialAdams::new(Order::Three) });
+    check(&ExponentialAdams { eta: 0.5, ..ExponentialAdams::deis(Order::Two) });
+    check(&DpmSolverPp2M { eta: 0.5, ..DpmSolverPp2M::default() });
+    check(&DpmSolverPp3M { eta: 1.0, ..DpmSolverPp3M::default() });
+}
+
+fn assert_same(a: &impl Solver<Vec<f64>>, b: &impl Solver<Vec<f64>>, what: &str) {
+    let grid = grid(finite_log_snrs());
+    let z1 = vec![0.3, -1.2];
+    // Equal formulas in another order of the operations, over 16 steps.
+    for (a, b) in run(a, z1.clone(), &grid).iter().zip(run(b, z1, &grid)) {
+        assert!((a - b).abs() < 1e-13, "{what}: {a} and {b}");
+    }
+}
+
+#[test]
+fn rules_of_two_names_agree() {
+    let heun = DpmSolverPp2M { slope: SlopeWeight::Heun, ..DpmSolverPp2M::default() };
+    assert_same(&heun, &ExponentialAdams::new(Order::Two), "2M with the exact slope");
+    let first = ExponentialAdams::new(Order::One);
+    assert_same(&first, &Ddim::default(), "first order of images");
+    assert_same(&ExponentialAdams::deis(Order::One), &first, "first order of noise");
+    for order in [Order::One, Order::Two, Order::Three, Order::Four] {
+        let adams = ExponentialAdams::new(order);
+        let predictor =
+            SaSolver { predictor: order, corrector: None, eta: 0.0, ..SaSolver::default() };
+        assert_same(&predictor, &adams, "SA-Solver without corrector");
+        let unipc = UniPc {
+            variant: UniPcVariant::VaryCoefficients,
+            corrector: false,
+            final_order: FinalOrder::Full,
+            ..UniPc::new(order)
+        };
+        assert_same(&unipc, &adams, "UniPC without corrector");
+    }
+    // One node more than the predictor has: UniPC's corrector is SA-Solver's.
+    let unipc = UniPc { final_order: FinalOrder::Full, ..UniPc::new(Order::Three) };
+    let variant = UniPcVariant::VaryCoefficients;
+    let (predictor, corrector) = (Order::Three, Some(Order::Four));
+    let sa = SaSolver { predictor, corrector, eta: 0.0, ..SaSolver::default() };
+    assert_same(&UniPc { variant, ..unipc }, &sa, "UniPC and SA-Solver");
+}
+
+/// Lowering changes the last steps only, and only where it applies.
+#[test]
+fn the_final_order_changes_the_last_steps_only() {
+    let grid = grid(finite_log_snrs());
+    let trajectory = |final_order| {
+        let solver = ExponentialAdams { final_order, ..ExponentialAdams::new(Order::Three) };
+        let mut seen = Vec::new();
+        let note = |_, z: &Vec<f64>, _: &NoiseLevel| seen.push(z.clone());
+        integrate(&solver, &mixture(), vec![0.3, -1.2], &grid, &mut NoNoise, note).unwrap();
+        seen
+    };
+    let full = trajectory(FinalOrder::Full);
+    let same_until = |final_order| {
+        let lowered = trajectory(final_order);
+        full.iter().zip(&lowered).take_while(|(a, b)| a == b).count()
+    };
+    assert_eq!(grid.steps(), 16);
+    assert_eq!(same_until(FinalOrder::First), 15);
+    assert_eq!(same_until(FinalOrder::Lowered { below: 17 }), 14);
+    assert_eq!(same_until(FinalOrder::Lowered { below: 16 }), 16);
+}
+
+/// Draws are taken for the steps that start in the range and for no others.
+#[test]
+fn sa_solver_adds_noise_within_its_range_only() {
+    let grid = grid(finite_log_snrs());
+    let noisy = EdmSigmaRange { min: 0.5, max: 2.0 };
+    let solver = SaSolver { noisy: Some(noisy), ..SaSolver::default() };
+    let inside = |level: &NoiseLevel| (0.5..=2.0).contains(&(level.sigma / level.alpha));
+    let expected = grid.levels()[..16].iter().filter(|level| inside(level)).count();
+    assert!(expected > 0 && expected < 16);
+    let mut noise = vdm_sample::Recorded::new(vec![vec![0.5, -0.5]; expected]);
+    let z1 = vec![0.3, -1.2];
+    integrate(&solver, &mixture(), z1, &grid, &mut noise, |_, _, _| ()).unwrap();
+    assert_eq!(noise.left(), 0);
+}
+
+#[test]
+fn configurations_round_trip_and_refuse_orders_that_do_not_exist() {
+    let json = r#"{"order":4,"predicts":"noise","eta":0.0,"final_order":{"lowered":{"below":15}}}"#;
+    let deis: ExponentialAdams = serde_json::from_str(json).unwrap();
+    let final_order = FinalOrder::Lowered { below: 15 };
+    assert_eq!(deis, ExponentialAdams { final_order, ..ExponentialAdams::deis(Order::Four) });
+    assert_eq!(serde_json::to_string(&deis).unwrap(), json);
+    let short: UniPc = serde_json::from_str(r#"{"order": 3}"#).unwrap();
+    assert_eq!(short, UniPc::new(Order::Three));
+    assert_eq!(serde_json::from_str::<DpmSolverPp2M>("{}").unwrap(), DpmSolverPp2M::default());
+    let error = serde_json::from_str::<UniPc>(r#"{"order": 7}"#).unwrap_err().to_string();
+    assert!(error.contains("order 7") && error.contains("1 to 4"), "{error}");
+    let unknown = serde_json::from_str::<SaSolver>(r#"{"tau": 1.0}"#).unwrap_err().to_string();
+    assert!(unknown.contains("tau"), "{unknown}");
+}

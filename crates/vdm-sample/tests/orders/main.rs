@@ -1,0 +1,3 @@
+//! Measured orders of convergence against declared ones.
+
+mod multistep;
