@@ -1,5 +1,7 @@
 //! The levels a sampler visits.
 
+use std::ops::RangeInclusive;
+
 use thiserror::Error;
 use vdm_core::{NoiseLevel, NoiseSchedule, Scaling, times};
 
@@ -161,6 +163,11 @@ impl TimeGrid {
     #[must_use]
     pub fn levels(&self) -> &[NoiseLevel] {
         &self.levels
+    }
+
+    /// The grid of some of its levels, at least two.
+    pub(crate) fn part(&self, levels: RangeInclusive<usize>) -> Self {
+        Self { levels: self.levels[levels].to_vec(), scaling: self.scaling }
     }
 
     /// Number of steps.

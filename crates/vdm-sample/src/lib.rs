@@ -39,6 +39,7 @@
 
 pub mod exponential;
 mod grid;
+mod inner;
 mod integrate;
 mod noise;
 mod seed;
@@ -46,13 +47,16 @@ mod solver;
 mod spec;
 
 pub use grid::{GridError, TimeGrid};
+pub use inner::InnerProduct;
 pub use integrate::{Run, RunError, integrate};
 pub use noise::{Iid, NoNoise, NoiseError, NoiseSource, Recorded, prior};
 pub use seed::{Purpose, Seed, fill_normal};
 pub use solver::{
-    Ancestral, Ddim, DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp3M, EdmSigmaRange,
-    ExponentialAdams, FinalOrder, History, Order, OrderError, Past, PosteriorVariance,
-    PredictorCorrectorMemory, Properties, SaSolver, SlopeWeight, Solver, Step, UniPc, UniPcVariant,
+    Ancestral, Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolver2M, DpmSolver3M,
+    DpmSolverPp2M, DpmSolverPp3M, EdmSigmaRange, EulerMaruyama, ExponentialAdams, FinalOrder, Heun,
+    History, Lms, LmsOrder, LmsOrderError, Midpoint, Order, OrderError, Past, PosteriorVariance,
+    PredictorCorrector, PredictorCorrectorMemory, Properties, Restart, SaSolver, SlopeWeight,
+    Solver, Step, StochasticHeun, UniPc, UniPcVariant,
 };
 pub use spec::{Entry, GridSpec, SamplerSpec, SolverMemory, SolverSpec};
 

@@ -2,7 +2,8 @@
 
 use vdm_core::{Counted, GaussianMixture, NoiseSchedule, Scaling, Schedule};
 use vdm_sample::{
-    Ancestral, Entry, Iid, NoNoise, Properties, Seed, Solver, SolverSpec, TimeGrid, integrate, prior,
+    Ancestral, Entry, Iid, NoNoise, Properties, Seed, Solver, SolverSpec, TimeGrid, integrate,
+    prior,
 };
 
 const SCALINGS: [Scaling; 5] = [

@@ -27,7 +27,9 @@ fn main() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folder = match std::env::args_os().skip(1).collect::<Vec<_>>().as_slice() {
         [flag, folder] if flag == "--peers" => PathBuf::from(folder),
-        _ => return Err(anyhow!("usage: work-precision --peers DIR (`cargo xtask bench --peers`)")),
+        _ => {
+            return Err(anyhow!("usage: work-precision --peers DIR (`cargo xtask bench --peers`)"));
+        }
     };
     let peers: Peers = read(&folder.join("work_precision.json"))?;
     let defaults = SolverSpec::entries().into_iter().map(|Entry { solver, .. }| solver);
@@ -37,7 +39,8 @@ fn main() -> Result<()> {
         .chain(variants)
         .filter(|s| s.as_ref().map_or(true, |s| !Solver::<Vec<f64>>::properties(s).stochastic))
         .collect::<Result<_, _>>()?;
-    let grids: Vec<GridSpec> = GRIDS.iter().map(|json| serde_json::from_str(json)).collect::<Result<_, _>>()?;
+    let grids: Vec<GridSpec> =
+        GRIDS.iter().map(|json| serde_json::from_str(json)).collect::<Result<_, _>>()?;
     let grids: Vec<GridSpec> =
         grids.into_iter().flat_map(|g| [GridSpec { clean: true, ..g.clone() }, g]).collect();
     let mut rows = Vec::new();

@@ -2,23 +2,39 @@
 
 mod adams;
 mod ancestral;
+mod churn;
+mod coordinate;
 mod ddim;
+mod dpm_2;
 mod dpm_solver_multistep;
 mod history;
+mod langevin;
+mod lms;
 mod multistep;
 mod predictor_corrector;
+mod restart;
+mod reverse_sde;
+mod runge_kutta;
 mod sa_solver;
 mod unipc;
 
 pub use adams::ExponentialAdams;
 pub use ancestral::{Ancestral, PosteriorVariance};
+pub use churn::Churn;
+pub use coordinate::Coordinate;
 pub use ddim::Ddim;
+pub use dpm_2::{Dpm2, Dpm2Ancestral};
 pub use dpm_solver_multistep::{
     DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp3M, SlopeWeight,
 };
 pub use history::{History, Past};
+pub use langevin::PredictorCorrector;
+pub use lms::{Lms, LmsOrder, LmsOrderError};
 pub use multistep::{FinalOrder, Order, OrderError};
 pub use predictor_corrector::PredictorCorrectorMemory;
+pub use restart::Restart;
+pub use reverse_sde::{EulerMaruyama, StochasticHeun};
+pub use runge_kutta::{Heun, Midpoint};
 pub use sa_solver::{EdmSigmaRange, SaSolver};
 pub use unipc::{UniPc, UniPcVariant};
 

@@ -5,8 +5,8 @@ use vdm_core::{Denoiser, Latent};
 
 use super::named::name_or_object;
 use crate::{
-    Ancestral, Ddim, DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp3M, ExponentialAdams, Order,
-    Properties, Run, RunError, SaSolver, Solver, Step, TimeGrid, UniPc,
+    Ancestral, Ddim, DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp3M, ExponentialAdams,
+    Order, Properties, Run, RunError, SaSolver, Solver, Step, TimeGrid, UniPc,
 };
 
 /// A named solver, as listings show it.

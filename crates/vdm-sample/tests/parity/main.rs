@@ -3,6 +3,7 @@
 //! a case names the algorithm and its settings, which decide the solver of ours that must agree.
 
 mod cases;
+mod edm;
 mod first_order;
 mod multistep;
 
@@ -15,7 +16,7 @@ const TOLERANCE: f64 = 1e-8;
 
 /// The error of each case under the solver that its fields name.
 fn error(case: &Case) -> Option<f64> {
-    first_order::error(case).or_else(|| multistep::error(case))
+    [first_order::error, edm::error, multistep::error].iter().find_map(|error| error(case))
 }
 
 #[test]

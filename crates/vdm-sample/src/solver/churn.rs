@@ -1,0 +1,131 @@
+//! More noise before every step, so that errors of earlier steps are forgotten.
+
+use serde::{Deserialize, Serialize};
+use vdm_core::{Denoiser, Latent, NoiseLevel, Transition};
+
+use super::{Properties, Solver, Step};
+use crate::{Run, RunError, TimeGrid};
+
+/// The stochastic sampler of EDM around any single-step solver: where EDM's `σ` lies in
+/// `[sigma_min, sigma_max]`, raise it to
+///
+/// ```text
+/// σ̂ = σ(1 + γ),   γ = min(amount/steps, √2 − 1)
+/// ```
+///
+/// by the forward process, and step from there.
+///
+/// Karras et al. 2022, algorithm 2. Raising takes the law of `σ` exactly to the law of `σ̂`, so
+/// with `noise_scale = 1` expectations have the inner solver's order. Start from `amount = 0` and
+/// raise it while samples improve: it corrects the model's errors at the price of an inner step
+/// that is longer by the factor `1 + γ`. Its noise runs from a level to a noisier one, which only
+/// independent sources ([`Iid`](crate::Iid)) serve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Churn<S> {
+    /// What steps from the raised level.
+    pub solver: S,
+    /// `S_churn ≥ 0`: noise added over the whole run, as a number of relative raises.
+    pub amount: f64,
+    /// `S_tmin`: no noise is added below this `σ/α`. By default 0.
+    #[serde(default)]
+    pub sigma_min: f64,
+    /// `S_tmax`: none above this. By default without bound.
+    #[serde(default = "unbounded")]
+    pub sigma_max: f64,
+    /// `S_noise`: scale of the added noise, slightly above 1 where a model removes too much noise.
+    /// By default 1.
+    #[serde(default = "one")]
+    pub noise_scale: f64,
+}
+
+/// Finite, because JSON has no infinity; pure noise itself cannot be raised.
+fn unbounded() -> f64 {
+    f64::MAX
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+impl<S> Churn<S> {
+    /// `amount` of churn at all levels.
+    #[must_use]
+    pub fn new(solver: S, amount: f64) -> Self {
+        Self { solver, amount, sigma_min: 0.0, sigma_max: unbounded(), noise_scale: one() }
+    }
+
+    /// Where the step is to start from, if not at its own level.
+    fn raised(&self, step: &Step<'_>) -> Option<NoiseLevel> {
+        let edm_sigma = step.from.sigma / step.from.alpha;
+        let gamma = (self.amount / step.grid.steps() as f64).min(2.0_f64.sqrt() - 1.0);
+        let raises = gamma > 0.0
+            && edm_sigma.is_finite()
+            && (self.sigma_min..=self.sigma_max).contains(&edm_sigma);
+        raises.then(|| step.grid.between(step.from.log_snr - 2.0 * gamma.ln_1p()))
+    }
+}
+
+impl<Z: Latent, S: Solver<Z, Memory = ()>> Solver<Z> for Churn<S> {
+    type Memory = ();
+
+    fn properties(&self) -> Properties {
+        let inner = self.solver.properties();
+        Properties { stochastic: inner.stochastic || self.amount > 0.0, ..inner }
+    }
+
+    fn calls(&self, grid: &TimeGrid) -> usize {
+        self.solver.calls(grid)
+    }
+
+    fn step<D: Denoiser<Z> + ?Sized>(
+        &self,
+        run: &mut Run<'_, Z, D>,
+        z: Z,
+        step: &Step<'_>,
+        (): &mut (),
+    ) -> Result<Z, RunError<D::Error>> {
+        let Some(raised) = self.raised(step) else {
+            return self.solver.step(run, z, step, &mut ());
+        };
+        let forward = Transition::between(&step.from, &raised);
+        let std = self.noise_scale * forward.var_ts.sqrt();
+        let noisier = run.sample(&[(forward.alpha_ts, &z)], std, &step.from, &raised)?;
+        run.recycle(z);
+        self.solver.step(run, noisier, &Step { from: raised, ..*step }, &mut ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Ddim;
+    use vdm_core::Scaling;
+
+    /// Amounts and ranges of algorithm 2, by hand.
+    #[test]
+    fn levels_rise_by_the_share_of_the_amount_inside_the_range_only() {
+        let sigmas = [80.0_f64, 10.0, 1.0, 0.1];
+        let log_snrs = sigmas.map(|sigma| -2.0 * sigma.ln());
+        let grid = TimeGrid::from_log_snrs(log_snrs, Scaling::VarianceExploding).unwrap();
+        let raised = |amount: f64| {
+            let churn =
+                Churn { sigma_min: 5.0, sigma_max: 20.0, ..Churn::new(Ddim::default(), amount) };
+            [0, 1, 2].map(|i| churn.raised(&Step::of(&grid, i)).map(|at| at.sigma))
+        };
+        let [outside, inside, below] = raised(0.6);
+        assert_eq!((outside, below), (None, None));
+        assert!((inside.unwrap() - 12.0).abs() < 1e-12, "{inside:?}");
+        assert!((raised(100.0)[1].unwrap() - 10.0 * 2.0_f64.sqrt()).abs() < 1e-12);
+        assert_eq!(raised(0.0), [None; 3]);
+    }
+
+    #[test]
+    fn the_range_is_everything_unless_it_is_given() {
+        let churn: Churn<Ddim> = serde_json::from_str(r#"{"solver": {}, "amount": 4}"#).unwrap();
+        assert_eq!(churn, Churn::new(Ddim::default(), 4.0));
+        let again: Churn<Ddim> =
+            serde_json::from_str(&serde_json::to_string(&churn).unwrap()).unwrap();
+        assert_eq!(again, churn);
+    }
+}

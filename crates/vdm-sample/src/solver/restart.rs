@@ -1,0 +1,109 @@
+//! An interval of noise levels walked more than once.
+
+use serde::{Deserialize, Serialize};
+use vdm_core::{Denoiser, Latent, LogSnr, Transition};
+
+use super::{Properties, Solver, Step};
+use crate::{Run, RunError, TimeGrid};
+
+/// On arriving at `sigma_min`, `repeats` times: add noise back up to `sigma_max` by the forward
+/// process, and walk the grid's levels between the two down again.
+///
+/// Xu et al. 2023, algorithm 1. The large dose of fresh noise forgets the errors that a
+/// deterministic walk has gathered, without the many noisy steps of an SDE solver. Going up takes
+/// the law of one level exactly to that of the other, so expectations have the inner solver's
+/// order. Each walk down is a run of the inner solver on the interval's part of the grid, with a
+/// memory of its own; the last one's memory is carried on. The noise runs from a level to a noisier
+/// one, which only independent sources ([`Iid`](crate::Iid)) serve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restart<S> {
+    /// What walks.
+    pub solver: S,
+    /// EDM's `σ` at the clean end of the interval, `> 0`; the grid's nearest finite log-SNR is
+    /// used.
+    pub sigma_min: f64,
+    /// EDM's `σ` at its noisy end; likewise. Nothing is repeated unless it is a noisier level.
+    pub sigma_max: f64,
+    /// How often the interval is walked again.
+    pub repeats: usize,
+}
+
+/// The index of the level nearest in log-SNR; infinite levels are near to nothing.
+fn nearest(grid: &TimeGrid, edm_sigma: f64) -> usize {
+    let log_snr = LogSnr::from_edm_sigma(edm_sigma).value();
+    let middles = grid.levels().windows(2).map(|pair| 0.5 * (pair[0].log_snr + pair[1].log_snr));
+    middles.take_while(|middle| *middle < log_snr).count()
+}
+
+impl<S> Restart<S> {
+    /// The index of the level where walks end, and the grid of one walk.
+    fn interval(&self, grid: &TimeGrid) -> Option<(usize, TimeGrid)> {
+        let (high, low) = (nearest(grid, self.sigma_max), nearest(grid, self.sigma_min));
+        (self.repeats > 0 && high < low).then(|| (low, grid.part(high..=low)))
+    }
+}
+
+impl<Z: Latent, S: Solver<Z>> Solver<Z> for Restart<S> {
+    type Memory = S::Memory;
+
+    fn properties(&self) -> Properties {
+        let inner = self.solver.properties();
+        Properties { stochastic: inner.stochastic || self.repeats > 0, ..inner }
+    }
+
+    fn calls(&self, grid: &TimeGrid) -> usize {
+        let again = self.interval(grid).map_or(0, |(_, part)| self.solver.calls(&part));
+        self.solver.calls(grid) + self.repeats * again
+    }
+
+    fn step<D: Denoiser<Z> + ?Sized>(
+        &self,
+        run: &mut Run<'_, Z, D>,
+        z: Z,
+        step: &Step<'_>,
+        memory: &mut Self::Memory,
+    ) -> Result<Z, RunError<D::Error>> {
+        let mut z = self.solver.step(run, z, step, memory)?;
+        let Some((low, part)) = self.interval(step.grid) else { return Ok(z) };
+        if step.index + 1 != low {
+            return Ok(z);
+        }
+        let (from, to) = (step.to, part.levels()[0]);
+        let forward = Transition::between(&from, &to);
+        for _ in 0..self.repeats {
+            let raised =
+                run.sample(&[(forward.alpha_ts, &z)], forward.var_ts.sqrt(), &from, &to)?;
+            run.recycle(std::mem::replace(&mut z, raised));
+            *memory = S::Memory::default();
+            for index in 0..part.steps() {
+                z = self.solver.step(run, z, &Step::of(&part, index), memory)?;
+            }
+        }
+        Ok(z)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vdm_core::Scaling;
+
+    #[test]
+    fn intervals_are_snapped_to_finite_levels() {
+        let ends = [f64::NEG_INFINITY, -4.0, 0.0, 4.0, f64::INFINITY];
+        let grid = TimeGrid::from_log_snrs(ends, Scaling::StraightLine).unwrap();
+        let sigma = |log_snr: f64| LogSnr::new(log_snr).edm_sigma();
+        let index = |log_snr: f64| nearest(&grid, sigma(log_snr));
+        assert_eq!([-90.0, -2.1, -1.9, 1.9, 2.1, 90.0].map(index), [1, 1, 2, 2, 3, 3]);
+        assert_eq!(nearest(&grid, 0.0), 3);
+        let restart = |from: f64, to: f64| {
+            let restart =
+                Restart { solver: (), sigma_min: sigma(to), sigma_max: sigma(from), repeats: 2 };
+            restart.interval(&grid).map(|(low, part)| (low, part.steps()))
+        };
+        assert_eq!(restart(-4.0, 4.0), Some((3, 2)));
+        assert_eq!(restart(0.5, -0.5), None);
+        assert_eq!(restart(4.0, -4.0), None);
+    }
+}
