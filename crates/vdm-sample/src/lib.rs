@@ -52,11 +52,13 @@ pub use integrate::{Run, RunError, integrate};
 pub use noise::{Iid, NoNoise, NoiseError, NoiseSource, Recorded, prior};
 pub use seed::{Purpose, Seed, fill_normal};
 pub use solver::{
-    Ancestral, Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolver2M, DpmSolver3M,
-    DpmSolverPp2M, DpmSolverPp3M, EdmSigmaRange, EulerMaruyama, ExponentialAdams, FinalOrder, Heun,
-    History, Lms, LmsOrder, LmsOrderError, Midpoint, Order, OrderError, Past, PosteriorVariance,
-    PredictorCorrector, PredictorCorrectorMemory, Properties, Restart, SaSolver, SlopeWeight,
-    Solver, Step, StochasticHeun, UniPc, UniPcVariant,
+    AdaptiveDpm, AdaptiveError, AdaptiveOrder, AdaptiveReport, Ancestral, Churn, Coordinate, Ddim,
+    Dpm2, Dpm2Ancestral, DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp2SAncestral,
+    DpmSolverPp3M, DpmSolverPpSde, DpmSolverSinglestep, EdmSigmaRange, EulerMaruyama,
+    ExponentialAdams, FinalOrder, Heun, History, Lms, Midpoint, Order, OrderError, ParameterError,
+    Past, PosteriorVariance, PredictorCorrector, PredictorCorrectorMemory, Properties, Restart,
+    SaSolver, SinglestepOrder, SlopeWeight, Solver, StageShare, Step, StochasticHeun, UniPc,
+    UniPcVariant, dpm_adaptive,
 };
 pub use spec::{Entry, GridSpec, SamplerSpec, SolverMemory, SolverSpec};
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, Parameterization};
 
+use super::renewal::Renewal;
 use super::{Properties, Solver, Step};
 use crate::{Run, RunError};
 
@@ -23,16 +24,6 @@ pub struct Ddim {
     pub eta: f64,
 }
 
-/// `(kept, renewed)` with `kept² + renewed² = σ_s²` and `renewed = min(ησ_Q, σ_s)`: how a step's
-/// end divides its noise.
-pub(super) fn split_noise(eta: f64, step: &Step<'_>) -> (f64, f64) {
-    let (sigma, gap) = (step.to.sigma, 2.0 * step.half_gap());
-    let fresh = -(-gap).exp_m1();
-    // 1 − η²·fresh, which would cancel at η = 1 where little is kept.
-    let kept = ((-gap).exp() + (1.0 - eta * eta) * fresh).max(0.0);
-    (sigma * kept.sqrt(), sigma * (eta * fresh.sqrt()).min(1.0))
-}
-
 impl<Z: Latent> Solver<Z> for Ddim {
     type Memory = ();
 
@@ -51,7 +42,7 @@ impl<Z: Latent> Solver<Z> for Ddim {
         let output = run.predict(&z, t)?;
         let x_hat = output.of.to(Parameterization::Image, t);
         let eps_hat = output.of.to(Parameterization::Noise, t);
-        let (kept, renewed) = split_noise(self.eta, step);
+        let Renewal { kept, renewed, .. } = Renewal::between(self.eta, t, s);
         let mean = [
             (s.alpha * x_hat.on_z + kept * eps_hat.on_z, &z),
             (s.alpha * x_hat.on_output + kept * eps_hat.on_output, &output.value),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, NoiseLevel};
 
-use super::ddim::split_noise;
+use super::renewal::Renewal;
 use super::runge_kutta::calls_in_pairs;
 use super::{Coordinate, Ddim, Properties, Solver, Step};
 use crate::{Run, RunError, TimeGrid};
@@ -70,7 +70,7 @@ impl Default for Dpm2Ancestral {
 impl Dpm2Ancestral {
     /// The step to the noise that is kept, and the standard deviation of the rest.
     fn split<'a>(self, step: &Step<'a>) -> (Step<'a>, f64) {
-        let (kept, renewed) = split_noise(self.eta, step);
+        let Renewal { kept, renewed, .. } = Renewal::between(self.eta, &step.from, &step.to);
         (Step { to: NoiseLevel::from_scales(step.to.alpha, kept), ..*step }, renewed)
     }
 }

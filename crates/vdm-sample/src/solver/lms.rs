@@ -1,11 +1,14 @@
 //! Linear multistep (Adams–Bashforth) methods on uneven grids.
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use vdm_core::{Denoiser, Latent, NoiseLevel};
 
-use super::{Coordinate, Ddim, History, Properties, Solver, Step};
+use super::{Coordinate, Ddim, History, Order, Properties, Solver, Step};
+use crate::exponential::weights;
 use crate::{Run, RunError};
+
+/// One step may use so many slopes.
+const MAX_SLOPES: usize = 4;
 
 /// `y_s = y_t + ∫ P(τ) dτ` over the step, where the polynomial `P` passes through the last slopes.
 ///
@@ -14,96 +17,41 @@ use crate::{Run, RunError};
 /// 2; from high noise, where slopes hardly change, its error is so small that runs converge at the
 /// number of slopes. k-diffusion's `lms` is this in EDM's coordinate; the flow's had the smaller
 /// errors on the mixture of the tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Lms {
     /// How many slopes are used. By default 4.
-    #[serde(default)]
-    pub order: LmsOrder,
+    pub order: Order,
     /// Where the slope is taken for a polynomial in time.
-    #[serde(default)]
     pub coordinate: Coordinate,
 }
 
-/// A number of slopes from 1 to 4.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "u8", into = "u8")]
-pub struct LmsOrder(u8);
-
-/// An order out of range.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the order of a linear multistep solver is 1, 2, 3 or 4, got {found}")]
-pub struct LmsOrderError {
-    /// What was given.
-    pub found: u8,
-}
-
-impl LmsOrder {
-    const MAX: usize = 4;
-
-    /// From 1, which is [`Ddim`], to 4.
-    ///
-    /// # Errors
-    /// [`LmsOrderError`] for any other number.
-    pub fn new(order: u8) -> Result<Self, LmsOrderError> {
-        match order {
-            1..=4 => Ok(Self(order)),
-            found => Err(LmsOrderError { found }),
-        }
-    }
-}
-
-impl Default for LmsOrder {
+impl Default for Lms {
     fn default() -> Self {
-        Self(4)
+        Self { order: Order::Four, coordinate: Coordinate::default() }
     }
 }
 
-impl TryFrom<u8> for LmsOrder {
-    type Error = LmsOrderError;
-    fn try_from(order: u8) -> Result<Self, LmsOrderError> {
-        Self::new(order)
-    }
-}
-
-impl From<LmsOrder> for u8 {
-    fn from(order: LmsOrder) -> Self {
-        order.0
-    }
-}
-
-/// `∫₀¹ Π_{k≠j} (u − u_k)/(u_j − u_k) du` for each node `j` of time `u = (τ − τ_t)/(τ_s − τ_t)`:
-/// what each slope weighs over a step, relative to its length. `nodes` starts with the step's own
-/// `t`.
+/// What each slope weighs over a step, relative to its length: the integral of its Lagrange
+/// polynomial in time. `nodes` starts with the step's own `t`.
 fn node_weights(
     coordinate: Coordinate,
     nodes: &[NoiseLevel],
     step: &Step<'_>,
-) -> [f64; LmsOrder::MAX] {
+) -> [f64; MAX_SLOPES] {
     let whole = coordinate.time_between(&step.from, &step.to);
-    let mut weights = [0.0; LmsOrder::MAX];
-    for (j, (node, weight)) in nodes.iter().zip(&mut weights).enumerate() {
-        // Coefficients of the polynomial in u, lowest power first.
-        let mut basis = [0.0; LmsOrder::MAX];
-        basis[0] = 1.0;
-        for other in nodes.iter().enumerate().filter(|(k, _)| *k != j).map(|(_, other)| other) {
-            let root = coordinate.time_between(&step.from, other) / whole;
-            let scale = whole / coordinate.time_between(other, node);
-            for power in (0..LmsOrder::MAX).rev() {
-                let lower = if power == 0 { 0.0 } else { basis[power - 1] };
-                basis[power] = scale * (lower - root * basis[power]);
-            }
-        }
-        *weight = basis.iter().zip(1..).map(|(c, power)| c / f64::from(power)).sum();
+    let mut times = [0.0; MAX_SLOPES];
+    for (time, node) in times.iter_mut().zip(nodes) {
+        *time = coordinate.time_between(&step.from, node) / whole;
     }
-    weights
+    weights(&[1.0, 1.0 / 2.0, 1.0 / 3.0, 1.0 / 4.0], &times[..nodes.len()])
 }
 
 impl<Z: Latent> Solver<Z> for Lms {
     type Memory = History<Z>;
 
     fn properties(&self) -> Properties {
-        let order = u32::from(self.order.0).min(2);
+        let order = u32::from(self.order).min(2);
         Properties { order, calls_per_step: 1, stochastic: false }
     }
 
@@ -118,12 +66,12 @@ impl<Z: Latent> Solver<Z> for Lms {
             return Ddim::default().step(run, z, step, &mut ());
         }
         let slope = self.coordinate.slope(run, &z, &step.from)?;
-        memory.push(run, slope, step.from, usize::from(self.order.0));
-        let mut nodes = [step.from; LmsOrder::MAX];
+        memory.push(run, slope, step.from, self.order.get());
+        let mut nodes = [step.from; MAX_SLOPES];
         nodes.iter_mut().zip(memory.iter()).for_each(|(node, past)| *node = past.at);
         let weights = node_weights(self.coordinate, &nodes[..memory.len()], step);
         let (on_z, on_slope) = self.coordinate.advance(&step.from, &step.to);
-        let mut terms = [(on_z, &z); LmsOrder::MAX + 1];
+        let mut terms = [(on_z, &z); MAX_SLOPES + 1];
         for ((term, weight), past) in terms[1..].iter_mut().zip(weights).zip(memory.iter()) {
             *term = (on_slope * weight, &past.value);
         }
@@ -188,13 +136,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn orders_out_of_range_are_refused_by_name() {
-        assert_eq!(LmsOrder::new(0), Err(LmsOrderError { found: 0 }));
-        let error = serde_json::from_str::<Lms>(r#"{"order": 7}"#).unwrap_err().to_string();
-        assert!(error.contains("1, 2, 3 or 4, got 7"), "{error}");
-        assert_eq!(serde_json::from_str::<Lms>("{}").unwrap(), Lms::default());
     }
 }

@@ -1,24 +1,32 @@
 //! One step from a noisier level to a cleaner one; one solver a file, each like its paper's box.
 
 mod adams;
+mod adaptive_dpm;
 mod ancestral;
 mod churn;
 mod coordinate;
 mod ddim;
 mod dpm_2;
 mod dpm_solver_multistep;
+mod dpm_solver_pp_2s_ancestral;
+mod dpm_solver_pp_sde;
+mod dpm_solver_singlestep;
 mod history;
 mod langevin;
 mod lms;
 mod multistep;
+mod parameter;
 mod predictor_corrector;
+mod renewal;
 mod restart;
 mod reverse_sde;
 mod runge_kutta;
 mod sa_solver;
+mod taylor;
 mod unipc;
 
 pub use adams::ExponentialAdams;
+pub use adaptive_dpm::{AdaptiveDpm, AdaptiveError, AdaptiveOrder, AdaptiveReport, dpm_adaptive};
 pub use ancestral::{Ancestral, PosteriorVariance};
 pub use churn::Churn;
 pub use coordinate::Coordinate;
@@ -27,10 +35,14 @@ pub use dpm_2::{Dpm2, Dpm2Ancestral};
 pub use dpm_solver_multistep::{
     DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp3M, SlopeWeight,
 };
+pub use dpm_solver_pp_2s_ancestral::DpmSolverPp2SAncestral;
+pub use dpm_solver_pp_sde::DpmSolverPpSde;
+pub use dpm_solver_singlestep::DpmSolverSinglestep;
 pub use history::{History, Past};
 pub use langevin::PredictorCorrector;
-pub use lms::{Lms, LmsOrder, LmsOrderError};
+pub use lms::Lms;
 pub use multistep::{FinalOrder, Order, OrderError};
+pub use parameter::{ParameterError, SinglestepOrder, StageShare};
 pub use predictor_corrector::PredictorCorrectorMemory;
 pub use restart::Restart;
 pub use reverse_sde::{EulerMaruyama, StochasticHeun};

@@ -10,8 +10,8 @@ use vdm_core::{
 };
 use vdm_sample::{
     Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolverPp2M, EulerMaruyama, Heun, Iid, Lms,
-    LmsOrder, Midpoint, NoNoise, NoiseError, NoiseSource, PredictorCorrector, Recorded, Restart,
-    Run, Seed, Solver, Step, StochasticHeun, TimeGrid, integrate, prior,
+    Midpoint, NoNoise, NoiseError, NoiseSource, Order, PredictorCorrector, Recorded, Restart, Run,
+    Seed, Solver, Step, StochasticHeun, TimeGrid, integrate, prior,
 };
 
 const VP: Scaling = Scaling::VariancePreserving;
@@ -53,7 +53,7 @@ fn check_order(what: &str, measured: f64, declared: u32) {
 }
 
 fn lms(order: u8, coordinate: Coordinate) -> Lms {
-    Lms { order: LmsOrder::new(order).unwrap(), coordinate }
+    Lms { order: Order::try_from(order).unwrap(), coordinate }
 }
 
 /// End points of eight starts, since the leading error term of one path can happen to vanish.
@@ -418,7 +418,10 @@ fn every_solver_runs_on_every_grid_as_declared() {
     }
     check_runs(&Churn::new(Ddim::default(), 2.0));
     check_runs(&PredictorCorrector::new(Heun::default()));
-    check_runs(&PredictorCorrector { corrections: 3, ..PredictorCorrector::new(DpmSolverPp2M::default()) });
+    check_runs(&PredictorCorrector {
+        corrections: 3,
+        ..PredictorCorrector::new(DpmSolverPp2M::default())
+    });
     let (sigma_min, sigma_max, repeats) = (0.05, 5.0, 2);
     check_runs(&Restart { solver: Heun::default(), sigma_min, sigma_max, repeats });
     check_runs(&Restart { solver: lms(3, Coordinate::Edm), sigma_min, sigma_max, repeats });

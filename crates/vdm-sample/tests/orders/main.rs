@@ -2,3 +2,4 @@
 
 mod edm;
 mod multistep;
+mod singlestep;

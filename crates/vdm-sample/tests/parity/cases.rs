@@ -15,6 +15,8 @@ pub(crate) struct Case {
     /// Levels, noisiest first, as `(α, σ)`.
     scales: Vec<(f64, f64)>,
     scaling: Scaling,
+    /// `ᾱ` before and after each step, where it is recorded; not always a chain.
+    alpha_bar_steps: Vec<(f64, f64)>,
     model: GaussianMixture,
     /// `[sample][component]`.
     starts: Vec<Vec<f64>>,
@@ -54,40 +56,72 @@ impl Case {
         Some(values.iter().map(|v| v.as_f64().unwrap_or(f64::NAN)).collect())
     }
 
+    /// The levels it lists, one per step and the last.
+    pub(crate) fn listed_levels(&self) -> Vec<NoiseLevel> {
+        self.scales.iter().map(|(alpha, sigma)| NoiseLevel::from_scales(*alpha, *sigma)).collect()
+    }
+
     /// The levels it visits, without repetitions (schedulers that call the model twice list a
     /// level twice).
     pub(crate) fn levels(&self) -> Vec<NoiseLevel> {
-        let mut scales = self.scales.clone();
-        scales.dedup();
-        scales.into_iter().map(|(alpha, sigma)| NoiseLevel::from_scales(alpha, sigma)).collect()
+        let mut levels = self.listed_levels();
+        levels.dedup();
+        levels
     }
 
     pub(crate) fn scaling(&self) -> Scaling {
         self.scaling
     }
 
-    /// Largest difference between our end points and theirs, as a share of their largest number;
-    /// `draws` of their noise are given to the solver, in this order.
+    /// The levels before and after each step, where the case records them.
+    pub(crate) fn level_pairs(&self) -> Vec<Vec<NoiseLevel>> {
+        let level =
+            |alpha_bar: f64| NoiseLevel::from_scales(alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt());
+        self.alpha_bar_steps.iter().map(|(from, to)| vec![level(*from), level(*to)]).collect()
+    }
+
+    /// Our end points of all samples over grids run in turn, each from the latent where the one
+    /// before ended; `draws` of their noise are given to the solver, in this order.
+    pub(crate) fn run(
+        &self,
+        solver: &impl Solver<Vec<f64>>,
+        chains: &[Vec<NoiseLevel>],
+        draws: &[usize],
+    ) -> Vec<Vec<f64>> {
+        let to_end = |(i, start): (usize, &Vec<f64>)| {
+            let mut noise = Recorded::new(draws.iter().map(|d| self.noise[*d][i].clone()));
+            // Some programs draw for the step to clean data too, to multiply it by zero.
+            let mut spare = 0;
+            let end = chains.iter().fold(start.clone(), |z, levels| {
+                let grid = TimeGrid::from_levels(levels.clone(), self.scaling).unwrap();
+                spare += usize::from(grid.levels()[grid.steps()].sigma == 0.0);
+                integrate(solver, &self.model, z, &grid, &mut noise, |_, _, _| ()).unwrap()
+            });
+            assert!(noise.left() <= spare, "{} leaves noise unused", self.id);
+            end
+        };
+        self.starts.iter().enumerate().map(to_end).collect()
+    }
+
+    /// Largest difference between our end points and theirs, as a share of their largest number.
+    pub(crate) fn distance(&self, ours: &[Vec<f64>]) -> f64 {
+        let scale = self.ends.iter().flatten().fold(0.0_f64, |m, v| m.max(v.abs()));
+        let pairs = ours.iter().flatten().zip(self.ends.iter().flatten());
+        // A maximum would pass over NaN.
+        pairs.fold(0.0, |worst, (got, wanted)| match (got - wanted).abs() / scale {
+            error if error.is_nan() => f64::INFINITY,
+            error => error.max(worst),
+        })
+    }
+
+    /// [`distance`](Self::distance) of a run over one grid.
     pub(crate) fn error(
         &self,
         solver: &impl Solver<Vec<f64>>,
         levels: Vec<NoiseLevel>,
         draws: &[usize],
     ) -> f64 {
-        let grid = TimeGrid::from_levels(levels, self.scaling).unwrap();
-        let scale = self.ends.iter().flatten().fold(0.0_f64, |m, v| m.max(v.abs()));
-        let mut worst = 0.0_f64;
-        for (i, (start, end)) in self.starts.iter().zip(&self.ends).enumerate() {
-            let mut noise = Recorded::new(draws.iter().map(|d| self.noise[*d][i].clone()));
-            let x = integrate(solver, &self.model, start.clone(), &grid, &mut noise, |_, _, _| ());
-            for (got, wanted) in x.unwrap().iter().zip(end) {
-                worst = worst.max((got - wanted).abs() / scale);
-            }
-            // Some programs draw for the step to clean data too, to multiply it by zero.
-            let spare = usize::from(grid.levels()[grid.steps()].sigma == 0.0);
-            assert!(noise.left() <= spare, "{} leaves noise unused", self.id);
-        }
-        if worst.is_nan() { f64::INFINITY } else { worst }
+        self.distance(&self.run(solver, &[levels], draws))
     }
 
     /// [`error`](Self::error) on its own levels with all of its noise.
@@ -99,6 +133,11 @@ impl Case {
     /// How many draws it recorded.
     pub(crate) fn draws(&self) -> usize {
         self.noise.len()
+    }
+
+    /// Their draw of that number, for all samples.
+    pub(crate) fn draw(&self, number: usize) -> &[Vec<f64>] {
+        &self.noise[number]
     }
 }
 
@@ -127,6 +166,7 @@ pub(crate) fn load() -> Vec<Case> {
     };
     let case = |fields: &Value| {
         let id = fields["id"].as_str().unwrap();
+        let optional = |name: &str| flat(id, name).map_or_else(Vec::new, |(_, values)| values);
         let line = |name: &str| flat(id, name).unwrap().1;
         let starts = rows(id, "x_init");
         Case {
@@ -140,6 +180,10 @@ pub(crate) fn load() -> Vec<Case> {
                 "fm" => Scaling::StraightLine,
                 other => panic!("{id}: coordinates {other}"),
             },
+            alpha_bar_steps: optional("alpha_bar_from")
+                .into_iter()
+                .zip(optional("alpha_bar_to"))
+                .collect(),
             model: mixture(&index["mixtures"][fields["mixture"].as_str().unwrap()]),
             noise: flat(id, "noise").map_or_else(Vec::new, |_| {
                 rows(id, "noise").chunks(starts.len()).map(<[Vec<f64>]>::to_vec).collect()

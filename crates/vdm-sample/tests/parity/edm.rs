@@ -1,6 +1,6 @@
 //! Euler, Runge–Kutta and linear multistep methods, with churn and ancestral noise.
 
-use vdm_sample::{Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, Heun, Lms, LmsOrder, Solver};
+use vdm_sample::{Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, Heun, Lms, Order, Solver};
 
 use crate::cases::Case;
 
@@ -27,8 +27,8 @@ pub(crate) fn error(case: &Case) -> Option<f64> {
 }
 
 fn lms(case: &Case) -> Lms {
-    let order = case.number("order").map_or_else(LmsOrder::default, |order| {
-        LmsOrder::new(order as u8).unwrap_or_else(|error| panic!("{}: {error}", case.id))
+    let order = case.number("order").map_or(Order::Four, |order| {
+        Order::try_from(order as u8).unwrap_or_else(|error| panic!("{}: {error}", case.id))
     });
     Lms { order, coordinate: Coordinate::Edm }
 }

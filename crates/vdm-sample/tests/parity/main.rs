@@ -6,6 +6,7 @@ mod cases;
 mod edm;
 mod first_order;
 mod multistep;
+mod singlestep;
 
 use cases::Case;
 
@@ -16,7 +17,8 @@ const TOLERANCE: f64 = 1e-8;
 
 /// The error of each case under the solver that its fields name.
 fn error(case: &Case) -> Option<f64> {
-    [first_order::error, edm::error, multistep::error].iter().find_map(|error| error(case))
+    let modules = [first_order::error, edm::error, multistep::error, singlestep::error];
+    modules.iter().find_map(|error| error(case))
 }
 
 #[test]

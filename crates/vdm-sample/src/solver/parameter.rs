@@ -1,0 +1,89 @@
+//! Parameters of solvers that cannot hold an invalid value.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Why a number is no parameter of a solver.
+#[derive(Debug, Clone, Copy, PartialEq, Error)]
+pub enum ParameterError {
+    /// An order that no method here has.
+    #[error("this solver has order 1, 2 or 3, got {found}: choose one of them")]
+    Order {
+        /// The order as given.
+        found: u8,
+    },
+    /// A stage outside its step.
+    #[error(
+        "a stage lies at a share of its step above 0 and at most 1, got {found}: choose 0.5 for \
+         the middle"
+    )]
+    Stage {
+        /// The share as given.
+        found: f64,
+    },
+}
+
+/// The order of a method, in configuration files the number 1, 2 or 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub enum SinglestepOrder {
+    /// Global error `O(h)`.
+    First,
+    /// Global error `O(h²)`.
+    Second,
+    /// Global error `O(h³)`.
+    Third,
+}
+
+impl From<SinglestepOrder> for u8 {
+    fn from(order: SinglestepOrder) -> Self {
+        match order {
+            SinglestepOrder::First => 1,
+            SinglestepOrder::Second => 2,
+            SinglestepOrder::Third => 3,
+        }
+    }
+}
+
+impl TryFrom<u8> for SinglestepOrder {
+    type Error = ParameterError;
+
+    fn try_from(order: u8) -> Result<Self, Self::Error> {
+        match order {
+            1 => Ok(Self::First),
+            2 => Ok(Self::Second),
+            3 => Ok(Self::Third),
+            found => Err(ParameterError::Order { found }),
+        }
+    }
+}
+
+/// Where in its step a stage lies, as a share of the step in log-SNR: `0 < r ≤ 1`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct StageShare(f64);
+
+impl StageShare {
+    /// The middle of the step, `r = ½`.
+    pub const MIDDLE: Self = Self(0.5);
+
+    /// `r`.
+    #[must_use]
+    pub fn value(self) -> f64 {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for StageShare {
+    type Error = ParameterError;
+
+    fn try_from(r: f64) -> Result<Self, Self::Error> {
+        if r > 0.0 && r <= 1.0 { Ok(Self(r)) } else { Err(ParameterError::Stage { found: r }) }
+    }
+}
+
+impl From<StageShare> for f64 {
+    fn from(r: StageShare) -> Self {
+        r.0
+    }
+}
