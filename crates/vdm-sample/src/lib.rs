@@ -60,7 +60,9 @@ pub use solver::{
     SaSolver, SinglestepOrder, SlopeWeight, Solver, StageShare, Step, StochasticHeun, UniPc,
     UniPcVariant, dpm_adaptive,
 };
-pub use spec::{Entry, GridSpec, SamplerSpec, SolverMemory, SolverSpec};
+pub use spec::{
+    Entry, GridSpec, SamplerSpec, SingleStepMemory, SingleStepSpec, SolverMemory, SolverSpec,
+};
 
 /// The example of the README, so that it cannot rot.
 #[cfg(doctest)]

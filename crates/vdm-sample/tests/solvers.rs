@@ -18,17 +18,17 @@ const SCALINGS: [Scaling; 5] = [
 const SCHEDULES: [&str; 13] = [
     r#"{"kind": "linear", "log_snr_max": 13.3, "log_snr_min": -5}"#,
     r#"{"kind": "cosine", "log_snr_max": 15, "log_snr_min": -15}"#,
-    r#"{"kind": "cosine_interpolated", "shift_at_0": -1, "shift_at_1": -3}"#,
+    r#"{"kind": "cosine_interpolated", "log_snr_max": 6, "log_snr_min": -5, "shift_data": -1, "shift_noise": -3}"#,
     r#"{"kind": "karras", "sigma_min": 0.002, "sigma_max": 80, "rho": 7}"#,
     r#"{"kind": "vp_linear", "beta_min": 0.1, "beta_max": 20}"#,
     r#"{"kind": "sigmoid", "start": -3, "end": 3, "tau": 1}"#,
     r#"{"kind": "iddpm_cosine"}"#,
     r#"{"kind": "normal", "mean": 2.4, "std": 2.4}"#,
-    r#"{"kind": "laplace", "mean": 0, "scale": 0.5}"#,
+    r#"{"kind": "laplace", "mean": 0, "std": 1.5}"#,
     r#"{"kind": "straight_line"}"#,
     r#"{"kind": "straight_line", "shift": 2, "log_snr_max": 12, "log_snr_min": -12}"#,
     r#"{"kind": "cosine"}"#,
-    r#"{"kind": "discrete", "betas": {"cosine": {"steps": 1000}}}"#,
+    r#"{"kind": "discrete", "betas": {"cosine": {"steps": 1000, "offset": 0.008, "cap": 0.999}}}"#,
 ];
 
 fn schedules() -> Vec<Schedule> {

@@ -48,6 +48,19 @@ fn one() -> f64 {
     1.0
 }
 
+impl<S: Default> Default for Churn<S> {
+    /// EDM's settings for its models of ImageNet.
+    fn default() -> Self {
+        Self {
+            solver: S::default(),
+            amount: 40.0,
+            sigma_min: 0.05,
+            sigma_max: 50.0,
+            noise_scale: 1.003,
+        }
+    }
+}
+
 impl<S> Churn<S> {
     /// `amount` of churn at all levels.
     #[must_use]
@@ -66,8 +79,8 @@ impl<S> Churn<S> {
     }
 }
 
-impl<Z: Latent, S: Solver<Z, Memory = ()>> Solver<Z> for Churn<S> {
-    type Memory = ();
+impl<Z: Latent, S: Solver<Z>> Solver<Z> for Churn<S> {
+    type Memory = S::Memory;
 
     fn properties(&self) -> Properties {
         let inner = self.solver.properties();
@@ -83,16 +96,16 @@ impl<Z: Latent, S: Solver<Z, Memory = ()>> Solver<Z> for Churn<S> {
         run: &mut Run<'_, Z, D>,
         z: Z,
         step: &Step<'_>,
-        (): &mut (),
+        memory: &mut Self::Memory,
     ) -> Result<Z, RunError<D::Error>> {
         let Some(raised) = self.raised(step) else {
-            return self.solver.step(run, z, step, &mut ());
+            return self.solver.step(run, z, step, memory);
         };
         let forward = Transition::between(&step.from, &raised);
         let std = self.noise_scale * forward.var_ts.sqrt();
         let noisier = run.sample(&[(forward.alpha_ts, &z)], std, &step.from, &raised)?;
         run.recycle(z);
-        self.solver.step(run, noisier, &Step { from: raised, ..*step }, &mut ())
+        self.solver.step(run, noisier, &Step { from: raised, ..*step }, memory)
     }
 }
 

@@ -48,6 +48,12 @@ fn usual_snr() -> f64 {
     0.16
 }
 
+impl<S: Default> Default for PredictorCorrector<S> {
+    fn default() -> Self {
+        Self::new(S::default())
+    }
+}
+
 impl<S> PredictorCorrector<S> {
     /// With one correction of the usual size.
     #[must_use]

@@ -29,6 +29,13 @@ pub struct Restart<S> {
     pub repeats: usize,
 }
 
+impl<S: Default> Default for Restart<S> {
+    /// Twice over the middle of the path.
+    fn default() -> Self {
+        Self { solver: S::default(), sigma_min: 0.1, sigma_max: 2.0, repeats: 2 }
+    }
+}
+
 /// The index of the level nearest in log-SNR; infinite levels are near to nothing.
 fn nearest(grid: &TimeGrid, edm_sigma: f64) -> usize {
     let log_snr = LogSnr::from_edm_sigma(edm_sigma).value();

@@ -67,6 +67,13 @@ pub struct EulerMaruyama {
     pub strength: f64,
 }
 
+impl Default for EulerMaruyama {
+    /// The reverse SDE.
+    fn default() -> Self {
+        Self { strength: 1.0 }
+    }
+}
+
 impl<Z: Latent> Solver<Z> for EulerMaruyama {
     type Memory = ();
 
@@ -108,6 +115,13 @@ impl<Z: Latent> Solver<Z> for EulerMaruyama {
 pub struct StochasticHeun {
     /// `s ≥ 0`, 0 for the ODE, 1 for the reverse SDE.
     pub strength: f64,
+}
+
+impl Default for StochasticHeun {
+    /// The reverse SDE.
+    fn default() -> Self {
+        Self { strength: 1.0 }
+    }
 }
 
 impl<Z: Latent> Solver<Z> for StochasticHeun {

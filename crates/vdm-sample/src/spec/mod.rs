@@ -3,7 +3,7 @@
 mod named;
 mod solver;
 
-pub use solver::{Entry, SolverMemory, SolverSpec};
+pub use solver::{Entry, SingleStepMemory, SingleStepSpec, SolverMemory, SolverSpec};
 
 use serde::{Deserialize, Serialize};
 use vdm_core::{NoiseSchedule, Scaling};

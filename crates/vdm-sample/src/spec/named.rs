@@ -4,11 +4,11 @@ use serde::de::{Deserializer, Error};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-/// Reads a bare name as the choice with all its defaults, and an object as it stands. `alias` gives
-/// the kind and the fields that a name of others stands for.
+/// Reads a bare name as all that it stands for, and an object as what differs from that; `meant`
+/// knows what a name stands for.
 pub(crate) fn name_or_object<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
-    alias: impl Fn(&str) -> Option<Value>,
+    meant: impl Fn(&str) -> Option<Value>,
 ) -> Result<T, D::Error> {
     let mut object = match Value::deserialize(deserializer)? {
         Value::String(name) => Map::from_iter([("kind".to_owned(), Value::String(name))]),
@@ -20,7 +20,7 @@ pub(crate) fn name_or_object<'de, D: Deserializer<'de>, T: DeserializeOwned>(
         }
     };
     let kind = object.get("kind").and_then(Value::as_str);
-    if let Some(Value::Object(meant)) = kind.and_then(alias) {
+    if let Some(Value::Object(meant)) = kind.and_then(meant) {
         object.remove("kind");
         for (field, value) in meant {
             object.entry(field).or_insert(value);

@@ -5,8 +5,10 @@ use vdm_core::{Denoiser, Latent};
 
 use super::named::name_or_object;
 use crate::{
-    Ancestral, Ddim, DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp3M, ExponentialAdams,
-    Order, Properties, Run, RunError, SaSolver, Solver, Step, TimeGrid, UniPc,
+    Ancestral, Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolver2M, DpmSolver3M,
+    DpmSolverPp2M, DpmSolverPp2SAncestral, DpmSolverPp3M, DpmSolverPpSde, DpmSolverSinglestep,
+    EulerMaruyama, ExponentialAdams, Heun, Lms, Midpoint, Order, PredictorCorrector, Properties,
+    Restart, Run, RunError, SaSolver, Solver, Step, StochasticHeun, TimeGrid, UniPc,
 };
 
 /// A named solver, as listings show it.
@@ -23,7 +25,7 @@ pub struct Entry<S> {
 /// An enum of solvers that is a solver itself, with the memory of whichever it holds.
 macro_rules! named_solvers {
     (
-        $(#[$doc:meta])* $spec:ident, $memory:ident, $aliases:expr,
+        $(#[$doc:meta])* $spec:ident, $memory:ident, $aliases:expr;
         { $($variant:ident($solver:ty) $name:literal $when:literal)* }
     ) => {
         $(#[$doc])*
@@ -59,11 +61,11 @@ macro_rules! named_solvers {
                 #[derive(Deserialize)]
                 #[serde(tag = "kind")]
                 enum Object {$( #[serde(rename = $name)] $variant($solver), )*}
-                let alias = |name: &str| {
-                    let entry = $aliases.into_iter().find(|entry: &Entry<Self>| entry.name == name)?;
+                let meant = |name: &str| {
+                    let entry = Self::entries().into_iter().find(|entry| entry.name == name)?;
                     serde_json::to_value(entry.solver).ok()
                 };
-                Ok(match name_or_object(deserializer, alias)? {
+                Ok(match name_or_object(deserializer, meant)? {
                     $( Object::$variant(solver) => Self::$variant(solver), )*
                 })
             }
@@ -129,17 +131,73 @@ named_solvers! {
     /// assert!(error.to_string().starts_with("unknown variant `dimm`, expected one of"));
     /// # Ok::<(), serde_json::Error>(())
     /// ```
-    SolverSpec, SolverMemory, aliases(),
+    SolverSpec, SolverMemory, aliases();
     {
-        Ancestral(Ancestral) "ancestral" "the model that the bound is about; best with 100 steps or more"
-        Ddim(Ddim) "ddim" "the simplest that works; deterministic with eta 0"
-        DpmSolverPp2M(DpmSolverPp2M) "dpm_solver_pp_2m" "10 to 50 model calls"
-        DpmSolverPp3M(DpmSolverPp3M) "dpm_solver_pp_3m" "parity with other libraries; measured order 2, prefer exponential_adams"
-        DpmSolver2M(DpmSolver2M) "dpm_solver_2m" "noise prediction without guidance"
-        DpmSolver3M(DpmSolver3M) "dpm_solver_3m" "parity with other libraries; measured order 2, prefer deis"
-        ExponentialAdams(ExponentialAdams) "exponential_adams" "20 or more model calls: orders up to 4, as declared"
-        UniPc(UniPc) "uni_pc" "5 to 50 model calls: an order more than its calls pay for"
-        SaSolver(SaSolver) "sa_solver" "stochastic sampling in 20 to 100 model calls"
+        Ancestral(Ancestral) "ancestral"
+            "the model that the bound is about; best with 100 steps or more"
+        Ddim(Ddim) "ddim"
+            "the simplest that works; deterministic with eta 0"
+        Heun(Heun) "heun"
+            "few model errors, smooth paths; with coordinate flow for flow matching"
+        Midpoint(Midpoint) "midpoint"
+            "as heun, with calls between the grid's levels"
+        Dpm2(Dpm2) "dpm_2"
+            "parity with k-diffusion; uni_pc needs half of its calls"
+        Dpm2Ancestral(Dpm2Ancestral) "dpm_2_ancestral"
+            "parity with k-diffusion; dpm_solver_pp_2s_ancestral is as good"
+        Lms(Lms) "lms"
+            "20 or more model calls on smooth paths"
+        DpmSolverSinglestep(DpmSolverSinglestep) "dpm_solver_singlestep"
+            "orders as declared on any grid without warm-up"
+        DpmSolverPp2SAncestral(DpmSolverPp2SAncestral) "dpm_solver_pp_2s_ancestral"
+            "stochastic sampling of order 2"
+        DpmSolverPpSde(DpmSolverPpSde) "dpm_solver_pp_sde"
+            "parity with k-diffusion"
+        DpmSolverPp2M(DpmSolverPp2M) "dpm_solver_pp_2m"
+            "10 to 50 model calls"
+        DpmSolverPp3M(DpmSolverPp3M) "dpm_solver_pp_3m"
+            "parity with other libraries; measured order 2, prefer exponential_adams"
+        DpmSolver2M(DpmSolver2M) "dpm_solver_2m"
+            "noise prediction without guidance"
+        DpmSolver3M(DpmSolver3M) "dpm_solver_3m"
+            "parity with other libraries; measured order 2, prefer deis"
+        ExponentialAdams(ExponentialAdams) "exponential_adams"
+            "20 or more model calls: orders up to 4, as declared"
+        UniPc(UniPc) "uni_pc"
+            "5 to 50 model calls: an order more than its calls pay for"
+        SaSolver(SaSolver) "sa_solver"
+            "stochastic sampling in 20 to 100 model calls"
+        EulerMaruyama(EulerMaruyama) "euler_maruyama"
+            "the reverse SDE at any strength of noise"
+        StochasticHeun(StochasticHeun) "stochastic_heun"
+            "the reverse SDE at any strength of noise, order 2 in law"
+        Churn(Churn<SingleStepSpec>) "churn"
+            "EDM's stochastic sampler: model errors are forgotten"
+        Restart(Restart<SingleStepSpec>) "restart"
+            "model errors are forgotten in one interval, ODE steps elsewhere"
+        PredictorCorrector(PredictorCorrector<SingleStepSpec>) "predictor_corrector"
+            "Langevin steps between the predictor's"
+    }
+}
+
+named_solvers! {
+    /// A solver without memory, to be put into [`Churn`], [`Restart`] or [`PredictorCorrector`]; by
+    /// default Heun's. In configurations as [`SolverSpec`].
+    SingleStepSpec, SingleStepMemory, [];
+    {
+        Ancestral(Ancestral) "ancestral" "the model that the bound is about"
+        Ddim(Ddim) "ddim" "one call a step"
+        Heun(Heun) "heun" "two calls a step, as EDM"
+        Midpoint(Midpoint) "midpoint" "two calls a step"
+        Dpm2(Dpm2) "dpm_2" "two calls a step, as k-diffusion"
+        EulerMaruyama(EulerMaruyama) "euler_maruyama" "one call a step, any strength of noise"
+        StochasticHeun(StochasticHeun) "stochastic_heun" "two calls a step, any strength of noise"
+    }
+}
+
+impl Default for SingleStepSpec {
+    fn default() -> Self {
+        Self::Heun(Heun::default())
     }
 }
 
@@ -152,6 +210,16 @@ fn aliases() -> Vec<Entry<SolverSpec>> {
             "euler_ancestral",
             "ddim with eta 1, ancestral with small variance",
             SolverSpec::Ddim(Ddim { eta: 1.0 }),
+        ),
+        entry(
+            "flow_heun",
+            "Heun's method for flow matching",
+            SolverSpec::Heun(Heun { coordinate: Coordinate::Flow }),
+        ),
+        entry(
+            "flow_midpoint",
+            "the midpoint method for flow matching",
+            SolverSpec::Midpoint(Midpoint { coordinate: Coordinate::Flow }),
         ),
         entry(
             "dpm_solver_pp_2m_sde",
@@ -197,6 +265,7 @@ mod tests {
             (r#""dimm""#, "dimm"),
             (r#"{"kind": "ddim", "theta": 1}"#, "theta"),
             (r#"{"kind": "deis", "order": 7}"#, "order 7"),
+            (r#"{"kind": "churn", "solver": "uni_pc"}"#, "uni_pc"),
             (r#"{"eta": 1}"#, "kind"),
             ("3", "neither a name nor an object"),
         ] {
