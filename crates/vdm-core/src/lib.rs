@@ -40,6 +40,7 @@
 
 pub mod bound;
 mod denoiser;
+mod divergence;
 mod dual;
 mod error;
 pub mod hlvm;
@@ -58,6 +59,7 @@ mod transition;
 pub mod weighting;
 
 pub use denoiser::{Counted, Denoiser, FromFn};
+pub use divergence::{Divergence, JacobianProduct, Products};
 pub use dual::Dual;
 pub use error::Error;
 pub use latent::Latent;

@@ -12,6 +12,10 @@
 //! [`integrate`] is the one loop that joins them. [`SamplerSpec`] names a choice in a
 //! configuration file.
 //!
+//! [`Adaptive`] needs no grid: it follows the probability-flow ODE to a tolerance, towards data or
+//! towards noise. On it rest exact log-likelihoods ([`FlowLikelihood`]) and inversion
+//! ([`Adaptive::round_trip`], beside [`DdimInversion`] on a grid).
+//!
 //! # Which solver?
 //!
 //! | solver | equation | order | when |
@@ -41,7 +45,10 @@ pub mod exponential;
 mod grid;
 mod inner;
 mod integrate;
+mod inversion;
+mod likelihood;
 mod noise;
+mod ode;
 mod seed;
 mod solver;
 mod spec;
@@ -49,7 +56,10 @@ mod spec;
 pub use grid::{GridError, TimeGrid};
 pub use inner::InnerProduct;
 pub use integrate::{Run, RunError, integrate};
+pub use inversion::{DdimInversion, InversionError, RoundTrip};
+pub use likelihood::{FlowLikelihood, LogLikelihood, ProbeLaw, ProbeSource, Probes};
 pub use noise::{Iid, NoNoise, NoiseError, NoiseSource, Recorded, prior};
+pub use ode::{Adaptive, OdeError, Pair, Solution};
 pub use seed::{Purpose, Seed, fill_normal};
 pub use solver::{
     AdaptiveDpm, AdaptiveError, AdaptiveOrder, AdaptiveReport, Ancestral, Churn, Coordinate, Ddim,

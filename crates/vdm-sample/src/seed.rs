@@ -34,6 +34,8 @@ pub enum Purpose {
     EvaluationTime = 7,
     /// Noise of a likelihood estimate.
     EvaluationNoise = 8,
+    /// Directions from which the trace of a Jacobian is estimated.
+    TraceProbe = 10,
 }
 
 impl Seed {

@@ -1,0 +1,95 @@
+//! Denoisers that know how their prediction moves with the latent.
+//!
+//! The change of volume along a probability-flow path is the trace of a Jacobian, so a model that
+//! can say something of `∂o/∂z`, with `o` its own prediction, has a likelihood. Closed forms give
+//! the trace itself; networks give products with a direction, one pass of automatic
+//! differentiation each, from which the trace is estimated.
+
+use crate::{Denoiser, NoiseLevel, Prediction};
+
+/// A prediction and what its Jacobian made of some directions.
+pub type Products<Z> = (Prediction<Z>, Vec<Z>);
+
+/// The trace of the Jacobian, exactly.
+pub trait Divergence<Z>: Denoiser<Z> {
+    /// The prediction `o`, and `tr ∂o/∂z` of that same prediction (not of the image, where the
+    /// model predicts something else).
+    ///
+    /// # Errors
+    /// Whatever the model reports.
+    fn denoise_and_trace(
+        &self,
+        z: &Z,
+        at: &NoiseLevel,
+    ) -> Result<(Prediction<Z>, f64), Self::Error>;
+
+    /// Several latents, each at a level of its own, as in [`Denoiser::denoise_each`].
+    ///
+    /// # Errors
+    /// Whatever the model reports.
+    fn denoise_and_trace_each(
+        &self,
+        items: &[(&Z, NoiseLevel)],
+    ) -> Result<Vec<(Prediction<Z>, f64)>, Self::Error> {
+        items.iter().map(|(z, at)| self.denoise_and_trace(z, at)).collect()
+    }
+}
+
+/// Products of the Jacobian with given directions.
+pub trait JacobianProduct<Z>: Denoiser<Z> {
+    /// The prediction `o`, and `(∂o/∂z)v` or `(∂o/∂z)ᵀv` for every direction `v`: forward or reverse
+    /// mode, whichever is cheaper, since `vᵀJv = vᵀJᵀv` is what a trace is estimated from.
+    ///
+    /// # Errors
+    /// Whatever the model reports.
+    fn denoise_and_multiply(
+        &self,
+        z: &Z,
+        at: &NoiseLevel,
+        directions: &[Z],
+    ) -> Result<Products<Z>, Self::Error>;
+
+    /// Several latents, each at a level and with directions of its own.
+    ///
+    /// # Errors
+    /// Whatever the model reports.
+    fn denoise_and_multiply_each(
+        &self,
+        items: &[(&Z, NoiseLevel, &[Z])],
+    ) -> Result<Vec<Products<Z>>, Self::Error> {
+        items.iter().map(|(z, at, v)| self.denoise_and_multiply(z, at, v)).collect()
+    }
+}
+
+impl<Z, D: Divergence<Z> + ?Sized> Divergence<Z> for &D {
+    fn denoise_and_trace(
+        &self,
+        z: &Z,
+        at: &NoiseLevel,
+    ) -> Result<(Prediction<Z>, f64), Self::Error> {
+        (**self).denoise_and_trace(z, at)
+    }
+    fn denoise_and_trace_each(
+        &self,
+        items: &[(&Z, NoiseLevel)],
+    ) -> Result<Vec<(Prediction<Z>, f64)>, Self::Error> {
+        (**self).denoise_and_trace_each(items)
+    }
+}
+
+impl<Z, D: JacobianProduct<Z> + ?Sized> JacobianProduct<Z> for &D {
+    fn denoise_and_multiply(
+        &self,
+        z: &Z,
+        at: &NoiseLevel,
+        directions: &[Z],
+    ) -> Result<Products<Z>, Self::Error> {
+        (**self).denoise_and_multiply(z, at, directions)
+    }
+    fn denoise_and_multiply_each(
+        &self,
+        items: &[(&Z, NoiseLevel, &[Z])],
+    ) -> Result<Vec<Products<Z>>, Self::Error> {
+        (**self).denoise_and_multiply_each(items)
+    }
+}
