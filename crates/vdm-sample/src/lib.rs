@@ -5,9 +5,9 @@
 //! | role | type | examples |
 //! |---|---|---|
 //! | the model | [`vdm_core::Denoiser`] | a network, a closed form |
-//! | the levels visited | [`TimeGrid`] | uniform in time, uniform in log-SNR |
+//! | the levels visited | [`TimeGrid`] | uniform in time, Karras', the best for the bound |
 //! | one step between levels | [`Solver`] | [`Ancestral`], [`Ddim`], [`DpmSolverPp2M`] |
-//! | the random path | [`NoiseSource`] | [`Iid`], [`Recorded`], [`NoNoise`] |
+//! | the random path | [`NoiseSource`] | [`Iid`], [`Antithetic`], [`BrownianPath`] |
 //!
 //! [`integrate`] is the one loop that joins them. [`SamplerSpec`] names a choice in a
 //! configuration file.
@@ -39,26 +39,36 @@
 //! ```
 //!
 //! Randomness is a function of (seed, purpose, step, sample) and never a global state, so sample
-//! `i` does not change with the size of the batch it is drawn in.
+//! `i` does not change with the size of the batch it is drawn in. Models are combined, guided and
+//! held to observations by the wrappers of [`guidance`]. The feature `rayon` adds
+//! `integrate_many`, which runs many chains in parallel.
 
 pub mod exponential;
 mod grid;
+pub mod guidance;
 mod inner;
 mod integrate;
 mod inversion;
 mod likelihood;
+#[cfg(feature = "rayon")]
+mod many;
 mod noise;
 mod ode;
 mod seed;
 mod solver;
 mod spec;
 
-pub use grid::{GridError, TimeGrid};
+pub use grid::{GridError, GridKind, GridSpec, LossTable, TimeGrid};
 pub use inner::InnerProduct;
 pub use integrate::{Run, RunError, integrate};
 pub use inversion::{DdimInversion, InversionError, RoundTrip};
 pub use likelihood::{FlowLikelihood, LogLikelihood, ProbeLaw, ProbeSource, Probes};
-pub use noise::{Iid, NoNoise, NoiseError, NoiseSource, Recorded, prior};
+#[cfg(feature = "rayon")]
+pub use many::integrate_many;
+pub use noise::{
+    Antithetic, BrownianPath, Iid, NoNoise, NoiseError, NoiseSource, Recorded, antithetic_prior,
+    prior,
+};
 pub use ode::{Adaptive, OdeError, Pair, Solution};
 pub use seed::{Purpose, Seed, fill_normal};
 pub use solver::{
@@ -70,9 +80,7 @@ pub use solver::{
     SaSolver, SinglestepOrder, SlopeWeight, Solver, StageShare, Step, StochasticHeun, UniPc,
     UniPcVariant, dpm_adaptive,
 };
-pub use spec::{
-    Entry, GridSpec, SamplerSpec, SingleStepMemory, SingleStepSpec, SolverMemory, SolverSpec,
-};
+pub use spec::{Entry, SamplerSpec, SingleStepMemory, SingleStepSpec, SolverMemory, SolverSpec};
 
 /// The example of the README, so that it cannot rot.
 #[cfg(doctest)]

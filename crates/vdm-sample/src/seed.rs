@@ -36,6 +36,8 @@ pub enum Purpose {
     EvaluationNoise = 8,
     /// Directions from which the trace of a Jacobian is estimated.
     TraceProbe = 10,
+    /// Nodes of the tree of a Brownian path.
+    BrownianPath = 9,
 }
 
 impl Seed {

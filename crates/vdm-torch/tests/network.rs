@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 use vdm_core::{Denoiser, Parameterization, Scaling, Schedule, Weighting};
 use vdm_data::Shape;
 use vdm_sample::{
-    Ddim, DpmSolverPp2M, Entry, GridSpec, NoNoise, SamplerSpec, Seed, SolverSpec, TimeGrid,
+    Ddim, DpmSolverPp2M, Entry, GridKind, NoNoise, SamplerSpec, Seed, SolverSpec, TimeGrid,
     integrate,
 };
 use vdm_torch::nn::{Attention, MlpSpec, NetworkSpec, Parameters, TrunkSpec, UNetSpec};
@@ -197,7 +197,7 @@ fn solvers_run_on_tensors() {
     let network = NetworkSpec::Unet(unet(1));
     let model = Model::new(&spec(network, COLOR, Head::Levels), Seed(4), Device::Cpu).unwrap();
     for Entry { solver, .. } in SolverSpec::entries() {
-        let sampler = SamplerSpec { solver, grid: GridSpec::UniformTime, steps: 8 };
+        let sampler = SamplerSpec { solver, grid: GridKind::UniformTime.into(), steps: 8 };
         let draw = |first, count, batch| {
             vdm_torch::sample(&model, &sampler, Seed(9), first, count, batch, 3).unwrap()
         };

@@ -1,6 +1,6 @@
 //! A sampler named in a configuration.
 
-mod named;
+pub(crate) mod named;
 mod solver;
 
 pub use solver::{Entry, SingleStepMemory, SingleStepSpec, SolverMemory, SolverSpec};
@@ -8,7 +8,7 @@ pub use solver::{Entry, SingleStepMemory, SingleStepSpec, SolverMemory, SolverSp
 use serde::{Deserialize, Serialize};
 use vdm_core::{NoiseSchedule, Scaling};
 
-use crate::{GridError, TimeGrid};
+use crate::{GridError, GridSpec, TimeGrid};
 
 /// Solver, grid and number of steps.
 ///
@@ -19,7 +19,7 @@ use crate::{GridError, TimeGrid};
 /// assert_eq!(spec.solver.name(), "dpm_solver_pp_2m");
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SamplerSpec {
     /// How a step is taken.
@@ -28,16 +28,6 @@ pub struct SamplerSpec {
     pub grid: GridSpec,
     /// How many there are, at least 1.
     pub steps: usize,
-}
-
-/// The grids by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GridSpec {
-    /// [`TimeGrid::uniform_time`].
-    UniformTime,
-    /// [`TimeGrid::uniform_log_snr`].
-    UniformLogSnr,
 }
 
 impl SamplerSpec {
@@ -50,9 +40,6 @@ impl SamplerSpec {
         schedule: &dyn NoiseSchedule,
         scaling: Scaling,
     ) -> Result<TimeGrid, GridError> {
-        match self.grid {
-            GridSpec::UniformTime => TimeGrid::uniform_time(self.steps, schedule, scaling),
-            GridSpec::UniformLogSnr => TimeGrid::uniform_log_snr(self.steps, schedule, scaling),
-        }
+        self.grid.time_grid(self.steps, schedule, scaling)
     }
 }

@@ -1,0 +1,155 @@
+//! What a sample is depends on seed and number alone: not on its batch, nor on the threads.
+
+use std::convert::Infallible;
+
+use vdm_core::{Denoiser, GaussianMixture, NoiseLevel, Prediction, Scaling, Schedule};
+use vdm_sample::{
+    Ancestral, Antithetic, BrownianPath, Ddim, Iid, NoiseSource, Seed, Solver, TimeGrid,
+    antithetic_prior, integrate, prior,
+};
+
+const DIMS: usize = 3;
+const SAMPLES: u64 = 64;
+const SEED: Seed = Seed(21);
+
+/// A model of one sample, asked about a batch of them.
+struct Batched(GaussianMixture);
+
+impl Denoiser<Vec<f32>> for Batched {
+    type Error = Infallible;
+    fn denoise(&self, z: &Vec<f32>, at: &NoiseLevel) -> Result<Prediction<Vec<f32>>, Infallible> {
+        let mut samples = z.chunks(DIMS).map(|sample| self.0.denoise(&sample.to_vec(), at));
+        let Prediction { mut value, of } = samples.next().expect("a batch has a sample")?;
+        for sample in samples {
+            value.extend(sample?.value);
+        }
+        Ok(Prediction { value, of })
+    }
+}
+
+fn model() -> Batched {
+    let means = vec![vec![-1.0, 0.5, 0.0], vec![0.8, 0.8, 0.3]];
+    Batched(GaussianMixture::new(vec![0.4, 0.6], means, vec![0.3, 0.2]).unwrap())
+}
+
+fn grid() -> TimeGrid {
+    let schedule = Schedule::cosine(8.0, -8.0).unwrap();
+    TimeGrid::uniform_time(12, &schedule, Scaling::VariancePreserving).unwrap()
+}
+
+type Source = Box<dyn NoiseSource<Vec<f32>>>;
+type Make = fn(u64) -> Source;
+type Start = fn(Seed, u64, usize) -> Vec<f32>;
+
+/// Every source of noise, from its first sample, with its prior.
+const SOURCES: [(&str, Make, Start); 3] = [
+    ("iid", |first| Box::new(Iid::new(SEED, first, DIMS)), prior),
+    ("antithetic", |first| Box::new(Antithetic::new(SEED, first, DIMS)), antithetic_prior),
+    ("brownian", |first| Box::new(BrownianPath::new(SEED, first, DIMS)), prior),
+];
+
+/// All samples, drawn in batches.
+fn draw(solver: &impl Solver<Vec<f32>>, source: Make, start: Start, batch: u64) -> Vec<f32> {
+    let (model, grid) = (model(), grid());
+    (0..SAMPLES)
+        .step_by(batch as usize)
+        .flat_map(|first| {
+            let numbers = first..SAMPLES.min(first + batch);
+            let z1 = numbers.flat_map(|i| start(SEED, i, DIMS)).collect();
+            integrate(solver, &model, z1, &grid, &mut *source(first), |_, _, _| ()).unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn no_batch_size_changes_a_sample() {
+    for (name, source, start) in SOURCES {
+        let alone = draw(&Ancestral::default(), source, start, 1);
+        let half_renewed = draw(&Ddim { eta: 0.5 }, source, start, 1);
+        for batch in [7, 64] {
+            assert_eq!(draw(&Ancestral::default(), source, start, batch), alone, "{name} {batch}");
+            assert_eq!(draw(&Ddim { eta: 0.5 }, source, start, batch), half_renewed, "{name}");
+        }
+    }
+}
+
+/// The law of the data is its own mirror image, so each pair must be one of mirror images.
+#[test]
+fn antithetic_samples_of_symmetric_data_are_mirror_images() {
+    let data = GaussianMixture::new(vec![1.0], vec![vec![0.0; DIMS]], vec![0.7]).unwrap();
+    let [even, odd] = [10, 11].map(|i| {
+        let z1 = antithetic_prior::<f64>(SEED, i, DIMS);
+        let mut noise = Antithetic::new(SEED, i, DIMS);
+        integrate(&Ancestral::default(), &data, z1, &grid(), &mut noise, |_, _, _| ()).unwrap()
+    });
+    assert!(even.iter().zip(&odd).all(|(a, b)| *a == -*b), "{even:?} and {odd:?}");
+}
+
+/// One Brownian motion drives the chain at any number of steps: doubling them moves its end by
+/// `O(h)`. Slope over five doublings, root mean square over 64 paths; 0.15 allows for the spread of
+/// that mean and for terms of order 3/2. Data of one cluster, since between clusters a rare path
+/// that changes its mind outweighs all others. Independent noise moves the end anew each time.
+#[test]
+fn chains_on_one_brownian_path_converge_at_strong_order_one() {
+    type Source = Box<dyn NoiseSource<Vec<f64>>>;
+    let data = GaussianMixture::new(vec![1.0], vec![vec![-1.0, 0.5, 0.0]], vec![0.3]).unwrap();
+    let schedule = Schedule::cosine(6.0, -6.0).unwrap();
+    let ends = |steps: usize, source: fn(u64) -> Source| {
+        let vp = Scaling::VariancePreserving;
+        let grid = TimeGrid::uniform_log_snr(steps, &schedule, vp).unwrap();
+        let chain = |i| {
+            let z1 = prior::<f64>(SEED, i, DIMS);
+            let solver = Ancestral::default();
+            integrate(&solver, &data, z1, &grid, &mut *source(i), |_, _, _| ()).unwrap()
+        };
+        (0..64).flat_map(chain).collect::<Vec<f64>>()
+    };
+    let moved = |steps: usize, source: fn(u64) -> Source| {
+        let (coarse, fine) = (ends(steps, source), ends(2 * steps, source));
+        let squares = coarse.iter().zip(&fine).map(|(a, b)| (a - b).powi(2));
+        (squares.sum::<f64>() / coarse.len() as f64).sqrt()
+    };
+    let path: fn(u64) -> Source = |i| Box::new(BrownianPath::new(SEED, i, DIMS));
+    let slope = (moved(32, path) / moved(1024, path)).log2() / 5.0;
+    assert!((slope - 1.0).abs() < 0.15, "strong order {slope}");
+    let iid = moved(1024, |i| Box::new(Iid::new(SEED, i, DIMS)));
+    assert!(iid > 0.1, "independent noise moves the end by {iid} only");
+}
+
+#[cfg(feature = "rayon")]
+mod threads {
+    use super::*;
+    use vdm_sample::{NoNoise, NoiseError, RunError, integrate_many};
+
+    fn many<N: NoiseSource<Vec<f32>> + Send>(
+        threads: usize,
+        start: Start,
+        source: impl Fn(u64) -> N,
+    ) -> Vec<f32> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let chains = (0..SAMPLES).map(|i| (start(SEED, i, DIMS), source(i))).collect();
+        let run = || integrate_many(&Ancestral::default(), &model(), chains, &grid());
+        pool.install(run).unwrap().concat()
+    }
+
+    #[test]
+    fn no_number_of_threads_changes_a_sample() {
+        for threads in [1, 2] {
+            let drawn = [
+                many(threads, prior, |i| Iid::new(SEED, i, DIMS)),
+                many(threads, antithetic_prior, |i| Antithetic::new(SEED, i, DIMS)),
+                many(threads, prior, |i| BrownianPath::new(SEED, i, DIMS)),
+            ];
+            for (got, (name, source, start)) in drawn.iter().zip(SOURCES) {
+                assert_eq!(*got, draw(&Ancestral::default(), source, start, 7), "{name} {threads}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_ends_all_chains() {
+        let chains = (0..4).map(|i| (prior::<f32>(SEED, i, DIMS), NoNoise)).collect();
+        let error = integrate_many(&Ancestral::default(), &model(), chains, &grid()).unwrap_err();
+        assert!(matches!(error, RunError::Noise(NoiseError::None { .. })), "{error}");
+    }
+}
