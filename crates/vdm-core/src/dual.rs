@@ -114,6 +114,9 @@ impl Scalar for Dual {
     fn ln_1p(&self) -> Self {
         self.chain(self.value.ln_1p(), 1.0 / (1.0 + self.value))
     }
+    fn powf(&self, exponent: f64) -> Self {
+        self.chain(self.value.powf(exponent), exponent * self.value.powf(exponent - 1.0))
+    }
     fn sin(&self) -> Self {
         self.chain(self.value.sin(), self.value.cos())
     }
@@ -145,7 +148,7 @@ mod tests {
     #[test]
     fn derivatives_agree_with_finite_differences() {
         type Function = (&'static str, fn(Dual) -> Dual);
-        let functions: [Function; 16] = [
+        let functions: [Function; 17] = [
             ("exp", |x| x.exp()),
             ("exp_m1", |x| x.exp_m1()),
             ("ln", |x| x.ln()),
@@ -154,6 +157,7 @@ mod tests {
             ("sin", |x| x.sin()),
             ("cos", |x| x.cos()),
             ("ln_1p", |x| x.ln_1p()),
+            ("powf", |x| x.powf(-1.7)),
             ("tan", |x| x.tan()),
             ("atan", |x| x.atan()),
             ("normal_cdf", |x| x.normal_cdf()),

@@ -55,6 +55,9 @@ pub trait Scalar: Real + Copy + Debug {
     /// `ln(1 + x)`, accurate near 0.
     #[must_use]
     fn ln_1p(&self) -> Self;
+    /// `x^exponent`, for `x ≥ 0`.
+    #[must_use]
+    fn powf(&self, exponent: f64) -> Self;
     /// Sine, in radians.
     #[must_use]
     fn sin(&self) -> Self;
@@ -135,6 +138,9 @@ macro_rules! impl_real_for_float {
             }
             fn ln_1p(&self) -> Self {
                 $float::ln_1p(*self)
+            }
+            fn powf(&self, exponent: f64) -> Self {
+                $float::powf(*self, exponent as $float)
             }
             fn sin(&self) -> Self {
                 $float::sin(*self)

@@ -188,8 +188,7 @@ fn m40_one_step_in_six_predictions() {
 #[test]
 fn m41_one_step_at_random_is_unbiased() {
     let (data, error) = (data(), noise_error(-5.0, 6.0));
-    let (cosine, mut random) =
-        (Schedule::cosine(6.0, -5.0).unwrap(), Random(0x2545_F491_4F6C_DD1D));
+    let (cosine, mut random) = (Schedule::cosine(6.0, -5.0).unwrap(), Random::new(41));
     for steps in [1_usize, 4, 50] {
         let n = 20_000;
         let (mut sum, mut squares) = (0.0, 0.0);

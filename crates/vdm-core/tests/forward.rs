@@ -2,12 +2,13 @@
 //! schedules, every item of the monograph's §2.1 and §2.2 with its errata. Each equation is
 //! computed from both of its sides, one of which uses no formula of the crate that it tests.
 
-mod common;
+#[path = "common/random.rs"]
+mod random;
 
 use std::f64::consts::FRAC_PI_2;
 
-use common::Random;
 use proptest::prelude::*;
+use random::Random;
 use vdm_core::hlvm::diffusion::Chain;
 use vdm_core::hlvm::{Conditional, Factor, Graph, Joint, Linear, Normal};
 use vdm_core::likelihood::Discretized;
@@ -105,6 +106,7 @@ fn configurations() -> Vec<String> {
         r#""kind": "laplace", "mean": 0.3, "std": 1.5"#,
         r#""kind": "straight_line", "shift": -1.0"#,
         r#""kind": "karras", "sigma_min": 0.002, "sigma_max": 80.0, "rho": 7.0"#,
+        r#""kind": "polyexponential", "sigma_min": 0.01, "sigma_max": 80.0, "rho": 1.5"#,
     ];
     let ends = [
         "",
@@ -199,10 +201,7 @@ fn m15_the_signal_to_noise_ratio_falls_strictly() {
             for (i, log_snr) in (0..=96).map(|i| (i, erased.log_snr(f64::from(i) / 96.0))) {
                 let at = scaling.level(log_snr.value());
                 let ratio = at.alpha / at.sigma;
-                // A table that ends in pure noise is there as soon as it leaves its last entry but
-                // one.
-                let at_rest = before == 0.0 && json.contains("zero_terminal_snr");
-                assert!(ratio < before || i == 0 || at_rest, "{json}, {scaling:?}, at {i}");
+                assert!(ratio < before || i == 0, "{json}, {scaling:?}, at {i}");
                 if log_snr.value().is_finite() {
                     assert!((ratio.powi(2) / log_snr.snr() - 1.0).abs() < 1e-12, "{json} at {i}");
                 }
@@ -1297,6 +1296,27 @@ fn a_cut_beyond_a_schedule_is_refused() {
     assert!(error.unwrap_err().to_string().contains("cannot be cut to log_snr_max = 13"));
 }
 
+#[test]
+fn noise_scales_out_of_order_are_refused() {
+    let next = f64::next_up(1e300);
+    for (sigma_min, sigma_max, rho, named) in [
+        (0.0, 80.0, 7.0, "sigma_min"),
+        (80.0, 0.002, 7.0, "sigma_max - sigma_min"),
+        (0.002, f64::INFINITY, 7.0, "sigma_max - sigma_min"),
+        (0.002, 80.0, -1.0, "rho"),
+        // Two numbers with one logarithm.
+        (1e300, next, 7.0, "log_snr_max > log_snr_min"),
+    ] {
+        let errors = [
+            schedule::Karras::new(sigma_min, sigma_max, rho).unwrap_err(),
+            schedule::Polyexponential::new(sigma_min, sigma_max, rho).unwrap_err(),
+        ];
+        for error in errors.map(|error| error.to_string()) {
+            assert!(error.contains(named), "{error}");
+        }
+    }
+}
+
 /// A table is the schedule through its entries, which are products of `1 − β` computed here. 1e-12:
 /// those products lose digits near `ᾱ = 1`, which the table does not.
 #[test]
@@ -1332,6 +1352,15 @@ fn zero_terminal_snr_moves_the_last_level_and_keeps_the_first() {
         assert_eq!(table.log_snr(table.time_of(n)), table.log_snr_at(n));
     }
     assert_close(table.log_snr(0.0).value(), plain.log_snr(0.0).value(), 1e-12, "first level");
+    // Between the last two entries α/σ falls on a line, and there and back is the identity.
+    let ratio = |t: f64| (0.5 * table.log_snr(t).value()).exp();
+    for share in [0.25, 0.5, 0.999] {
+        let t = table.time_of(8) * (1.0 - share) + share;
+        assert_close(ratio(t), ratio(table.time_of(8)) * (1.0 - share), 1e-12, "α/σ");
+        let level = table.log_snr(t);
+        assert_close(table.cdf(level) / (1.0 - t), 1.0, 1e-12, "share of time below");
+        assert_close(table.density(level) * -table.slope(t), 1.0, 1e-12, "dt/dλ");
+    }
 }
 
 /// There and back to the last digits, with slopes that are each other's inverse, though the inverse

@@ -1,12 +1,13 @@
 //! Four models, one bound: every item of the monograph's chapter 2, and the bridge to diffusion.
 
-mod common;
+#[path = "common/random.rs"]
+mod random;
 
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 
-use common::Random;
 use proptest::prelude::*;
+use random::Random;
 use vdm_core::hlvm::diffusion::Chain;
 use vdm_core::hlvm::{
     Conditional, Factor, Graph, Hlvm, Joint, Linear, Normal, layered, monte_carlo, sigma_points,

@@ -2,26 +2,24 @@
 //! Every equation is computed from both of its sides, on data whose optimal denoiser is known.
 //! Reference numbers are from 50-digit arithmetic.
 
-mod common;
+#[path = "common/data.rs"]
+mod data;
 #[path = "parity/weights.rs"]
 mod weights;
 
-use std::f64::consts::{E, PI, TAU};
+use std::f64::consts::{E, TAU};
 
-use common::Random;
+use data::{Random, VP, data, noise_error, tabulated};
 use vdm_core::importance::{self, Adaptive, Estimator};
-use vdm_core::schedule::{
-    Cosine, Histogram, LogSnrRange, NoiseSchedule, Normal, StraightLine, Truncated,
-};
-use vdm_core::weighting::{self, Augmentation};
+use vdm_core::schedule::{Cosine, Histogram, LogSnrRange, NoiseSchedule, Truncated};
+use vdm_core::weighting::Augmentation;
 use vdm_core::{
     Error, GaussianMixture, LogSnr, Parameterization, Posterior, Scaling, Schedule, Weighting,
     bound, quadrature, times,
 };
 
-use weights::{fixture, rows, weighting};
+use weights::{fixture, loss, rows, weighting};
 
-const VP: Scaling = Scaling::VariancePreserving;
 const EDM: Weighting = Weighting::Edm { p_mean: -1.2, p_std: 1.2, data_std: 0.5 };
 const EDM_MONOTONIC: Weighting =
     Weighting::EdmMonotonic { p_mean: -1.2, p_std: 1.2, data_std: 0.5 };
@@ -50,10 +48,6 @@ fn range() -> LogSnrRange {
     LogSnrRange::new(MAX, MIN).unwrap()
 }
 
-fn data() -> GaussianMixture {
-    GaussianMixture::new(vec![0.3, 0.7], vec![vec![-1.2], vec![0.6]], vec![0.3, 0.5]).unwrap()
-}
-
 fn schedule(json: &str) -> Schedule {
     serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}"))
 }
@@ -77,40 +71,6 @@ fn schedules() -> Vec<Schedule> {
     .into()
 }
 
-/// Interpolation in Chebyshev points: integrands that take a quadrature at every level.
-fn tabulated(f: &dyn Fn(f64) -> f64) -> impl Fn(f64) -> f64 + use<> {
-    const LAST: i32 = 120;
-    let angle = |i: i32| PI * f64::from(i) / f64::from(LAST);
-    let node = |i| 0.5 * (MAX + MIN) + 0.5 * (MAX - MIN) * f64::cos(angle(i));
-    let table: Vec<(f64, f64, f64)> = (0..=LAST)
-        .map(|i| {
-            let sign = if i % 2 == 0 { 1.0 } else { -1.0 };
-            let weight = if i == 0 || i == LAST { 0.5 * sign } else { sign };
-            (node(i), f(node(i)), weight)
-        })
-        .collect();
-    move |x| {
-        if let Some((_, y, _)) = table.iter().find(|(node, ..)| *node == x) {
-            return *y;
-        }
-        let terms = table.iter().map(|(node, y, weight)| (weight / (x - node), y));
-        let (over, under) =
-            terms.fold((0.0, 0.0), |(over, under), (term, y)| (over + term * y, under + term));
-        over / under
-    }
-}
-
-/// `E‖ε − ε̂‖²` over data and noise for the optimal denoiser, as a function of `λ`.
-fn noise_error() -> impl Fn(f64) -> f64 {
-    let data = data();
-    let exact = move |log_snr: f64| log_snr.exp() * data.mmse(&VP.level(log_snr));
-    let table = tabulated(&exact);
-    for log_snr in [-4.87, -1.3, 0.77, 2.9, 5.61] {
-        assert!((table(log_snr) / exact(log_snr) - 1.0).abs() < 1e-10, "table at {log_snr}");
-    }
-    table
-}
-
 /// `I(x; z_t) = E[−log q(z_t)] − H(q(z_t|x))`, in nats: no denoiser in it.
 fn information(data: &GaussianMixture, log_snr: f64) -> f64 {
     let at = VP.level(log_snr);
@@ -125,28 +85,19 @@ fn information(data: &GaussianMixture, log_snr: f64) -> f64 {
     entropy - 0.5 * (TAU * E * at.sigma.powi(2)).ln()
 }
 
-impl Random {
-    /// `‖ε − ε̂‖²` of one item and one draw of the noise.
-    fn noise_error(&mut self, data: &GaussianMixture, log_snr: LogSnr) -> f64 {
-        let mut u = self.uniform();
-        let (_, mean, std) = data
-            .components()
-            .find(|(weight, ..)| {
-                u -= weight;
-                u < 0.0
-            })
-            .expect("weights sum to 1");
-        let (x, eps) = (mean[0] + std * self.normal(), self.normal());
-        let at = VP.level(log_snr.value());
-        let x_hat = data.posterior_mean(&[at.alpha * x + at.sigma * eps], &at)[0];
-        (at.alpha / at.sigma * (x - x_hat)).powi(2)
-    }
-}
-
 #[track_caller]
 fn assert_close(got: f64, wanted: f64, relative: f64) {
     let error = (got - wanted).abs();
     assert!(error <= relative * wanted.abs(), "{got}, not {wanted}: off by {error}");
+}
+
+/// The table of errors that the tests below integrate is good to ten digits.
+#[test]
+fn tables_of_errors_are_exact() {
+    let (table, data) = (noise_error(MIN, MAX), data());
+    for log_snr in [-4.87, -1.3, 0.77, 2.9, 5.61] {
+        assert_close(table(log_snr), log_snr.exp() * data.mmse(&VP.level(log_snr)), 1e-10);
+    }
 }
 
 // ---- weights against the reference
@@ -205,43 +156,18 @@ fn error_ratios_and_min_snr_match() {
 /// M53: each weight from schedule, prediction and loss alone, as a constant times the printed one.
 #[test]
 fn m53_every_weight_is_implied_by_its_loss() {
-    type Loss = (Box<dyn NoiseSchedule>, Scaling, Parameterization, fn(f64) -> f64);
-    let cosine = || Box::new(Cosine::default());
-    let line = || Box::new(StraightLine::default());
-    let loss = |name: &str| -> Option<Loss> {
-        let straight = Scaling::StraightLine;
-        Some(match name {
-            "iddpm_eps_cosine" => (cosine(), VP, Parameterization::Noise, |_| 1.0),
-            "v_cosine" => (cosine(), VP, Parameterization::Velocity, |_| 1.0),
-            "fm_ot" => (line(), straight, Parameterization::Flow, |_| 1.0),
-            "indi" => (line(), straight, Parameterization::Image, |_| 1.0),
-            "edm" => {
-                let network = Parameterization::Edm { data_std: 0.5 };
-                let normal = Box::new(Normal::edm(-1.2, 1.2).unwrap());
-                (normal, Scaling::VarianceExploding, network, |_| 1.0)
-            }
-            // Losses with a factor of their own, as functions of the SNR.
-            "p2_gamma0.5" => (cosine(), VP, Parameterization::Noise, |snr| (1.0 + snr).powf(-0.5)),
-            "p2_gamma1.0" => (cosine(), VP, Parameterization::Noise, |snr| 1.0 / (1.0 + snr)),
-            "min_snr_gamma5.0" => {
-                (cosine(), VP, Parameterization::Noise, |snr| (5.0_f64 / snr).min(1.0))
-            }
-            _ => return None,
-        })
-    };
     let data = fixture();
     let mut derived = 0;
     for row in data["weights"].as_array().unwrap() {
-        let Some((schedule, scaling, of, factor)) = loss(row["name"].as_str().unwrap()) else {
+        let Some(loss) = loss(row["name"].as_str().unwrap()) else {
             assert!(row.get("implied").is_none(), "{}", row["name"]);
             continue;
         };
         let constant = row["implied_over_w"].as_f64().unwrap();
-        for [level, wanted] in rows(row, ["logsnr", "implied"]) {
+        for [level] in rows(row, ["logsnr"]) {
             let at = LogSnr::new(level);
-            let got = weighting::implied(of, scaling, &*schedule, at) * factor(level.exp());
-            assert_close(got, wanted, 1e-12);
-            assert_close(got / weighting(row).at(at, &*schedule), constant, 1e-12);
+            let printed = weighting(row).at(at, &*loss.schedule);
+            assert_close(loss.implied(at) / printed, constant, 1e-12);
         }
         derived += 1;
     }
@@ -254,8 +180,8 @@ fn m53_every_weight_is_implied_by_its_loss() {
 fn m51_e08_weights_depend_on_the_measure() {
     let (data, linear) = (data(), Schedule::cosine(MAX, MIN).unwrap());
     let w = |level: f64| Weighting::Simple.at(LogSnr::new(level), &linear);
-    let mmse = tabulated(&|level| data.mmse(&VP.level(level)));
-    let noise = noise_error();
+    let mmse = tabulated(MIN, MAX, &|level| data.mmse(&VP.level(level)));
+    let noise = noise_error(MIN, MAX);
 
     let ddpm = 0.5 * quadrature::interval(0.0, 1.0, |t| noise(linear.log_snr(t).value()));
     let over_log_snr = 0.5 * quadrature::interval(MIN, MAX, |l| w(l) * noise(l));
@@ -282,6 +208,7 @@ fn m54_uniform_times_are_draws_of_the_density() {
             r#"{"kind": "cosine_interpolated", "log_snr_max": 6, "log_snr_min": -5,
                 "shift_data": 1.0, "shift_noise": -2.0}"#,
             r#"{"kind": "karras", "sigma_min": 0.002, "sigma_max": 80.0}"#,
+            r#"{"kind": "polyexponential", "sigma_min": 0.002, "sigma_max": 80.0, "rho": 0.7}"#,
             r#"{"kind": "discrete", "betas": {"linear": {"steps": 12,
                 "beta_start": 0.001, "beta_end": 0.5}}}"#,
         ]
@@ -309,7 +236,7 @@ fn m54_uniform_times_are_draws_of_the_density() {
 /// M50 and M55: the loss at uniform times does not depend on the schedule they are put through.
 #[test]
 fn m55_the_loss_is_invariant_to_the_density_of_levels() {
-    let (error, objective) = (noise_error(), Schedule::cosine(MAX, MIN).unwrap());
+    let (error, objective) = (noise_error(MIN, MAX), Schedule::cosine(MAX, MIN).unwrap());
     for weighting in MONOTONE.into_iter().chain(OTHERS).chain([Weighting::Simple]) {
         let w = |l: f64| weighting.at(LogSnr::new(l), &objective);
         let wanted = 0.5 * quadrature::interval(MIN, MAX, |l| w(l) * error(l));
@@ -328,7 +255,7 @@ fn m55_the_loss_is_invariant_to_the_density_of_levels() {
 /// standard errors (false alarm: 6e-7 each). The objective's own schedule stays the cosine.
 #[test]
 fn m56_every_proposal_is_unbiased() {
-    let (data, error) = (data(), noise_error());
+    let (data, error) = (data(), noise_error(MIN, MAX));
     let objective = Schedule::cosine(MAX, MIN).unwrap();
     let mut random = Random::new(56);
     for weighting in [Weighting::Elbo, Weighting::Simple, SIGMOID, EDM] {
@@ -366,7 +293,7 @@ fn measured_variance(estimator: &Estimator<'_>, error: &impl Fn(f64) -> f64) -> 
 /// E10: for a weight of another integral `Z` it is `∫ w(Z − w/p)h² dλ`, and the text's is wrong.
 #[test]
 fn m57_e10_the_gain_in_variance() {
-    let error = noise_error();
+    let error = noise_error(MIN, MAX);
     let cosine = Schedule::cosine(MAX, MIN).unwrap();
     let proposal = Schedule::linear(MAX, MIN).unwrap();
     // For both, levels drawn from the weight are the cosine schedule; ∫w is 1 and π(1 − a few %).
@@ -408,7 +335,7 @@ fn settled(weighting: Weighting, objective: &Schedule, error: impl Fn(f64) -> f6
 /// the uniform one below `p*` where `|h|w` is next to 0 at both ends.
 #[test]
 fn m58_the_optimal_proposal_has_the_lowest_variance() {
-    let error = noise_error();
+    let error = noise_error(MIN, MAX);
     let linear = Schedule::linear(MAX, MIN).unwrap();
     for weighting in [Weighting::Elbo, SIGMOID, EDM] {
         let variance = |proposal: &dyn NoiseSchedule| {
@@ -459,8 +386,8 @@ fn mean_square(data: &GaussianMixture, log_snr: f64) -> f64 {
 fn m58_with_noise_of_its_own_the_optimum_is_the_root_mean_square() {
     let (data, mut random) = (data(), Random::new(58));
     let linear = Schedule::linear(MAX, MIN).unwrap();
-    let root = tabulated(&|level| mean_square(&data, level).sqrt());
-    let mean = noise_error();
+    let root = tabulated(MIN, MAX, &|level| mean_square(&data, level).sqrt());
+    let mean = noise_error(MIN, MAX);
     let loss = 0.5 * quadrature::interval(MIN, MAX, &mean);
     let least = (0.5 * quadrature::interval(MIN, MAX, &root)).powi(2);
     let best = importance::optimal(Weighting::Elbo, &linear, 400, |l| root(l.value())).unwrap();
@@ -489,7 +416,7 @@ fn m58_with_noise_of_its_own_the_optimum_is_the_root_mean_square() {
 /// moved. 1.5 leaves room for the noise of the averages and for the width of a bin.
 #[test]
 fn m59_the_adaptive_loss_is_flat() {
-    let (data, error) = (data(), noise_error());
+    let (data, error) = (data(), noise_error(MIN, MAX));
     let cosine = Schedule::cosine(MAX, MIN).unwrap();
     let mut random = Random::new(59);
     let mut adaptive = Adaptive::new(cosine.range(), 20, 0.999).unwrap();
@@ -536,8 +463,8 @@ fn m59_the_adaptive_loss_is_flat() {
 fn of_item(x: f64) -> (impl Fn(f64) -> f64, impl Fn(f64) -> f64) {
     let data = data();
     let error = move |level: f64| data.noise_error(&[x], &VP.level(level));
-    let (error, again) = (tabulated(&error), tabulated(&error));
-    (error, tabulated(&|level| 0.5 * quadrature::interval(MIN, level, &again)))
+    let (error, again) = (tabulated(MIN, MAX, &error), tabulated(MIN, MAX, &error));
+    (error, tabulated(MIN, MAX, &|level| 0.5 * quadrature::interval(MIN, level, &again)))
 }
 
 /// M61, for one item at a time and any weighting, monotone or not. E11: `L(t; x)` has the prior's
@@ -635,9 +562,9 @@ fn m62_a_monotone_weight_is_a_distribution() {
 /// from `q(z_1)`, less the entropy of the noise, with no denoiser at all.
 #[test]
 fn m63_a_weighted_loss_is_a_bound_on_noisy_data() {
-    let (data, error) = (data(), noise_error());
+    let (data, error) = (data(), noise_error(MIN, MAX));
     let cosine = Schedule::cosine(MAX, MIN).unwrap();
-    let nats = tabulated(&|level| information(&data, level));
+    let nats = tabulated(MIN, MAX, &|level| information(&data, level));
     for weighting in MONOTONE {
         let noise = Augmentation::new(weighting, &cosine).unwrap();
         let w = |l: f64| weighting.at(LogSnr::new(l), &cosine);
@@ -703,7 +630,7 @@ fn m64_weights_that_rise_are_reported() {
 /// augmentation's distribution function leaves on the grid.
 #[test]
 fn m65_the_same_holds_in_discrete_time() {
-    let (data, error) = (data(), noise_error());
+    let (data, error) = (data(), noise_error(MIN, MAX));
     let cosine = Schedule::cosine(MAX, MIN).unwrap();
     let steps = 12;
     let level = |i: usize| cosine.log_snr(i as f64 / steps as f64);

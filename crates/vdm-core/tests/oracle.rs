@@ -23,7 +23,7 @@ fn every_function_is_within_its_tolerance() {
     }
     // So that no table was skipped.
     let cases: usize = parity.entries.values().map(|entry| entry.cases).sum();
-    assert_eq!(cases, 27_235, "comparisons made");
+    assert_eq!(cases, 29_019, "comparisons made");
 }
 
 /// 4 ulp over λ in [−30, 30]; the few roundings of each formula explain as much.
@@ -39,10 +39,9 @@ fn the_f32_face_is_within_4_ulp() {
 #[test]
 fn m29_small_steps_keep_their_digits() {
     for row in small_steps::measure() {
-        let [double, naive, single, naive_single] = row.worst;
-        assert!(double <= 1e-15, "{} over {:?}: {double}", row.quantity, row.range);
-        assert!(single <= f64::from(f32::EPSILON), "{} in f32: {single}", row.quantity);
-        assert!(naive > 1e5 * double, "the naive formula: {naive} beside {double}");
+        let [ours, naive, naive_single] = row.worst;
+        assert!(ours <= 1e-15, "{} over {:?}: {ours}", row.quantity, row.range);
+        assert!(naive > 1e5 * ours, "the naive formula: {naive} beside {ours}");
         assert!(naive_single > 1e-3, "the naive formula in f32: {naive_single}");
     }
 }

@@ -9,9 +9,8 @@ use std::f64::consts::FRAC_PI_2;
 
 use serde::{Deserialize, Serialize};
 
-use super::knots::Knots;
-use super::{Curve, LogSnrRange, Time};
-use crate::{Error, LogSnr, Real, Scalar};
+use super::knots::{self, Knots};
+use crate::{Error, LogSnr, Real};
 
 /// How a table's `β` are given. Names as in diffusers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -108,8 +107,8 @@ pub enum Spacing {
 /// A table of noise levels for integer timesteps.
 ///
 /// As a [`NoiseSchedule`](super::NoiseSchedule) it runs from index 0 at `t = 0` to index `T − 1` at
-/// `t = 1`, with `λ` linear in between. Where the last level is `−∞` there is no line to it: every time
-/// after index `T − 2` is pure noise.
+/// `t = 1`, with `λ` linear in between. Where the last level is `−∞` it is `α/σ` that falls on a line
+/// from index `T − 2` to 0.
 ///
 /// ```
 /// use vdm_core::schedule::{Betas, Discrete, Spacing};
@@ -135,18 +134,7 @@ struct RawDiscrete {
     zero_terminal_snr: bool,
 }
 
-impl TryFrom<RawDiscrete> for Discrete {
-    type Error = Error;
-    fn try_from(raw: RawDiscrete) -> Result<Self, Error> {
-        Self::new(raw.betas, raw.zero_terminal_snr)
-    }
-}
-
-impl From<Discrete> for RawDiscrete {
-    fn from(table: Discrete) -> Self {
-        table.raw
-    }
-}
+built_from!(Discrete from RawDiscrete { betas, zero_terminal_snr });
 
 impl Discrete {
     /// From its `β`; with `zero_terminal_snr`, rescaled so that the last index is pure noise, `λ = −∞`
@@ -270,14 +258,4 @@ fn rescale(log_alpha_bars: &[f64]) -> (Vec<f64>, Vec<f64>) {
     (betas, scaled.iter().map(log_snr).collect())
 }
 
-impl Curve for Discrete {
-    fn ends(&self) -> LogSnrRange {
-        self.knots.range()
-    }
-    fn at<C: Scalar>(&self, at: &Time<C>) -> C {
-        self.knots.log_snr(at.t)
-    }
-    fn inverse<C: Scalar>(&self, log_snr: &C) -> Time<C> {
-        self.knots.time(*log_snr)
-    }
-}
+knots::curve_of!(Discrete);

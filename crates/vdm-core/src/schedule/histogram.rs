@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::knots::Knots;
-use super::{Curve, LogSnrRange, Time};
-use crate::{Error, Scalar};
+use super::LogSnrRange;
+use super::knots::{self, Knots};
+use crate::Error;
 
 /// `p(λ)` constant on each of `n` equal intervals of `λ`, in proportion to a mass given for each.
 ///
@@ -45,7 +45,7 @@ impl TryFrom<RawHistogram> for Histogram {
 
 impl From<Histogram> for RawHistogram {
     fn from(schedule: Histogram) -> Self {
-        let range = schedule.ends();
+        let range = schedule.knots.range();
         Self { log_snr_max: range.max(), log_snr_min: range.min(), masses: schedule.masses }
     }
 }
@@ -80,14 +80,4 @@ impl Histogram {
     }
 }
 
-impl Curve for Histogram {
-    fn ends(&self) -> LogSnrRange {
-        self.knots.range()
-    }
-    fn at<C: Scalar>(&self, at: &Time<C>) -> C {
-        self.knots.log_snr(at.t)
-    }
-    fn inverse<C: Scalar>(&self, log_snr: &C) -> Time<C> {
-        self.knots.time(*log_snr)
-    }
-}
+knots::curve_of!(Histogram);

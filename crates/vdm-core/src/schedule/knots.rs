@@ -3,7 +3,8 @@
 use super::{LogSnrRange, Time};
 use crate::Scalar;
 
-/// Straight lines through `(tᵢ, λᵢ)`, with `t` rising from 0 to 1 and `λ` falling.
+/// Straight lines through `(tᵢ, λᵢ)`, with `t` rising from 0 to 1 and `λ` falling. If the last level is
+/// `−∞`, which no line reaches, it is `e^{λ/2} = α/σ` that falls on a line, to 0.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Knots {
     times: Vec<f64>,
@@ -35,27 +36,51 @@ impl Knots {
 
     pub(super) fn log_snr<C: Scalar>(&self, t: C) -> C {
         let i = segment(self.times.partition_point(|knot| *knot <= t.value()), self.times.len());
-        interpolate(t, &self.times[i..], &self.log_snrs[i..])
+        let (times, levels) = (&self.times[i..], &self.log_snrs[i..]);
+        if levels[1].is_finite() {
+            return interpolate(t, times, levels);
+        }
+        let left = (t.lift(times[1]) - t) / t.lift(times[1] - times[0]);
+        t.lift(levels[0]) + t.lift(2.0) * left.ln()
     }
 
     pub(super) fn time<C: Scalar>(&self, log_snr: C) -> Time<C> {
         let above = self.log_snrs.partition_point(|knot| *knot >= log_snr.value());
         let i = segment(above, self.times.len());
-        Time::early(interpolate(log_snr, &self.log_snrs[i..], &self.times[i..]))
+        let (times, levels) = (&self.times[i..], &self.log_snrs[i..]);
+        if levels[1].is_finite() {
+            return Time::early(interpolate(log_snr, levels, times));
+        }
+        let left = (log_snr.lift(0.5) * (log_snr - log_snr.lift(levels[0]))).exp();
+        Time::late(left.lift(times[1] - times[0]) * left)
     }
 }
+
+/// `Curve` for a schedule whose `knots` are all there is to it.
+macro_rules! curve_of {
+    ($schedule:ident) => {
+        impl $crate::schedule::Curve for $schedule {
+            fn ends(&self) -> $crate::schedule::LogSnrRange {
+                self.knots.range()
+            }
+            fn at<C: $crate::Scalar>(&self, at: &$crate::schedule::Time<C>) -> C {
+                self.knots.log_snr(at.t)
+            }
+            fn inverse<C: $crate::Scalar>(&self, log_snr: &C) -> $crate::schedule::Time<C> {
+                self.knots.time(*log_snr)
+            }
+        }
+    };
+}
+pub(super) use curve_of;
 
 /// The segment that ends at knot `next`, for arguments within and beyond the ends.
 fn segment(next: usize, knots: usize) -> usize {
     next.clamp(1, knots - 1) - 1
 }
 
-/// `y` at `x` on the line through the first two points; exact at both of them, and `y₀` where the
-/// line falls to infinity beyond it.
+/// `y` at `x` on the line through the first two points; exact at both of them.
 fn interpolate<C: Scalar>(x: C, xs: &[f64], ys: &[f64]) -> C {
     let share = (x - x.lift(xs[0])) / x.lift(xs[1] - xs[0]);
-    if share.value() == 0.0 && ys[1].is_infinite() {
-        return x.lift(ys[0]);
-    }
     x.lift(ys[0]) * (x.lift(1.0) - share) + x.lift(ys[1]) * share
 }

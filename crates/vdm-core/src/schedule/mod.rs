@@ -15,13 +15,33 @@
 //! | `normal` | [`Normal`] | `p(λ)` Gaussian (EDM training, logit-normal times) |
 //! | `laplace` | [`Laplace`] | `p(λ)` Laplace |
 //! | `straight_line` | [`StraightLine`] | `2 ln((1 − t)/t) + shift` (flow matching) |
-//! | `karras` | [`Karras`] | EDM's sampling grid |
+//! | `karras` | [`Karras`] | `−2ρ ln` of a line in `t` (EDM's sampling grid) |
+//! | `polyexponential` | [`Polyexponential`] | linear in `t^ρ` |
 //! | `monotone` | [`Monotone`] | piecewise linear in `t`, learned |
 //! | `histogram` | [`Histogram`] | `p(λ)` piecewise constant, adaptive |
 //! | `discrete` | [`Discrete`] | a table for integer timesteps (DDPM, iDDPM) |
 //!
-//! Those that run to infinity, and Karras', may be cut to a range: [`Truncated`]. To add one, write
-//! it once as a [`Curve`] over any [`Scalar`]; slope and density come from dual numbers.
+//! Those that run to infinity, `karras` and `polyexponential` may be cut to a range: [`Truncated`].
+//! To add one, write it once as a [`Curve`] over any [`Scalar`]; slope and density come from dual numbers.
+
+/// The form a schedule has in a configuration, for one that keeps it in `raw`: read by `new`, with
+/// its checks, and written as it was given.
+macro_rules! built_from {
+    ($schedule:ident from $raw:ident { $($field:ident),* }) => {
+        impl TryFrom<$raw> for $schedule {
+            type Error = Error;
+            fn try_from($raw { $($field),* }: $raw) -> Result<Self, Error> {
+                Self::new($($field),*)
+            }
+        }
+
+        impl From<$schedule> for $raw {
+            fn from(schedule: $schedule) -> Self {
+                schedule.raw
+            }
+        }
+    };
+}
 
 mod cosine;
 mod density;
@@ -38,7 +58,7 @@ use std::fmt::Debug;
 use serde::{Deserialize, Serialize};
 
 pub use cosine::{Cosine, CosineInterpolated};
-pub use density::{Karras, Laplace, Normal, StraightLine};
+pub use density::{Karras, Laplace, Normal, Polyexponential, StraightLine};
 pub use discrete::{Betas, Discrete, Spacing};
 pub use histogram::Histogram;
 pub use linear::Linear;
@@ -346,6 +366,8 @@ pub enum Schedule {
     StraightLine(Truncated<StraightLine>),
     /// EDM's sampling grid.
     Karras(Truncated<Karras>),
+    /// `λ` linear in a power of `t`.
+    Polyexponential(Truncated<Polyexponential>),
     /// Piecewise linear with positive increments, the form learned schedules take.
     Monotone(Monotone),
     /// Piecewise constant density of levels, the form adaptive schedules take.
@@ -368,6 +390,7 @@ macro_rules! dispatch {
             Schedule::Laplace($inner) => $body,
             Schedule::StraightLine($inner) => $body,
             Schedule::Karras($inner) => $body,
+            Schedule::Polyexponential($inner) => $body,
             Schedule::Monotone($inner) => $body,
             Schedule::Histogram($inner) => $body,
             Schedule::Discrete($inner) => $body,

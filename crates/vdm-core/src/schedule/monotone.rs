@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::knots::Knots;
-use super::{Curve, LogSnrRange, Time};
+use super::LogSnrRange;
+use super::knots::{self, Knots};
 use crate::{Error, Scalar};
 
 /// `λ` falls through `n` equal intervals of time by positive amounts that sum to the whole range.
@@ -77,14 +77,4 @@ impl Monotone {
     }
 }
 
-impl Curve for Monotone {
-    fn ends(&self) -> LogSnrRange {
-        self.knots.range()
-    }
-    fn at<C: Scalar>(&self, at: &Time<C>) -> C {
-        self.knots.log_snr(at.t)
-    }
-    fn inverse<C: Scalar>(&self, log_snr: &C) -> Time<C> {
-        self.knots.time(*log_snr)
-    }
-}
+knots::curve_of!(Monotone);

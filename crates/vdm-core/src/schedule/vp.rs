@@ -22,18 +22,7 @@ struct RawVpLinear {
     beta_max: f64,
 }
 
-impl TryFrom<RawVpLinear> for VpLinear {
-    type Error = Error;
-    fn try_from(raw: RawVpLinear) -> Result<Self, Error> {
-        Self::new(raw.beta_min, raw.beta_max)
-    }
-}
-
-impl From<VpLinear> for RawVpLinear {
-    fn from(schedule: VpLinear) -> Self {
-        schedule.raw
-    }
-}
+built_from!(VpLinear from RawVpLinear { beta_min, beta_max });
 
 impl VpLinear {
     /// `β` at `t = 0` and at `t = 1`, per unit of time; the usual pair is 0.1 and 20.
@@ -92,18 +81,7 @@ fn usual_offset() -> f64 {
     0.008
 }
 
-impl TryFrom<RawIddpm> for IddpmCosine {
-    type Error = Error;
-    fn try_from(raw: RawIddpm) -> Result<Self, Error> {
-        Self::new(raw.offset)
-    }
-}
-
-impl From<IddpmCosine> for RawIddpm {
-    fn from(schedule: IddpmCosine) -> Self {
-        schedule.raw
-    }
-}
+built_from!(IddpmCosine from RawIddpm { offset });
 
 impl IddpmCosine {
     /// With the offset `s`, 0.008 in the paper.
@@ -170,18 +148,7 @@ struct RawSigmoid {
     tau: f64,
 }
 
-impl TryFrom<RawSigmoid> for Sigmoid {
-    type Error = Error;
-    fn try_from(raw: RawSigmoid) -> Result<Self, Error> {
-        Self::new(raw.start, raw.end, raw.tau)
-    }
-}
-
-impl From<Sigmoid> for RawSigmoid {
-    fn from(schedule: Sigmoid) -> Self {
-        schedule.raw
-    }
-}
+built_from!(Sigmoid from RawSigmoid { start, end, tau });
 
 impl Sigmoid {
     /// The piece of the curve and its temperature; −3, 3 and 1 are usual.

@@ -65,8 +65,10 @@ use crate::{Dual, Error, LogSnr, NoiseSchedule, Parameterization, Real, Scalar, 
 #[serde(remote = "Self", tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Weighting {
     /// `w = 1`: the likelihood bound.
+    #[serde(deserialize_with = "no_fields")]
     Elbo,
     /// `w = p(λ)`: the plain squared noise error of DDPM, whose weight is its schedule's density.
+    #[serde(deserialize_with = "no_fields")]
     Simple,
     /// `w = sigmoid(bias − λ)`: monotone, so still a bound on augmented data
     /// (Kingma and Gao 2023).
@@ -75,6 +77,7 @@ pub enum Weighting {
         bias: f64,
     },
     /// `w = sech(λ/2)`: the squared noise error on the cosine schedule (Nichol and Dhariwal 2021).
+    #[serde(deserialize_with = "no_fields")]
     IddpmCosine,
     /// `w = N(λ; −2P_mean, (2P_std)²)(e^{−λ} + σ_data²)` (Karras et al. 2022).
     Edm {
@@ -86,12 +89,15 @@ pub enum Weighting {
         data_std: f64,
     },
     /// `w = e^{−λ/2}`: the squared velocity error on the cosine schedule (Salimans and Ho 2022).
+    #[serde(deserialize_with = "no_fields")]
     VelocityCosine,
     /// `w = e^{−λ/2}`: flow matching with the straight line (Lipman et al. 2023), the same weight
     /// as [`VelocityCosine`](Self::VelocityCosine).
+    #[serde(deserialize_with = "no_fields")]
     FlowMatching,
     /// `w = e^{−λ} sech²(λ/4)`: the squared image error on the straight line (Delbracio and
     /// Milanfar 2023).
+    #[serde(deserialize_with = "no_fields")]
     Indi,
     /// `w = sech(λ/2)/(k + e^λ)^γ` (Choi et al. 2022).
     P2 {
@@ -126,6 +132,14 @@ impl<'de> Deserialize<'de> for Weighting {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::deserialize(deserializer)?.checked().map_err(serde::de::Error::custom)
     }
+}
+
+/// The fields of a variant that has none. Without it serde would take and forget any that are given.
+fn no_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct NoFields {}
+    NoFields::deserialize(deserializer).map(|NoFields {}| ())
 }
 
 impl Weighting {
@@ -373,12 +387,21 @@ mod tests {
         let json = r#"{"kind":"edm","p_mean":-1.2,"p_std":1.2,"data_std":0.5}"#;
         let weighting: Weighting = serde_json::from_str(json).unwrap();
         assert_eq!(serde_json::to_string(&weighting).unwrap(), json);
+        let json = r#"{"kind":"elbo"}"#;
+        assert_eq!(serde_json::from_str::<Weighting>(json).unwrap(), Weighting::Elbo);
+        assert_eq!(serde_json::to_string(&Weighting::Elbo).unwrap(), json);
         let refused = [
             (r#"{"kind":"edm","p_mean":-1.2,"p_std":0,"data_std":0.5}"#, "p_std"),
             (r#"{"kind":"edm_monotonic","p_mean":0,"p_std":1,"data_std":-1}"#, "data_std"),
             (r#"{"kind":"min_snr","gamma":-5}"#, "gamma"),
             (r#"{"kind":"p2","gamma":1,"k":0}"#, "k to be positive"),
             (r#"{"kind":"sigmoid","bias":1,"shift":2}"#, "shift"),
+            (r#"{"kind":"elbo","bias":1}"#, "bias"),
+            (r#"{"kind":"simple","bias":1}"#, "bias"),
+            (r#"{"kind":"iddpm_cosine","bias":1}"#, "bias"),
+            (r#"{"kind":"velocity_cosine","bias":1}"#, "bias"),
+            (r#"{"kind":"flow_matching","bias":1}"#, "bias"),
+            (r#"{"bias":1,"kind":"indi"}"#, "bias"),
         ];
         for (json, named) in refused {
             let error = serde_json::from_str::<Weighting>(json).unwrap_err().to_string();

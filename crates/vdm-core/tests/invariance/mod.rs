@@ -1,24 +1,21 @@
 //! One bound under many schedules: the rows that `tests/bounds.rs` asserts and
 //! `examples/invariance.rs` prints.
 
-use std::f64::consts::{PI, TAU};
+#[path = "../common/data.rs"]
+mod data;
 
 use vdm_core::importance::Estimator;
 use vdm_core::schedule::LogSnrRange;
-use vdm_core::{GaussianMixture, LogSnr, NoiseSchedule, Scaling, Schedule, Weighting};
-use vdm_core::{bound, quadrature};
+use vdm_core::{GaussianMixture, LogSnr, NoiseSchedule, Schedule, Weighting, bound, quadrature};
 
-pub(crate) const VP: Scaling = Scaling::VariancePreserving;
+pub(crate) use data::{Random, VP, data, noise_error, tabulated};
+
 /// The end points of VDM's figures.
 pub(crate) const MAX: f64 = 13.3;
 pub(crate) const MIN: f64 = -5.0;
 
 pub(crate) fn range() -> LogSnrRange {
     LogSnrRange::new(MAX, MIN).unwrap()
-}
-
-pub(crate) fn data() -> GaussianMixture {
-    GaussianMixture::new(vec![0.3, 0.7], vec![vec![-1.2], vec![0.6]], vec![0.3, 0.5]).unwrap()
 }
 
 /// The usual parameters of each, but for the widths of `laplace` and the last two, which have none.
@@ -44,36 +41,6 @@ pub(crate) fn schedules() -> Vec<(&'static str, Schedule)> {
     .into()
 }
 
-/// Interpolation in 161 Chebyshev points between two levels, for what takes a quadrature at each.
-pub(crate) fn tabulated(min: f64, max: f64, f: &dyn Fn(f64) -> f64) -> impl Fn(f64) -> f64 + use<> {
-    const LAST: i32 = 160;
-    let angle = |i: i32| PI * f64::from(i) / f64::from(LAST);
-    let table: Vec<(f64, f64, f64)> = (0..=LAST)
-        .map(|i| {
-            let node = 0.5 * (max + min) + 0.5 * (max - min) * angle(i).cos();
-            let sign = if i % 2 == 0 { 1.0 } else { -1.0 };
-            (node, f(node), if i == 0 || i == LAST { 0.5 * sign } else { sign })
-        })
-        .collect();
-    move |x| {
-        let (mut over, mut under) = (0.0, 0.0);
-        for (node, y, weight) in &table {
-            if *node == x {
-                return *y;
-            }
-            over += weight / (x - node) * y;
-            under += weight / (x - node);
-        }
-        over / under
-    }
-}
-
-/// `E‖ε − ε̂‖²` over data and noise for the exact denoiser, as a function of `λ`.
-pub(crate) fn noise_error(min: f64, max: f64) -> impl Fn(f64) -> f64 {
-    let data = data();
-    tabulated(min, max, &|log_snr| log_snr.exp() * data.mmse(&VP.level(log_snr)))
-}
-
 /// `E‖ε − ε̂‖⁴`: the fourth central moment of `x` given `z`, a mixture of Gaussians, over the law of
 /// `z`.
 fn squared_error(data: &GaussianMixture, log_snr: f64) -> f64 {
@@ -97,40 +64,6 @@ fn squared_error(data: &GaussianMixture, log_snr: f64) -> f64 {
         weight * quadrature::normal(1, |xi| fourth_moment(place(xi[0])))
     };
     (2.0 * log_snr).exp() * data.components().map(of_component).sum::<f64>()
-}
-
-/// Xorshift and Box–Muller.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    /// In `[0, 1)`.
-    pub(crate) fn uniform(&mut self) -> f64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        radius * (TAU * self.uniform()).cos()
-    }
-
-    /// `‖ε − ε̂‖²` of one item and one draw of the noise.
-    pub(crate) fn noise_error(&mut self, data: &GaussianMixture, log_snr: LogSnr) -> f64 {
-        let mut u = self.uniform();
-        let (_, mean, std) = data
-            .components()
-            .find(|(weight, ..)| {
-                u -= weight;
-                u < 0.0
-            })
-            .expect("weights sum to 1");
-        let (x, eps) = (mean[0] + std * self.normal(), self.normal());
-        let at = VP.level(log_snr.value());
-        let x_hat = data.posterior_mean(&[at.alpha * x + at.sigma * eps], &at)[0];
-        (at.alpha / at.sigma * (x - x_hat)).powi(2)
-    }
 }
 
 /// The times at which a schedule passes `spans + 1` evenly spread levels.
@@ -207,7 +140,7 @@ pub(crate) fn measure() -> Vec<Row> {
     let (data, error) = (data(), noise_error(MIN, MAX));
     let square = tabulated(MIN, MAX, &|log_snr| squared_error(&data, log_snr));
     let reference = bound::continuous(range(), |l| error(l.value()));
-    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    let mut random = Random::new(50);
     let row = |(name, schedule): (&'static str, Schedule)| {
         let loss = over_time(&schedule, &error);
         let estimator = Estimator::new(Weighting::Elbo, &schedule, &schedule).unwrap();

@@ -1,10 +1,6 @@
-//! The f32 face: every scalar function called with f32, beside itself in f64.
+//! The f32 face: every function over any [`Real`] called with f32, beside itself in f64.
 
-use vdm_core::likelihood::Discretized;
-use vdm_core::{
-    LogSnr, NoiseLevel, Parameterization, Posterior, Real, Scalar, Scaling, Schedule, Transition,
-    Weighting, bound,
-};
+use vdm_core::{NoiseLevel, Parameterization, Posterior, Real, Scalar, Scaling, Transition};
 
 /// The worst error of one function, in units of the last place of f32.
 #[derive(Debug)]
@@ -72,7 +68,6 @@ pub(crate) fn measure() -> Vec<Row> {
         for scaling in SCALINGS {
             scales_and_conversions(&mut table, scaling, *log_snr);
         }
-        rounded_once(&mut table, *log_snr);
     }
     for s in levels.iter().step_by(37) {
         for t in levels.iter().step_by(41).filter(|t| *t < s) {
@@ -130,30 +125,6 @@ fn scales_and_conversions(table: &mut Table, scaling: Scaling, log_snr: f32) {
     }
 }
 
-/// Of a level: computed in f64 and rounded once.
-fn rounded_once(table: &mut Table, log_snr: f32) {
-    let level = LogSnr::new(f64::from(log_snr));
-    let mut once = |function: &str, exact: f64| table.plain(function, exact as f32, exact);
-    once("bound::prior_kl", bound::prior_kl(level, 0.7));
-    let schedule = Schedule::linear(30.0, -30.0).expect("a legal range");
-    let weightings = [
-        Weighting::Simple,
-        Weighting::Sigmoid { bias: 1.0 },
-        Weighting::IddpmCosine,
-        Weighting::Indi,
-        Weighting::Edm { p_mean: -1.2, p_std: 1.2, data_std: 0.5 },
-        Weighting::P2 { gamma: 1.0, k: 1.0 },
-        Weighting::MinSnr { gamma: 5.0 },
-    ];
-    for weighting in weightings {
-        once("Weighting::at", weighting.at(level, &schedule));
-    }
-    let code = Discretized::new(256).expect("a legal number of levels");
-    if log_snr > 0.0 {
-        once("Discretized::log_prob", code.log_prob(100, 0.1, level));
-    }
-}
-
 fn steps(table: &mut Table, s: f32, t: f32) {
     for scaling in SCALINGS {
         let (low, high) = (scaling.level(s), scaling.level(t));
@@ -173,6 +144,4 @@ fn steps(table: &mut Table, s: f32, t: f32) {
         table.plain("Posterior::between", got.on_x, exact.on_x);
         table.plain("Posterior::between", got.var, exact.var);
     }
-    let factor = bound::discrete_factor(LogSnr::new(f64::from(s)), LogSnr::new(f64::from(t)));
-    table.plain("bound::discrete_factor", factor as f32, factor);
 }

@@ -1,7 +1,8 @@
 //! The reference table of weightings.
 
 use serde_json::Value;
-use vdm_core::Weighting;
+use vdm_core::schedule::{Cosine, Normal, StraightLine};
+use vdm_core::{LogSnr, NoiseSchedule, Parameterization, Scaling, Weighting, weighting};
 
 pub(crate) fn fixture() -> Value {
     serde_json::from_str(include_str!("../fixtures/weights.json")).unwrap()
@@ -43,4 +44,47 @@ pub(crate) fn weighting(row: &Value) -> Weighting {
             Weighting::Sigmoid { bias: p("b") }
         }
     }
+}
+
+/// A squared error of some prediction at times of some schedule, as published.
+pub(crate) struct Loss {
+    pub(crate) schedule: Box<dyn NoiseSchedule>,
+    scaling: Scaling,
+    of: Parameterization,
+    /// A factor of its own, as a function of the SNR.
+    factor: fn(f64) -> f64,
+}
+
+impl Loss {
+    /// The weight that it comes to.
+    pub(crate) fn implied(&self, at: LogSnr) -> f64 {
+        weighting::implied(self.of, self.scaling, &*self.schedule, at) * (self.factor)(at.snr())
+    }
+}
+
+/// The loss that a weight of the table comes from.
+pub(crate) fn loss(name: &str) -> Option<Loss> {
+    let plain = |schedule: Box<dyn NoiseSchedule>, scaling, of| Loss {
+        schedule,
+        scaling,
+        of,
+        factor: |_| 1.0,
+    };
+    let on_cosine = |of| plain(Box::<Cosine>::default(), Scaling::VariancePreserving, of);
+    let on_the_line = |of| plain(Box::<StraightLine>::default(), Scaling::StraightLine, of);
+    let with = |factor| Loss { factor, ..on_cosine(Parameterization::Noise) };
+    Some(match name {
+        "iddpm_eps_cosine" => on_cosine(Parameterization::Noise),
+        "v_cosine" => on_cosine(Parameterization::Velocity),
+        "fm_ot" => on_the_line(Parameterization::Flow),
+        "indi" => on_the_line(Parameterization::Image),
+        "edm" => {
+            let normal = Box::new(Normal::edm(-1.2, 1.2).unwrap());
+            plain(normal, Scaling::VarianceExploding, Parameterization::Edm { data_std: 0.5 })
+        }
+        "p2_gamma0.5" => with(|snr| (1.0 + snr).powf(-0.5)),
+        "p2_gamma1.0" => with(|snr| 1.0 / (1.0 + snr)),
+        "min_snr_gamma5.0" => with(|snr| (5.0_f64 / snr).min(1.0)),
+        _ => return None,
+    })
 }
