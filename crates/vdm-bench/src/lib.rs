@@ -1,5 +1,7 @@
 //! What the criterion targets under `benches/` measure, in one place.
 
+pub mod work_precision;
+
 use std::convert::Infallible;
 
 use tch::Device;

@@ -65,7 +65,7 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
     let (model, _) = load_model(&checkpoint, options.device.resolve()?)?;
     let sampler = SamplerSpec {
         solver: options.solver.unwrap_or(config.sampler.solver),
-        grid: options.grid.unwrap_or(config.sampler.grid),
+        grid: options.grid.clone().unwrap_or(config.sampler.grid),
         steps: options.steps.unwrap_or(config.sampler.steps),
     };
     let seed = options.seed.map_or(config.seed, Seed);

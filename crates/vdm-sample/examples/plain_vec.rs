@@ -51,7 +51,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     for sample in 0..8 {
         let z1 = || Pixels(prior(Seed(3), sample, 2));
-        let ode = integrate(&DpmSolverPp2M::default(), &model, z1(), &grid, &mut NoNoise, |_, _, _| ())?;
+        let ode =
+            integrate(&DpmSolverPp2M::default(), &model, z1(), &grid, &mut NoNoise, |_, _, _| ())?;
         let mut noise = PixelNoise(Iid::new(Seed(3), sample, 2));
         let sde = integrate(&Ancestral::default(), &model, z1(), &grid, &mut noise, |_, _, _| ())?;
         for Pixels(x) in [&ode, &sde] {

@@ -72,13 +72,13 @@ pub use noise::{
 pub use ode::{Adaptive, OdeError, Pair, Solution};
 pub use seed::{Purpose, Seed, fill_normal};
 pub use solver::{
-    AdaptiveDpm, AdaptiveError, AdaptiveOrder, AdaptiveReport, Ancestral, Churn, Coordinate, Ddim,
-    Dpm2, Dpm2Ancestral, DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp2SAncestral,
-    DpmSolverPp3M, DpmSolverPpSde, DpmSolverSinglestep, EdmSigmaRange, EulerMaruyama,
-    ExponentialAdams, FinalOrder, Heun, History, Lms, Midpoint, Order, OrderError, ParameterError,
-    Past, PosteriorVariance, PredictorCorrector, PredictorCorrectorMemory, Properties, Restart,
-    SaSolver, SinglestepOrder, SlopeWeight, Solver, StageShare, Step, StochasticHeun, UniPc,
-    UniPcVariant, dpm_adaptive,
+    AdaptiveDpm, AdaptiveError, AdaptiveOrder, AdaptiveReport, Ancestral, AngularAdams,
+    AngularAdamsMemory, Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolver2M, DpmSolver3M,
+    DpmSolverPp2M, DpmSolverPp2SAncestral, DpmSolverPp3M, DpmSolverPpSde, DpmSolverSinglestep,
+    EdmSigmaRange, EulerMaruyama, ExponentialAdams, FinalOrder, Heun, History, Lms, Midpoint,
+    Order, OrderError, ParameterError, Past, PosteriorVariance, PredictorCorrector,
+    PredictorCorrectorMemory, Properties, Restart, SaSolver, SinglestepOrder, SlopeWeight, Solver,
+    StageShare, Step, StochasticHeun, UniPc, UniPcVariant, dpm_adaptive,
 };
 pub use spec::{Entry, SamplerSpec, SingleStepMemory, SingleStepSpec, SolverMemory, SolverSpec};
 

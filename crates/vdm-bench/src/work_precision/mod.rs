@@ -12,8 +12,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
-use vdm_core::schedule::Knots;
-use vdm_core::{Counted, GaussianMixture, LogSnr, Scaling, Schedule};
+use vdm_core::{Counted, GaussianMixture, Scaling, Schedule};
 use vdm_sample::{GridSpec, NoNoise, Solver, SolverSpec, TimeGrid, integrate};
 
 pub use picture::draw;

@@ -62,6 +62,15 @@ pub enum GridKind {
         #[serde(default = "usual_root")]
         rho: f64,
     },
+    /// [`TimeGrid::angle`], which ends at clean data whatever `clean` says.
+    Angle {
+        /// Standard deviation of the data.
+        #[serde(default = "usual_std")]
+        data_std: f64,
+        /// Above 1, steps shorten towards the data.
+        #[serde(default = "usual_angle_power")]
+        power: f64,
+    },
     /// [`TimeGrid::timesteps`], which ends at clean data whatever `clean` says.
     Timesteps {
         /// The table the model was trained with.
@@ -105,6 +114,14 @@ fn usual_power() -> f64 {
     1.0
 }
 
+fn usual_std() -> f64 {
+    0.9
+}
+
+fn usual_angle_power() -> f64 {
+    1.15
+}
+
 fn usual_root() -> f64 {
     7.0
 }
@@ -139,6 +156,9 @@ impl GridKind {
                 TimeGrid::polyexponential(steps, *rho, schedule, scaling)
             }
             Self::Karras { rho } => TimeGrid::karras(steps, *rho, schedule, scaling),
+            Self::Angle { data_std, power } => {
+                TimeGrid::angle(steps, *data_std, *power, schedule, scaling)
+            }
             Self::Timesteps { table, spacing, offset } => {
                 TimeGrid::timesteps(steps, *spacing, *offset, table, scaling)
             }
@@ -195,7 +215,7 @@ mod tests {
         serde_json::from_str(json).map_err(|error| error.to_string())
     }
 
-    const KINDS: [&str; 10] = [
+    const KINDS: [&str; 11] = [
         r#"{"kind": "uniform_time"}"#,
         r#"{"kind": "quadratic_time"}"#,
         r#"{"kind": "beta", "alpha": 0.5, "beta": 0.7}"#,
@@ -206,6 +226,7 @@ mod tests {
             {"linear": {"steps": 1000, "beta_start": 1e-4, "beta_end": 0.02}}}}"#,
         r#"{"kind": "elbo_optimal", "losses": {"log_snrs": [-4, 0, 1, 2, 5],
             "errors": [0.1, 0.5, 0.6, 0.7, 0.9]}}"#,
+        r#"{"kind": "angle", "power": 1}"#,
         r#"{"kind": "times", "times": [1, 0.6, 0.2, 0]}"#,
         r#"{"kind": "log_snrs", "log_snrs": [-5, -1, 1, 4]}"#,
     ];
@@ -223,7 +244,7 @@ mod tests {
             let again = parse(&serde_json::to_string(&clean).unwrap()).unwrap();
             assert_eq!(again, clean);
             let grid = clean.time_grid(3, &schedule, vp).unwrap();
-            let own = matches!(spec.kind, GridKind::Timesteps { .. });
+            let own = matches!(spec.kind, GridKind::Timesteps { .. } | GridKind::Angle { .. });
             assert_eq!(grid.steps(), if own { 3 } else { 4 }, "{json}");
             assert_eq!(grid.levels()[grid.steps()].sigma, 0.0, "{json}");
         }
@@ -263,7 +284,7 @@ mod tests {
             assert!(error.contains(named), "{json}: {error}");
         }
         let schedule = Schedule::linear(5.0, -5.0).unwrap();
-        let listed = parse(KINDS[8]).unwrap();
+        let listed = parse(KINDS[9]).unwrap();
         let error = listed.time_grid(9, &schedule, Scaling::StraightLine).unwrap_err();
         assert_eq!(error, GridError::Steps { asked: 9, found: 3 });
     }

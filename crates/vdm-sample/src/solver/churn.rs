@@ -49,14 +49,14 @@ fn one() -> f64 {
 }
 
 impl<S: Default> Default for Churn<S> {
-    /// EDM's settings for its models of ImageNet.
+    /// EDM's settings for its largest models, but for a noise scale of 1, which is exact.
     fn default() -> Self {
         Self {
             solver: S::default(),
             amount: 40.0,
             sigma_min: 0.05,
             sigma_max: 50.0,
-            noise_scale: 1.003,
+            noise_scale: one(),
         }
     }
 }

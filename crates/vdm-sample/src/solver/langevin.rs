@@ -23,9 +23,8 @@ use crate::{Run, RunError, TimeGrid};
 /// which agrees with Euler's step to first order in `τ`, and where `x̂` does not move keeps the
 /// noise at `σ`; Euler's leaves it too large by the factor `1 + snr²/2`. No correction at `σ = 0`.
 ///
-/// For models whose errors add up along the predictor's path. Its bias does not fall with more
-/// steps but with `snr`, so the order is the predictor's only above a floor of relative size
-/// `snr²`. Its noise begins and ends at one level, which only independent sources
+/// For models whose errors add up along the predictor's path. Its bias, of relative size `snr²`, does
+/// not fall with more steps but with `snr`: the declared order is 0. Its noise begins and ends at one level, which only independent sources
 /// ([`Iid`](crate::Iid)) serve.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,10 +82,12 @@ impl<Z: Latent, S: Solver<Z>> Solver<Z> for PredictorCorrector<S> {
 
     fn properties(&self) -> Properties {
         let predictor = self.predictor.properties();
+        let corrects = self.corrections > 0 && self.snr > 0.0;
         Properties {
+            // A Langevin step has a bias of its own, which more steps do not lessen.
+            order: if corrects { 0 } else { predictor.order },
             calls_per_step: predictor.calls_per_step + self.corrections,
-            stochastic: predictor.stochastic || (self.corrections > 0 && self.snr > 0.0),
-            ..predictor
+            stochastic: predictor.stochastic || corrects,
         }
     }
 

@@ -3,6 +3,7 @@
 mod adams;
 mod adaptive_dpm;
 mod ancestral;
+mod angular_adams;
 mod churn;
 mod coordinate;
 mod ddim;
@@ -28,6 +29,7 @@ mod unipc;
 pub use adams::ExponentialAdams;
 pub use adaptive_dpm::{AdaptiveDpm, AdaptiveError, AdaptiveOrder, AdaptiveReport, dpm_adaptive};
 pub use ancestral::{Ancestral, PosteriorVariance};
+pub use angular_adams::{AngularAdams, AngularAdamsMemory};
 pub use churn::Churn;
 pub use coordinate::Coordinate;
 pub use ddim::Ddim;

@@ -5,10 +5,11 @@ use vdm_core::{Denoiser, Latent};
 
 use super::named::name_or_object;
 use crate::{
-    Ancestral, Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolver2M, DpmSolver3M,
-    DpmSolverPp2M, DpmSolverPp2SAncestral, DpmSolverPp3M, DpmSolverPpSde, DpmSolverSinglestep,
-    EulerMaruyama, ExponentialAdams, Heun, Lms, Midpoint, Order, PredictorCorrector, Properties,
-    Restart, Run, RunError, SaSolver, Solver, Step, StochasticHeun, TimeGrid, UniPc,
+    Ancestral, AngularAdams, Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolver2M,
+    DpmSolver3M, DpmSolverPp2M, DpmSolverPp2SAncestral, DpmSolverPp3M, DpmSolverPpSde,
+    DpmSolverSinglestep, EulerMaruyama, ExponentialAdams, Heun, Lms, Midpoint, Order,
+    PredictorCorrector, Properties, Restart, Run, RunError, SaSolver, Solver, Step, StochasticHeun,
+    TimeGrid, UniPc,
 };
 
 /// A named solver, as listings show it.
@@ -163,8 +164,10 @@ named_solvers! {
             "parity with other libraries; measured order 2, prefer deis"
         ExponentialAdams(ExponentialAdams) "exponential_adams"
             "20 or more model calls: orders up to 4, as declared"
+        AngularAdams(AngularAdams) "angular_adams"
+            "5 to 50 model calls, on the angle grid: the least error here"
         UniPc(UniPc) "uni_pc"
-            "5 to 50 model calls: an order more than its calls pay for"
+            "5 to 50 model calls on any grid: an order more than its calls pay for"
         SaSolver(SaSolver) "sa_solver"
             "stochastic sampling in 20 to 100 model calls"
         EulerMaruyama(EulerMaruyama) "euler_maruyama"

@@ -3,8 +3,7 @@
 
 use vdm_core::{GaussianMixture, LogSnr, NoiseLevel, Scaling};
 use vdm_sample::{
-    BrownianPath, NoNoise, NoiseError, NoiseSource, Seed, Solver, SolverSpec, TimeGrid, integrate,
-    prior,
+    BrownianPath, NoNoise, NoiseError, NoiseSource, Seed, SolverSpec, TimeGrid, integrate, prior,
 };
 
 const SCALING: Scaling = Scaling::VariancePreserving;
