@@ -10,28 +10,47 @@ use vdm_core::{Scaling, Schedule};
 use vdm_sample::{Entry, Iid, Seed, SolverSpec, TimeGrid, integrate};
 use vdm_torch::Batch;
 
-const STEPS: usize = 50;
+const STEPS: usize = 20;
 
+/// The shapes of `benches/peers/overhead.py`, and latents of a larger model.
+const SHAPES: [(&str, i64, [i64; 3]); 6] = [
+    ("1x2", 1, [2, 1, 1]),
+    ("64x2", 64, [2, 1, 1]),
+    ("1x3x32x32", 1, [3, 32, 32]),
+    ("64x3x32x32", 64, [3, 32, 32]),
+    ("1x4x64x64", 1, [4, 64, 64]),
+    ("64x4x64x64", 64, [4, 64, 64]),
+];
+
+/// The grid of the peers: 20 steps of Karras from 80 to 0.002, then zero.
+fn grid() -> TimeGrid {
+    let schedule = Schedule::geometric(0.002, 80.0).expect("a legal range");
+    let karras = TimeGrid::karras(STEPS - 1, 7.0, &schedule, Scaling::VarianceExploding);
+    karras.expect("a finite schedule").to_clean()
+}
+
+/// What a run of 20 steps costs beside its model calls.
 fn overhead(c: &mut Criterion) {
-    let schedule = Schedule::cosine(13.0, -13.0).expect("a legal range");
-    let grid = TimeGrid::uniform_time(STEPS, &schedule, Scaling::VariancePreserving)
-        .expect("a finite schedule");
-    let mut group = c.benchmark_group("overhead_per_50_steps");
+    let grid = grid();
+    let mut group = c.benchmark_group("overhead_of_20_steps");
     group.throughput(Throughput::Elements(STEPS as u64));
-    for (name, items, dims) in [
-        ("1x2", 1, 2),
-        ("64x2", 64, 2),
-        ("1x3x32x32", 1, 3072),
-        ("64x3x32x32", 64, 3072),
-        ("1x4x64x64", 1, 16384),
-        ("64x4x64x64", 64, 16384),
-    ] {
-        let z1 = vec![0.1_f32; items * dims];
-        for Entry { name: solver_name, solver, .. } in SolverSpec::entries() {
-            group.bench_function(BenchmarkId::new(solver_name, name), |b| {
+    for (shape, items, dims) in SHAPES {
+        let size = [items, dims[0], dims[1], dims[2]];
+        let dims = dims.iter().product::<i64>() as usize;
+        let start = vec![0.1_f32; items as usize * dims];
+        let batch = Batch::from_slice(&start, size, Device::Cpu);
+        for Entry { name, solver, .. } in SolverSpec::entries() {
+            group.bench_function(BenchmarkId::new(format!("slices/{name}"), shape), |b| {
                 b.iter(|| {
                     let mut noise = Iid::new(Seed(1), 0, dims);
-                    let z1 = black_box(z1.clone());
+                    let z1 = black_box(start.clone());
+                    integrate(&solver, &FreeDenoiser, z1, &grid, &mut noise, |_, _, _| ())
+                });
+            });
+            group.bench_function(BenchmarkId::new(format!("tensors/{name}"), shape), |b| {
+                b.iter(|| {
+                    let mut noise = Iid::new(Seed(1), 0, dims);
+                    let z1 = Batch(batch.0.copy());
                     integrate(&solver, &FreeDenoiser, z1, &grid, &mut noise, |_, _, _| ())
                 });
             });
@@ -42,7 +61,7 @@ fn overhead(c: &mut Criterion) {
 
 fn digits(c: &mut Criterion) {
     let model = digits_model().expect("the preset is legal");
-    let mut group = c.benchmark_group("digits_unet_50_steps");
+    let mut group = c.benchmark_group("digits_unet_20_steps");
     group.sample_size(10);
     let items = 64_i64;
     group.throughput(Throughput::Elements(STEPS as u64 * items as u64));

@@ -5,7 +5,7 @@ pub mod work_precision;
 use std::convert::Infallible;
 
 use tch::Device;
-use vdm_core::{Denoiser, NoiseLevel, Parameterization, Prediction};
+use vdm_core::{Denoiser, Latent, NoiseLevel, Parameterization, Prediction};
 use vdm_torch::{Model, PRESETS, RunConfig};
 
 /// A model that costs nothing: it answers with its input, without copying where it can. Time spent
@@ -13,19 +13,19 @@ use vdm_torch::{Model, PRESETS, RunConfig};
 #[derive(Debug, Clone, Copy)]
 pub struct FreeDenoiser;
 
-impl Denoiser<Vec<f32>> for FreeDenoiser {
+impl<Z: Latent> Denoiser<Z> for FreeDenoiser {
     type Error = Infallible;
 
-    fn denoise(&self, z: &Vec<f32>, _: &NoiseLevel) -> Result<Prediction<Vec<f32>>, Infallible> {
-        Ok(Prediction { value: z.clone(), of: Parameterization::Noise })
+    fn denoise(&self, z: &Z, _: &NoiseLevel) -> Result<Prediction<Z>, Infallible> {
+        Ok(Prediction { value: Z::lincomb(&[(1.0, z)]), of: Parameterization::Noise })
     }
 
     /// Leaves `out` as it is: any numbers cost a solver the same.
     fn denoise_into(
         &self,
-        _: &Vec<f32>,
+        _: &Z,
         _: &NoiseLevel,
-        _: &mut Vec<f32>,
+        _: &mut Z,
     ) -> Result<Parameterization, Infallible> {
         Ok(Parameterization::Noise)
     }

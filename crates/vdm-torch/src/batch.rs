@@ -283,9 +283,9 @@ mod tests {
     #[test]
     fn device_noise_equals_host_noise_per_sample() {
         let mut out = batch(0.0);
-        Iid::new(Seed(3), 5, 4).fill(&mut out, LogSnr::new(0.0), LogSnr::new(1.0));
+        Iid::new(Seed(3), 5, 4).fill(&mut out, LogSnr::new(0.0), LogSnr::new(1.0)).unwrap();
         let mut second = vec![0.0_f32; 4];
-        Iid::new(Seed(3), 6, 4).fill(&mut second, LogSnr::new(0.0), LogSnr::new(1.0));
+        Iid::new(Seed(3), 6, 4).fill(&mut second, LogSnr::new(0.0), LogSnr::new(1.0)).unwrap();
         assert_eq!(values(&out.0.get(1)), second);
     }
 }

@@ -5,18 +5,24 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use vdm_bench::work_precision::{self, Peers};
-use vdm_sample::{Entry, GridSpec, Solver, SolverSpec};
+use vdm_bench::work_precision::{self, Labeled, Peers};
+use vdm_sample::{Entry, GridKind, GridSpec, Solver, SolverSpec};
 
 /// What is tried beside every deterministic solver's defaults.
-const VARIANTS: [&str; 0] = [];
+const VARIANTS: [&str; 7] = [
+    r#"{"kind": "angular_adams", "order": 3}"#,
+    r#"{"kind": "angular_adams", "order": 4}"#,
+    r#"{"kind": "exponential_adams", "order": 2}"#,
+    r#"{"kind": "exponential_adams", "order": 4}"#,
+    r#"{"kind": "uni_pc", "order": 3}"#,
+    r#"{"kind": "uni_pc", "order": 3, "predicts": "noise"}"#,
+    r#"{"kind": "lms", "order": 4, "coordinate": "flow"}"#,
+];
 
 /// The spacings tried, each also with a last step to clean data.
-const GRIDS: [&str; 8] = [
-    r#"{"kind": "karras", "rho": 3}"#,
-    r#"{"kind": "karras", "rho": 5}"#,
-    r#"{"kind": "karras", "rho": 7}"#,
-    r#"{"kind": "polyexponential", "rho": 0.7}"#,
+const GRIDS: [&str; 6] = [
+    r#"{"kind": "angle"}"#,
+    r#"{"kind": "karras"}"#,
     r#"{"kind": "uniform_log_snr"}"#,
     r#"{"kind": "polyexponential", "rho": 1.5}"#,
     r#"{"kind": "polyexponential", "rho": 2}"#,
@@ -32,17 +38,24 @@ fn main() -> Result<()> {
         }
     };
     let peers: Peers = read(&folder.join("work_precision.json"))?;
-    let defaults = SolverSpec::entries().into_iter().map(|Entry { solver, .. }| solver);
-    let variants = VARIANTS.iter().map(|json| serde_json::from_str(json));
-    let solvers: Vec<SolverSpec> = defaults
-        .map(Ok)
-        .chain(variants)
-        .filter(|s| s.as_ref().map_or(true, |s| !Solver::<Vec<f64>>::properties(s).stochastic))
-        .collect::<Result<_, _>>()?;
-    let grids: Vec<GridSpec> =
-        GRIDS.iter().map(|json| serde_json::from_str(json)).collect::<Result<_, _>>()?;
-    let grids: Vec<GridSpec> =
-        grids.into_iter().flat_map(|g| [GridSpec { clean: true, ..g.clone() }, g]).collect();
+    let mut solvers: Vec<Labeled<SolverSpec>> = SolverSpec::entries()
+        .into_iter()
+        .map(|Entry { name, solver, .. }| Labeled { label: name.to_owned(), choice: solver })
+        .collect();
+    for json in VARIANTS {
+        solvers.push(Labeled::read(json)?);
+    }
+    solvers.retain(|solver| !Solver::<Vec<f64>>::properties(&solver.choice).stochastic);
+    let mut grids: Vec<Labeled<GridSpec>> = Vec::new();
+    for json in GRIDS {
+        let grid: Labeled<GridSpec> = Labeled::read(json)?;
+        let choice = GridSpec { clean: true, ..grid.choice.clone() };
+        let ends_clean = matches!(choice.kind, GridKind::Angle { .. });
+        if !ends_clean {
+            grids.push(Labeled { label: format!("{} to clean", grid.label), choice });
+        }
+        grids.push(grid);
+    }
     let mut rows = Vec::new();
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/work_precision.json");
     for problem in work_precision::problems(&fixture)? {

@@ -11,7 +11,9 @@ mod report;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use vdm_core::{Counted, GaussianMixture, Scaling, Schedule};
 use vdm_sample::{GridSpec, NoNoise, Solver, SolverSpec, TimeGrid, integrate};
 
@@ -39,6 +41,33 @@ pub struct Row {
     pub calls: usize,
     /// Root mean square over points and components; none for a run that blew up.
     pub error: Option<f64>,
+}
+
+/// A choice and what tables call it.
+#[derive(Debug, Clone)]
+pub struct Labeled<T> {
+    /// Its name, with what differs from the defaults.
+    pub label: String,
+    /// The choice.
+    pub choice: T,
+}
+
+impl<T: DeserializeOwned> Labeled<T> {
+    /// From a configuration: `{"kind": "uni_pc", "order": 3}` is called `uni_pc, order 3`.
+    ///
+    /// # Errors
+    /// A configuration that is none of a `T`.
+    pub fn read(json: &str) -> Result<Self> {
+        let choice = serde_json::from_str(json).with_context(|| format!("{json} is no choice"))?;
+        let fields: serde_json::Map<String, Value> = serde_json::from_str(json)?;
+        let kind = fields.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let settings = fields.iter().filter(|(field, _)| *field != "kind");
+        let label = settings.fold(kind, |label, (field, value)| {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            format!("{label}, {field} {value}")
+        });
+        Ok(Self { label, choice })
+    }
 }
 
 /// What `work_precision.py` writes.
@@ -143,19 +172,23 @@ impl Problem {
     ///
     /// # Errors
     /// A run that fails, or a solver that calls the model more often than it says.
-    pub fn rows(&self, solvers: &[SolverSpec], grids: &[GridSpec]) -> Result<Vec<Row>> {
+    pub fn rows(
+        &self,
+        solvers: &[Labeled<SolverSpec>],
+        grids: &[Labeled<GridSpec>],
+    ) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
         for (solver, spec) in solvers.iter().flat_map(|s| grids.iter().map(move |g| (s, g))) {
             for calls in CALLS {
-                let Some(grid) = self.grid(solver, spec, calls) else { continue };
-                let (error, taken) = self.error(solver, &grid)?;
+                let Some(grid) = self.grid(&solver.choice, &spec.choice, calls) else { continue };
+                let (error, taken) = self.error(&solver.choice, &grid)?;
                 ensure!(taken <= calls, "{solver:?} takes {taken} calls for {calls}");
                 rows.push(Row {
                     range: self.range.clone(),
                     mixture: self.mixture.clone(),
-                    sampler: serde_json::to_string(solver)?,
+                    sampler: solver.label.clone(),
                     library: "vdm".into(),
-                    grid: serde_json::to_string(spec)?,
+                    grid: spec.label.clone(),
                     calls,
                     error: error.is_finite().then_some(error),
                 });

@@ -15,9 +15,9 @@ fn frontier(rows: &[Row], range: &str, mixture: &str) -> Vec<(f64, f64)> {
     CALLS
         .iter()
         .filter_map(|calls| {
-            let here = rows.iter().filter(|row| {
-                row.range == range && row.mixture == mixture && row.calls == *calls
-            });
+            let here = rows
+                .iter()
+                .filter(|row| row.range == range && row.mixture == mixture && row.calls == *calls);
             let error = here.filter_map(|row| row.error).min_by(f64::total_cmp)?;
             Some((*calls as f64, error))
         })
@@ -46,12 +46,16 @@ pub fn draw(path: &Path, ours: &[Row], others: &[Row]) -> Result<(), Box<dyn Err
             .y_desc("RMS error")
             .y_label_formatter(&|y| format!("{y:.0e}"))
             .draw()?;
-        for (label, color, rows) in [("ours", OURS, ours), ("k-diffusion, diffusers", OTHERS, others)] {
+        for (label, color, rows) in
+            [("ours", OURS, ours), ("k-diffusion, diffusers", OTHERS, others)]
+        {
             let points = frontier(rows, range, mixture);
             chart
                 .draw_series(LineSeries::new(points, color.stroke_width(2)).point_size(3))?
                 .label(label)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2)));
+                .legend(move |(x, y)| {
+                    PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2))
+                });
         }
         chart
             .configure_series_labels()
