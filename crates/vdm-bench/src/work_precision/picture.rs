@@ -38,12 +38,13 @@ pub fn draw(path: &Path, ours: &[Row], others: &[Row]) -> Result<(), Box<dyn Err
             .margin(12)
             .x_label_area_size(36)
             .y_label_area_size(52)
-            .build_cartesian_2d((4.5..55.0).log_scale(), (1e-9..1.0).log_scale())?;
+            .build_cartesian_2d((4.5..55.0).log_scale(), (1e-6..1.0).log_scale())?;
         chart
             .configure_mesh()
             .light_line_style(WHITE)
             .x_desc("model calls")
             .y_desc("RMS error")
+            .x_label_formatter(&|x| format!("{x:.0}"))
             .y_label_formatter(&|y| format!("{y:.0e}"))
             .draw()?;
         for (label, color, rows) in

@@ -132,3 +132,36 @@ impl<Z: Latent> Solver<Z> for AngularAdams {
         Ok(z_s)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NoNoise, TimeGrid, integrate};
+    use vdm_core::{GaussianMixture, Scaling, Schedule};
+
+    /// Data of one Gaussian whose standard deviation is `d` around 0 do not move at all in these
+    /// coordinates: any number of steps is exact, from pure noise to clean data. 1e-12: roundings of
+    /// angles near π/2.
+    #[test]
+    fn gaussian_data_of_its_own_scale_is_solved_exactly() {
+        for scaling in [Scaling::VariancePreserving, Scaling::StraightLine] {
+            let model = GaussianMixture::new(vec![1.0], vec![vec![0.0]], vec![0.4]).unwrap();
+            let schedule: Schedule = serde_json::from_str(r#"{"kind": "straight_line"}"#).unwrap();
+            for steps in [1, 2, 7] {
+                let grid = TimeGrid::angle(steps, 0.4, 1.0, &schedule, scaling).unwrap();
+                let solver = AngularAdams { order: Order::Three, data_std: 0.4 };
+                let z1 = vec![1.5_f64];
+                let x = integrate(&solver, &model, z1, &grid, &mut NoNoise, |_, _, _| ()).unwrap();
+                assert!((x[0] - 0.4 * 1.5).abs() < 1e-12, "{scaling:?} {steps}: {x:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_velocity_of_unit_data_is_the_usual_one() {
+        let at = Scaling::VariancePreserving.level(1.3);
+        let ours = AngularAdams::default().velocity(&at).target(&at);
+        let usual = Parameterization::Velocity.target(&at);
+        assert!((ours.0 - usual.0).abs() < 1e-15 && (ours.1 - usual.1).abs() < 1e-15);
+    }
+}

@@ -16,6 +16,7 @@ pub enum SlopeWeight {
     #[default]
     Midpoint,
     /// The exact integral of `θ`: `heun` in diffusers, `taylor` in the authors' code.
+    #[serde(alias = "taylor")]
     Heun,
 }
 
