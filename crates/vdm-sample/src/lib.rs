@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | the model | [`vdm_core::Denoiser`] | a network, a closed form |
 //! | the levels visited | [`TimeGrid`] | uniform in time, Karras', the best for the bound |
-//! | one step between levels | [`Solver`] | [`Ancestral`], [`Ddim`], [`DpmSolverPp2M`] |
+//! | one step between levels | [`Solver`] | [`Ancestral`], [`Ddim`], [`UniPc`] |
 //! | the random path | [`NoiseSource`] | [`Iid`], [`Antithetic`], [`BrownianPath`] |
 //!
 //! [`integrate`] is the one loop that joins them. [`SamplerSpec`] names a choice in a
@@ -22,7 +22,13 @@
 //! |---|---|---|---|
 //! | [`Ancestral`] | top-down hierarchy | 1 | the model the bound is about; best with ≥ 100 steps |
 //! | [`Ddim`] | probability-flow ODE | 1 | deterministic, the simplest that works |
-//! | [`DpmSolverPp2M`] | probability-flow ODE | 2 | 10 to 50 model calls |
+//! | [`AngularAdams`] | probability-flow ODE | 3 | 5 to 50 model calls on [`TimeGrid::angle`] |
+//! | [`UniPc`], [`DpmSolverPp2M`] | probability-flow ODE | 3, 2 | 5 to 50 model calls on any grid |
+//! | [`StochasticHeun`], [`SaSolver`] | reverse SDE | 2 | stochastic, 20 to 100 model calls |
+//! | [`Churn`], [`Restart`] | both in turn | 2 | where the model's errors add up |
+//! | [`Adaptive`] | probability-flow ODE | 3 to 8 | to a tolerance, a step size per sample |
+//!
+//! `docs/solvers.md` has all of them, each with its measured order.
 //!
 //! ```
 //! use vdm_core::{GaussianMixture, Scaling, Schedule};
