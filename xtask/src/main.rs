@@ -64,6 +64,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     ),
     forwarded("train", "train a model (without arguments: on the bundled digits)"),
     forwarded("sample", "draw samples from a trained model"),
+    forwarded("solvers", "list the solvers that sampling can use"),
     forwarded("eval", "measure a trained model's test likelihood"),
     forwarded("report", "write a run's report"),
     own(

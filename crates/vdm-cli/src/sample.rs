@@ -84,12 +84,12 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
 /// One line for each solver.
 pub(crate) fn print_solvers() {
     output::say(format_args!(
-        "{:<24} {:>5} {:>10}  {:<13} {}",
+        "{:<26} {:>5} {:>10}  {:<13} {}",
         "name", "order", "calls/step", "kind", "when"
     ));
     for Entry { name, when, solver } in SolverSpec::entries() {
         let Properties { order, calls_per_step, stochastic } = Solver::<f64>::properties(&solver);
         let kind = if stochastic { "stochastic" } else { "deterministic" };
-        output::say(format_args!("{name:<24} {order:>5} {calls_per_step:>10}  {kind:<13} {when}"));
+        output::say(format_args!("{name:<26} {order:>5} {calls_per_step:>10}  {kind:<13} {when}"));
     }
 }
