@@ -14,8 +14,8 @@ const SCALINGS: [Scaling; 5] = [
     Scaling::UnitVariance { data_std: 0.7 },
 ];
 
-/// Every kind of schedule; those from straight line on have an infinite end or two.
-const SCHEDULES: [&str; 13] = [
+/// Every kind of schedule; some have an infinite end or two.
+const SCHEDULES: [&str; 17] = [
     r#"{"kind": "linear", "log_snr_max": 13.3, "log_snr_min": -5}"#,
     r#"{"kind": "cosine", "log_snr_max": 15, "log_snr_min": -15}"#,
     r#"{"kind": "cosine_interpolated", "log_snr_max": 6, "log_snr_min": -5, "shift_data": -1, "shift_noise": -3}"#,
@@ -25,6 +25,10 @@ const SCHEDULES: [&str; 13] = [
     r#"{"kind": "iddpm_cosine"}"#,
     r#"{"kind": "normal", "mean": 2.4, "std": 2.4}"#,
     r#"{"kind": "laplace", "mean": 0, "std": 1.5}"#,
+    r#"{"kind": "polyexponential", "sigma_min": 0.01, "sigma_max": 50, "rho": 1.5}"#,
+    r#"{"kind": "monotone", "log_snr_max": 6, "log_snr_min": -5, "increments": [0.3, -2, 2, 1, -1]}"#,
+    r#"{"kind": "histogram", "log_snr_max": 6, "log_snr_min": -5, "masses": [1, 0.2, 3, 2]}"#,
+    r#"{"kind": "discrete", "zero_terminal_snr": true, "betas": {"linear": {"steps": 1000, "beta_start": 1e-4, "beta_end": 0.02}}}"#,
     r#"{"kind": "straight_line"}"#,
     r#"{"kind": "straight_line", "shift": 2, "log_snr_max": 12, "log_snr_min": -12}"#,
     r#"{"kind": "cosine"}"#,

@@ -22,7 +22,7 @@ Measures. Without options: every criterion target under benches/.
 Usage: cargo xtask bench [--peers] [-- ARGUMENTS OF cargo bench]
 
   --peers    error by number of model calls, and cost of a step, beside diffusers and k-diffusion:
-             brings them, in pinned versions, into a virtual environment in the cache (2 GB), runs
+             brings them, in pinned versions, into a virtual environment in the cache (6 GB), runs
              benches/peers/*.py, and writes docs/work-precision.md with its pictures";
 
 /// What k-diffusion's own requirements would add is not used by its samplers.
@@ -94,7 +94,8 @@ fn environment(requirements: &Path) -> Result<PathBuf> {
         return Ok(python);
     }
     install::require_pip()?;
-    cache.require_space(2_000_000_000)?;
+    // PyPI has torch with its CUDA libraries only.
+    cache.require_space(8_000_000_000)?;
     eprintln!("making an environment for the peers in {}", place.display());
     // A virtual environment holds its own path, so it cannot be made elsewhere and moved.
     if place.exists() {

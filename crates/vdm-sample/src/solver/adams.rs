@@ -41,6 +41,7 @@ pub struct ExponentialAdams {
     /// What the polynomial is of.
     pub predicts: Predicts,
     /// Strength of new noise, `≥ 0`: 0 for the ODE, 1 for the reverse-time SDE.
+    #[serde(deserialize_with = "super::parameter::eta")]
     pub eta: f64,
     /// The order of the last steps.
     pub final_order: FinalOrder,

@@ -32,6 +32,7 @@ pub enum PosteriorVariance {
     /// `small^{1−fraction}·large^{fraction}`, as learned variances are (Nichol and Dhariwal 2021).
     Interpolated {
         /// 0 for small, 1 for large.
+        #[serde(deserialize_with = "super::parameter::fraction")]
         fraction: f64,
     },
 }

@@ -35,6 +35,7 @@ pub struct AngularAdams {
     /// How many predictions the predictor combines.
     pub order: Order,
     /// `d > 0`, roughly the standard deviation of the data.
+    #[serde(deserialize_with = "super::parameter::data_std")]
     pub data_std: f64,
 }
 

@@ -26,16 +26,20 @@ pub struct Churn<S> {
     /// What steps from the raised level.
     pub solver: S,
     /// `S_churn ≥ 0`: noise added over the whole run, as a number of relative raises.
+    #[serde(deserialize_with = "super::parameter::amount")]
     pub amount: f64,
     /// `S_tmin`: no noise is added below this `σ/α`. By default 0.
     #[serde(default)]
+    #[serde(deserialize_with = "super::parameter::sigma_min")]
     pub sigma_min: f64,
     /// `S_tmax`: none above this. By default without bound.
     #[serde(default = "unbounded")]
+    #[serde(deserialize_with = "super::parameter::sigma_max")]
     pub sigma_max: f64,
     /// `S_noise`: scale of the added noise, slightly above 1 where a model removes too much noise.
     /// By default 1.
     #[serde(default = "one")]
+    #[serde(deserialize_with = "super::parameter::noise_scale")]
     pub noise_scale: f64,
 }
 

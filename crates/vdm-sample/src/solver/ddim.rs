@@ -21,6 +21,7 @@ use crate::{Run, RunError};
 pub struct Ddim {
     /// Share of new noise, `≥ 0`; where `η σ_Q` would exceed `σ_s` it is `σ_s`.
     #[serde(default)]
+    #[serde(deserialize_with = "super::parameter::eta")]
     pub eta: f64,
 }
 

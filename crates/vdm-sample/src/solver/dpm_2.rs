@@ -54,6 +54,7 @@ impl<Z: Latent> Solver<Z> for Dpm2 {
 pub struct Dpm2Ancestral {
     /// Share of new noise, `≥ 0`; where `ησ_Q` would exceed `σ_s` it is `σ_s`. By default 1.
     #[serde(default = "one")]
+    #[serde(deserialize_with = "super::parameter::eta")]
     pub eta: f64,
 }
 

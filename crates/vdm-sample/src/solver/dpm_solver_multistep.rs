@@ -37,6 +37,7 @@ pub enum SlopeWeight {
 #[serde(deny_unknown_fields, default)]
 pub struct DpmSolverPp2M {
     /// Strength of new noise, `≥ 0`: 0 for the ODE, 1 for the reverse-time SDE.
+    #[serde(deserialize_with = "super::parameter::eta")]
     pub eta: f64,
     /// The weight on the slope.
     pub slope: SlopeWeight,
@@ -60,6 +61,7 @@ pub struct DpmSolverPp2M {
 #[serde(deny_unknown_fields, default)]
 pub struct DpmSolverPp3M {
     /// Strength of new noise, `≥ 0`: 0 for the ODE, 1 for the reverse-time SDE.
+    #[serde(deserialize_with = "super::parameter::eta")]
     pub eta: f64,
     /// The weight on the slope in steps of second order, of which the second step is one: Heun in
     /// k-diffusion, midpoint in diffusers and the authors' code.
@@ -81,6 +83,7 @@ pub struct DpmSolverPp3M {
 #[serde(deny_unknown_fields, default)]
 pub struct DpmSolver2M {
     /// Strength of new noise, `≥ 0`: 0 for the ODE, 1 for the reverse-time SDE.
+    #[serde(deserialize_with = "super::parameter::eta")]
     pub eta: f64,
     /// The weight on the slope.
     pub slope: SlopeWeight,
@@ -95,6 +98,7 @@ pub struct DpmSolver2M {
 #[serde(deny_unknown_fields, default)]
 pub struct DpmSolver3M {
     /// Strength of new noise, `≥ 0`: 0 for the ODE, 1 for the reverse-time SDE.
+    #[serde(deserialize_with = "super::parameter::eta")]
     pub eta: f64,
     /// The weight on the slope in steps of second order, of which the second step is one.
     pub slope: SlopeWeight,

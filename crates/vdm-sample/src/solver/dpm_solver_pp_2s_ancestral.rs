@@ -27,6 +27,7 @@ use crate::{Run, RunError, TimeGrid};
 #[serde(default, deny_unknown_fields)]
 pub struct DpmSolverPp2SAncestral {
     /// Share of new noise, `≥ 0`; where `η σ_Q` would exceed `σ_s` it is `σ_s`.
+    #[serde(deserialize_with = "super::parameter::eta")]
     pub eta: f64,
 }
 

@@ -36,6 +36,7 @@ pub struct PredictorCorrector<S> {
     pub corrections: usize,
     /// Size of a Langevin step, `≥ 0`; by default 0.16, that of Song et al. 2021.
     #[serde(default = "usual_snr")]
+    #[serde(deserialize_with = "super::parameter::snr")]
     pub snr: f64,
 }
 

@@ -1,6 +1,7 @@
 //! Parameters of solvers that cannot hold an invalid value.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 /// Why a number is no parameter of a solver.
@@ -56,6 +57,33 @@ impl TryFrom<u8> for SinglestepOrder {
             found => Err(ParameterError::Order { found }),
         }
     }
+}
+
+/// Readers of numbers in configurations, by the name of the field.
+macro_rules! checked_numbers {
+    ($($field:ident: $legal:expr, $wanted:literal;)*) => {$(
+        pub(crate) fn $field<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+            let value = f64::deserialize(deserializer)?;
+            let legal: fn(f64) -> bool = $legal;
+            if legal(value) {
+                return Ok(value);
+            }
+            let wanted = $wanted;
+            Err(D::Error::custom(format_args!("{} = {value}: use {wanted}", stringify!($field))))
+        }
+    )*};
+}
+
+checked_numbers! {
+    eta: |eta| eta >= 0.0, "a share of new noise of at least 0";
+    strength: |strength| strength >= 0.0, "0 for the ODE, 1 for the reverse SDE, or another strength of noise of at least 0";
+    fraction: |fraction| (0.0..=1.0).contains(&fraction), "a number from 0 (small) to 1 (large)";
+    amount: |amount| amount >= 0.0, "an amount of noise of at least 0";
+    sigma_min: |sigma| sigma >= 0.0, "a noise scale of at least 0";
+    sigma_max: |sigma| sigma > 0.0, "a noise scale above 0";
+    noise_scale: |scale| scale >= 0.0, "a scale of at least 0, about 1";
+    snr: |snr| snr >= 0.0, "a step size of at least 0, about 0.16";
+    data_std: |std| std > 0.0, "a standard deviation above 0";
 }
 
 /// Where in its step a stage lies, as a share of the step in log-SNR: `0 < r ≤ 1`.

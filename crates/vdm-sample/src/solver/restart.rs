@@ -22,8 +22,10 @@ pub struct Restart<S> {
     pub solver: S,
     /// EDM's `σ` at the clean end of the interval, `> 0`; the grid's nearest finite log-SNR is
     /// used.
+    #[serde(deserialize_with = "super::parameter::sigma_min")]
     pub sigma_min: f64,
     /// EDM's `σ` at its noisy end; likewise. Nothing is repeated unless it is a noisier level.
+    #[serde(deserialize_with = "super::parameter::sigma_max")]
     pub sigma_max: f64,
     /// How often the interval is walked again.
     pub repeats: usize,

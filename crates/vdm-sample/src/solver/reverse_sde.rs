@@ -64,6 +64,7 @@ impl Coefficients {
 #[serde(deny_unknown_fields)]
 pub struct EulerMaruyama {
     /// `s ≥ 0`, 0 for the ODE, 1 for the reverse SDE.
+    #[serde(deserialize_with = "super::parameter::strength")]
     pub strength: f64,
 }
 
@@ -114,6 +115,7 @@ impl<Z: Latent> Solver<Z> for EulerMaruyama {
 #[serde(deny_unknown_fields)]
 pub struct StochasticHeun {
     /// `s ≥ 0`, 0 for the ODE, 1 for the reverse SDE.
+    #[serde(deserialize_with = "super::parameter::strength")]
     pub strength: f64,
 }
 

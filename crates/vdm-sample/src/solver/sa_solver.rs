@@ -44,6 +44,7 @@ pub struct SaSolver {
     /// included; none for no corrector.
     pub corrector: Option<Order>,
     /// `τ²`, strength of new noise, `≥ 0`: 0 for the ODE, 1 for the reverse-time SDE.
+    #[serde(deserialize_with = "super::parameter::eta")]
     pub eta: f64,
     /// Where noise is added, if not everywhere: steps that start at a level in this range.
     pub noisy: Option<EdmSigmaRange>,

@@ -269,6 +269,16 @@ mod tests {
             (r#"{"kind": "ddim", "theta": 1}"#, "theta"),
             (r#"{"kind": "deis", "order": 7}"#, "order 7"),
             (r#"{"kind": "churn", "solver": "uni_pc"}"#, "uni_pc"),
+            (r#"{"kind": "euler_ancestral", "eta": -1}"#, "eta = -1: use a share"),
+            (r#"{"kind": "sa_solver", "eta": -0.5}"#, "eta = -0.5: use"),
+            (r#"{"kind": "euler_maruyama", "strength": -1}"#, "strength = -1: use 0 for the ODE"),
+            (r#"{"kind": "churn", "sigma_max": 0}"#, "sigma_max = 0: use a noise scale above 0"),
+            (r#"{"kind": "predictor_corrector", "snr": -1}"#, "snr = -1"),
+            (r#"{"kind": "angular_adams", "data_std": 0}"#, "data_std = 0"),
+            (
+                r#"{"kind": "ancestral", "variance": {"interpolated": {"fraction": 2}}}"#,
+                "fraction = 2: use a number from 0",
+            ),
             (r#"{"eta": 1}"#, "kind"),
             ("3", "neither a name nor an object"),
         ] {
