@@ -235,7 +235,12 @@ fn bad_input_is_named() {
         (vec!["train", "--data", "<huge.npy>"], "huge.npy"),
         (vec!["sample", "--run", "<empty>"], "config.json"),
         (vec!["eval", "--run", "<nowhere>"], "is not the folder of a run"),
-        (vec!["sample", "--run", "<empty>", "--solver", "euler"], "dpm-solver-pp-2m"),
+        (vec!["sample", "--run", "<empty>", "--solver", "eulr"], "unknown variant `eulr`"),
+        (
+            vec!["sample", "--run", "<empty>", "--solver", r#"{"kind": "deis", "order": 7}"#],
+            "order 7: multistep solvers have orders 1 to 4",
+        ),
+        (vec!["sample", "--run", "<empty>", "--grid", "karas"], "unknown variant `karas`"),
         (vec!["frob"], "unrecognized subcommand"),
     ]
     .into_iter()

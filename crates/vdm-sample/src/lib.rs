@@ -46,7 +46,8 @@
 //!
 //! Randomness is a function of (seed, purpose, step, sample) and never a global state, so sample
 //! `i` does not change with the size of the batch it is drawn in. Models are combined, guided and
-//! held to observations by the wrappers of [`guidance`]. The feature `rayon` adds
+//! held to observations by the wrappers of [`guidance`]. A tensor library joins by one function,
+//! [`vdm_core::Latent::lincomb`]: `examples/plain_vec.rs` and `examples-candle` show it. The feature `rayon` adds
 //! `integrate_many`, which runs many chains in parallel.
 
 pub mod exponential;
