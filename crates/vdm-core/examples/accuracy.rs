@@ -4,14 +4,12 @@
 //! cargo run --release -p vdm-core --example accuracy > docs/accuracy.md
 //! ```
 
-#[path = "../tests/parity/mod.rs"]
+#[path = "../tests/it/parity/mod.rs"]
 mod parity;
-#[path = "../tests/parity/single.rs"]
-mod single;
-#[path = "../tests/parity/small_steps.rs"]
-mod small_steps;
+#[path = "../tests/it/tabulated.rs"]
+mod tabulated;
 
-use parity::Parity;
+use parity::{Parity, single, small_steps};
 
 fn main() {
     println!("# Accuracy\n");
@@ -26,7 +24,7 @@ fn main() {
          of the bound, most of which take a quadrature; \"of the terms\" means relative to the sum of \
          the magnitudes of the terms that are added, where these may cancel. The bounds of the mixture \
          in two dimensions read its expected error off a table in 161 Chebyshev points. `cargo test -p \
-         vdm-core --test oracle` asserts every row.\n"
+         vdm-core oracle` asserts every row.\n"
     );
     println!("| function | cases | worst error | measure | share of the tolerance |");
     println!("|---|---:|---:|---|---:|");

@@ -5,8 +5,14 @@
 //! cargo run --release -p vdm-core --example invariance
 //! ```
 
-#[path = "../tests/invariance/mod.rs"]
+#[path = "../tests/it/data.rs"]
+mod data;
+#[path = "../tests/it/invariance/mod.rs"]
 mod invariance;
+#[path = "../tests/it/random.rs"]
+mod random;
+#[path = "../tests/it/tabulated.rs"]
+mod tabulated;
 
 use invariance::{MAX, MIN, Row};
 
@@ -16,7 +22,7 @@ fn main() {
         "`L_∞` in nats of the exact denoiser of a mixture of two Gaussians, under schedules from \
          {MAX} down to {MIN}, by quadrature over time; its relative difference from the integral over \
          log-SNR; and the variance in nats² of the estimate from one time, one item and one draw of the \
-         noise, by quadrature and measured. `cargo test -p vdm-core --test bounds` asserts every row.\n"
+         noise, by quadrature and measured. `cargo test -p vdm-core bounds` asserts every row.\n"
     );
     println!(
         "Both quadratures read the expected errors of the denoiser off a table in 161 Chebyshev points \

@@ -1,6 +1,6 @@
 //! Randomness as a function of its purpose.
 
-use rand::rngs::ChaCha8Rng;
+use rand::rngs::{ChaCha8Rng, Xoshiro256PlusPlus};
 use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,11 @@ impl Seed {
 
 /// Unit normals for consecutive samples of `dims` components each, sample `first` leading.
 ///
-/// Each sample has its own stream, so what it gets does not depend on its neighbors.
+/// Each sample has its own generator, so what it gets does not depend on its neighbors: a
+/// `Xoshiro256PlusPlus`, at a quarter less time per normal than `ChaCha8`, whose 256 bits of state
+/// are the first of the sample's [`Seed::stream`]. So no structure of (purpose, step, sample) reaches
+/// it, and of `n` such generators two overlap within `m` draws with a probability below `n²m/2^256`:
+/// `2^-146` for `2^40` samples of `2^30` components.
 ///
 /// # Panics
 /// If `dims` is 0.
@@ -76,7 +80,7 @@ pub fn fill_normal<T>(
     StandardNormal: rand_distr::Distribution<T>,
 {
     for (sample, components) in (first..).zip(out.chunks_mut(dims)) {
-        let mut rng = seed.stream(purpose, step, sample);
+        let mut rng = Xoshiro256PlusPlus::from_rng(&mut seed.stream(purpose, step, sample));
         components.fill_with(|| rng.sample(StandardNormal));
     }
 }
@@ -94,7 +98,7 @@ mod tests {
         assert_eq!(words, [1_308_369_823, 184_335_947, 714_478_667]);
         let mut normals = [0.0_f32; 3];
         fill_normal(&mut normals, 3, Seed(42), Purpose::TrainingNoise, 7, 3);
-        assert_eq!(normals, [-1.213_429_8, 0.635_606_2, 1.081_818_6]);
+        assert_eq!(normals, [0.052_676_048, 1.893_729, -0.728_291_3]);
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! Orders of convergence as they are observed: slopes of the logarithm of an error whose truth is
-//! known, over five halvings of the step.
+//! known.
 
 use vdm_core::{GaussianMixture, LogSnr, NoiseLevel, Scaling};
 use vdm_sample::{
-    BrownianPath, NoNoise, NoiseError, NoiseSource, Seed, SolverSpec, TimeGrid, integrate, prior,
+    BrownianPath, NoiseError, NoiseSource, Seed, SolverSpec, TimeGrid, integrate, prior,
 };
+
+use crate::convergence::{HALVINGS, Paths, distance, mixture, order};
 
 const SCALING: Scaling = Scaling::VariancePreserving;
 /// Divisible by 2 and 3, so that solvers that walk in blocks take whole ones.
-const FEWEST_STEPS: usize = 36;
-const HALVINGS: u32 = 5;
+const FEWEST_STEPS: usize = 72;
 
 /// Equal steps of log-SNR from −6 to 6: no end is singular, so no step is of lower order for that.
 fn grid(steps: usize) -> TimeGrid {
@@ -17,38 +18,10 @@ fn grid(steps: usize) -> TimeGrid {
     TimeGrid::from_log_snrs((0..=steps).map(level), SCALING).unwrap()
 }
 
-fn mixture() -> GaussianMixture {
-    GaussianMixture::new(
-        vec![0.3, 0.5, 0.2],
-        vec![vec![-1.0, 0.5], vec![0.8, 0.8], vec![0.2, -1.1]],
-        vec![0.3, 0.2, 0.25],
-    )
-    .unwrap()
-}
-
-fn slope(error: impl Fn(usize) -> f64) -> f64 {
-    (error(FEWEST_STEPS) / error(FEWEST_STEPS << HALVINGS)).log2() / f64::from(HALVINGS)
-}
-
-fn distance<'a>(a: impl IntoIterator<Item = &'a f64>, b: impl IntoIterator<Item = &'a f64>) -> f64 {
-    a.into_iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
-}
-
-/// Of the probability-flow ODE's solution, for deterministic solvers: over eight starts on a mixture
-/// of three Gaussians, because the leading error of a single path can happen to vanish. The truth
-/// is `reference`'s with sixteen times the steps of the finest grid.
-pub(crate) fn of_the_ode(solver: &SolverSpec, reference: &SolverSpec) -> f64 {
-    let model = mixture();
-    let ends = |solver: &SolverSpec, steps: usize| -> Vec<f64> {
-        let grid = grid(steps);
-        let end = |start| {
-            let z1: Vec<f64> = prior(Seed(0), start, 2);
-            integrate(solver, &model, z1, &grid, &mut NoNoise, |_, _, _| ()).unwrap()
-        };
-        (0..8).flat_map(end).collect()
-    };
-    let truth = ends(reference, FEWEST_STEPS << (HALVINGS + 4));
-    slope(|steps| distance(&ends(solver, steps), &truth))
+/// Of the probability-flow ODE's solution, for deterministic solvers.
+pub(crate) fn of_the_ode(solver: &SolverSpec) -> f64 {
+    let paths = Paths::new(mixture(), -6.0, 6.0);
+    order(FEWEST_STEPS, |steps| paths.error(solver, &grid(steps)))
 }
 
 /// 1 for one component of one draw, 0 for all others.
@@ -72,7 +45,7 @@ pub(crate) fn of_the_law(solver: &SolverSpec) -> f64 {
     let (mean, std) = (0.7, 0.3);
     let model = GaussianMixture::new(vec![1.0], vec![vec![mean]], vec![std]).unwrap();
     let moments = |at: NoiseLevel| (at.alpha * mean, (at.alpha * std).powi(2) + at.sigma.powi(2));
-    slope(|steps| {
+    order(FEWEST_STEPS, |steps| {
         let grid = grid(steps);
         let end = |z1: f64, at: usize| {
             let mut noise = Impulse { at, drawn: 0 };
@@ -104,5 +77,5 @@ pub(crate) fn of_the_path(solver: &SolverSpec) -> f64 {
         (0..32).flat_map(end).collect()
     };
     let truth = ends(FEWEST_STEPS << (HALVINGS + 3));
-    slope(|steps| distance(&ends(steps), &truth))
+    order(FEWEST_STEPS, |steps| distance(&ends(steps), &truth))
 }

@@ -1,0 +1,12 @@
+//! All integration tests, in one program: what they share is compiled and linked once.
+
+mod bounds;
+mod data;
+mod forward;
+mod hlvm;
+mod invariance;
+mod objectives;
+mod oracle;
+mod parity;
+mod random;
+mod tabulated;

@@ -1,0 +1,79 @@
+//! Orders of convergence as they are observed: slopes of the logarithm of an error over halvings of
+//! the step. Shared by the tests of orders and by the `solvers` example, which prints them.
+
+use vdm_core::{GaussianMixture, LogSnr, Scaling};
+use vdm_sample::{Adaptive, NoNoise, Pair, Seed, Solver, TimeGrid, integrate, prior};
+
+/// From the coarsest to the finest grid measured.
+pub(crate) const HALVINGS: u32 = 4;
+
+/// How many paths a typical error is taken over.
+const STARTS: u64 = 16;
+
+/// Slope of the log of `error(steps)` from `coarsest` steps over the halvings.
+pub(crate) fn order(coarsest: usize, error: impl Fn(usize) -> f64) -> f64 {
+    (error(coarsest) / error(coarsest << HALVINGS)).log2() / f64::from(HALVINGS)
+}
+
+/// The mean of the logarithms: one path whose leading error happens to vanish, or one that is
+/// magnified between two clusters, moves it little, where it would decide a sum of squares.
+pub(crate) fn typical(errors: impl IntoIterator<Item = f64>) -> f64 {
+    let (sum, count) =
+        errors.into_iter().fold((0.0, 0.0), |(sum, count), error| (sum + error.ln(), count + 1.0));
+    f64::exp(sum / count)
+}
+
+pub(crate) fn distance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+}
+
+/// Three clusters in two dimensions.
+pub(crate) fn mixture() -> GaussianMixture {
+    GaussianMixture::new(
+        vec![0.3, 0.5, 0.2],
+        vec![vec![-1.0, 0.5], vec![0.8, 0.8], vec![0.2, -1.1]],
+        vec![0.3, 0.2, 0.25],
+    )
+    .unwrap()
+}
+
+/// Paths of the probability-flow ODE and where they end.
+pub(crate) struct Paths {
+    model: GaussianMixture,
+    starts: Vec<Vec<f64>>,
+    truth: Vec<Vec<f64>>,
+}
+
+impl Paths {
+    /// From unit normals at log-SNR `noise` to `data`, variance preserving. The adaptive solver, which
+    /// knows no grid, says where they end, to about 1e-13.
+    pub(crate) fn new(model: GaussianMixture, noise: f64, data: f64) -> Self {
+        let starts: Vec<Vec<f64>> =
+            (0..STARTS).map(|start| prior(Seed(0), start, model.dims())).collect();
+        let tight = Adaptive {
+            method: Pair::PrinceDormand87,
+            absolute: 1e-14,
+            relative: 1e-14,
+            ..Adaptive::default()
+        };
+        let (from, to) = (LogSnr::new(noise), LogSnr::new(data));
+        let ends =
+            tight.solve(&model, starts.clone(), from, to, Scaling::VariancePreserving).unwrap();
+        let truth = ends.into_iter().map(|end| end.z).collect();
+        Self { model, starts, truth }
+    }
+
+    /// Where a solver ends them.
+    pub(crate) fn ends<S: Solver<Vec<f64>>>(&self, solver: &S, grid: &TimeGrid) -> Vec<Vec<f64>> {
+        let end = |z1: &Vec<f64>| {
+            integrate(solver, &self.model, z1.clone(), grid, &mut NoNoise, |_, _, _| ()).unwrap()
+        };
+        self.starts.iter().map(end).collect()
+    }
+
+    /// The typical distance of a solver's ends from the true ones.
+    pub(crate) fn error<S: Solver<Vec<f64>>>(&self, solver: &S, grid: &TimeGrid) -> f64 {
+        let ends = self.ends(solver, grid);
+        typical(ends.iter().zip(&self.truth).map(|(end, truth)| distance(end, truth)))
+    }
+}

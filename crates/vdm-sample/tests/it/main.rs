@@ -1,0 +1,11 @@
+//! All integration tests, in one program: what they share is compiled and linked once.
+
+mod allocations;
+mod convergence;
+mod determinism;
+mod grids;
+mod multistep;
+mod ode;
+mod orders;
+mod parity;
+mod solvers;

@@ -1,0 +1,278 @@
+//! Paths.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::io;
+
+use vdm_core::{
+    Counted, Denoiser, FromFn, GaussianMixture, LogSnr, NoiseLevel, Parameterization, Prediction,
+    Scaling,
+};
+use vdm_sample::{Adaptive, OdeError, Pair, Seed, Solution, prior};
+
+use super::fixture::{cases, mixtures};
+use crate::convergence::typical;
+
+const PAIRS: [Pair; 3] = [Pair::BogackiShampine32, Pair::DormandPrince54, Pair::PrinceDormand87];
+const VP: Scaling = Scaling::VariancePreserving;
+const NOISE: LogSnr = LogSnr::new(-10.0);
+const DATA: LogSnr = LogSnr::new(12.0);
+
+fn solver(method: Pair, tolerance: f64) -> Adaptive {
+    Adaptive { method, absolute: tolerance, relative: tolerance, ..Adaptive::default() }
+}
+
+fn starts(count: u64, dims: usize) -> Vec<Vec<f64>> {
+    (0..count).map(|sample| prior(Seed(4), sample, dims)).collect()
+}
+
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+}
+
+/// M72: 24 paths by another program, both ways. Going to data the errors shrink; going back they grow as
+/// the data are narrower than noise, by 1/0.27 at most, and in VE units by the scale of 50.
+#[test]
+fn paths_agree_with_the_reference() {
+    let tight = solver(Pair::PrinceDormand87, 1e-12);
+    for case in cases() {
+        let (from, to) =
+            (LogSnr::new(case.number("logsnr_from")), LogSnr::new(case.number("logsnr_to")));
+        let (noise, data) = (case.latent("z_from"), case.latent("z_to"));
+        let solve = |start: &Vec<f64>, from, to| {
+            tight.solve(&case.model, vec![start.clone()], from, to, case.scaling).unwrap().remove(0)
+        };
+        let there = solve(&noise, from, to);
+        let back = solve(&data, to, from);
+        assert!(distance(&there.z, &data) < 1e-9, "{}: {:?}", case.fields, there.z);
+        let scale = case.number("prior_std");
+        assert!(distance(&back.z, &noise) < 1e-8 * scale, "{}: {:?}", case.fields, back.z);
+    }
+}
+
+/// The slope between tolerances of 1e-6 and 1e-10 of the error averaged (in logarithms) over 32
+/// paths. A method of order p with an estimate of order p − 1 is proportional in the limit;
+/// 0.15 is for what the loose tolerance still has of higher terms.
+#[test]
+fn errors_are_proportional_to_the_tolerance() {
+    let model = &mixtures()["gm5_2d"];
+    let truth =
+        solver(Pair::PrinceDormand87, 1e-13).solve(model, starts(32, 2), NOISE, DATA, VP).unwrap();
+    for method in PAIRS {
+        let log_error = |tolerance| {
+            let ends =
+                solver(method, tolerance).solve(model, starts(32, 2), NOISE, DATA, VP).unwrap();
+            let errors = ends.iter().zip(&truth).map(|(end, truth)| distance(&end.z, &truth.z));
+            typical(errors).log10()
+        };
+        let (loose, tight) = (log_error(1e-6), log_error(1e-10));
+        let slope = (loose - tight) / 4.0;
+        assert!((slope - 1.0).abs() < 0.15, "{method:?}: {slope}");
+        // Within a factor of 10 of the tolerance itself.
+        assert!((tight + 10.0).abs() < 1.0, "{method:?}: 10^{tight} at a tolerance of 1e-10");
+    }
+}
+
+#[test]
+fn a_sample_does_not_depend_on_its_company() {
+    let model = &mixtures()["gm5_2d"];
+    for method in PAIRS {
+        let together = solver(method, 1e-5).solve(model, starts(7, 2), NOISE, DATA, VP).unwrap();
+        assert!(together.iter().any(|end| end.calls != together[0].calls), "paths that differ");
+        for (start, end) in starts(7, 2).into_iter().zip(together) {
+            let alone = solver(method, 1e-5).solve(model, vec![start], NOISE, DATA, VP).unwrap();
+            assert_eq!(alone[0], end); // every bit
+        }
+    }
+}
+
+/// A mixture that keeps the number of passes it was asked for.
+struct Passes(GaussianMixture, Cell<usize>);
+
+impl Denoiser<Vec<f64>> for Passes {
+    type Error = Infallible;
+    fn denoise(&self, z: &Vec<f64>, at: &NoiseLevel) -> Result<Prediction<Vec<f64>>, Infallible> {
+        self.0.denoise(z, at)
+    }
+    fn denoise_each(
+        &self,
+        items: &[(&Vec<f64>, NoiseLevel)],
+    ) -> Result<Vec<Prediction<Vec<f64>>>, Infallible> {
+        self.1.set(self.1.get() + 1);
+        self.0.denoise_each(items)
+    }
+}
+
+/// As many passes as the slowest sample alone would need.
+#[test]
+fn a_stage_of_all_samples_is_one_pass() {
+    let model = Passes(mixtures()["gm5_2d"].clone(), Cell::new(0));
+    let ends = solver(Pair::DormandPrince54, 1e-5).solve(&model, starts(7, 2), NOISE, DATA, VP);
+    let slowest = ends.unwrap().iter().map(|end| end.calls).max();
+    assert_eq!(Some(model.1.get()), slowest);
+}
+
+#[test]
+fn reported_calls_are_the_calls_made() {
+    for method in PAIRS {
+        let model = Counted::new(mixtures()["gm5_2d"].clone());
+        let ends = solver(method, 1e-4).solve(&model, starts(5, 2), NOISE, DATA, VP).unwrap();
+        assert_eq!(ends.iter().map(|end| end.calls).sum::<usize>(), model.calls());
+        for end in ends {
+            // Two to start; a refused step keeps its first slope, and the last step of a method that
+            // is not first-same-as-last needs none for the next.
+            let stages = method.calls_per_step();
+            let first_known = method != Pair::PrinceDormand87;
+            let calls = if first_known {
+                2 + (end.accepted + end.rejected) * stages
+            } else {
+                2 + end.accepted * stages - 1 + end.rejected * (stages - 1)
+            };
+            assert_eq!(end.calls, calls, "{method:?}: {end:?}");
+        }
+    }
+}
+
+/// The path is solved in coordinates that all scalings share; what is left is the rounding of
+/// levels, which the steep parts of the path magnify.
+#[test]
+fn scalings_have_one_path() {
+    let model = &mixtures()["gm5_2d"];
+    let solve = |scaling: Scaling| {
+        let (from, to) = (scaling.level(NOISE.value()), scaling.level(DATA.value()));
+        let start: Vec<f64> =
+            starts(1, 2)[0].iter().map(|z| z * from.alpha.hypot(from.sigma)).collect();
+        let end =
+            solver(Pair::DormandPrince54, 1e-6).solve(model, vec![start], NOISE, DATA, scaling);
+        let Solution { z, accepted, .. } = end.unwrap().remove(0);
+        (z.iter().map(|z| z / to.alpha).collect::<Vec<_>>(), accepted)
+    };
+    let (vp, steps) = solve(VP);
+    for other in [
+        Scaling::VarianceExploding,
+        Scaling::StraightLine,
+        Scaling::SubVariancePreserving,
+        Scaling::UnitVariance { data_std: 2.0 },
+    ] {
+        let (z, taken) = solve(other);
+        assert_eq!(taken, steps, "{other:?}");
+        assert!(distance(&z, &vp) < 1e-11, "{other:?}: {z:?} and {vp:?}");
+    }
+}
+
+/// Velocity of `N(mean, std²)`, finite at every level.
+fn gaussian_velocity(
+    mean: f64,
+    std: f64,
+) -> impl Fn(&f64, &NoiseLevel) -> Result<Prediction<f64>, Infallible> {
+    move |z, at| {
+        let away = (z - at.alpha * mean) / ((at.alpha * std).powi(2) + at.sigma.powi(2));
+        let x_hat = mean + at.alpha * std * std * away;
+        let value = at.alpha * at.sigma * away - at.sigma * x_hat;
+        Ok(Prediction { value, of: Parameterization::Velocity })
+    }
+}
+
+/// From `λ = −∞` to `∞` and back, where pure noise `z` is the datum `mean + std·z`.
+#[test]
+fn a_velocity_is_followed_from_pure_noise_to_clean_data() {
+    let model = FromFn(gaussian_velocity(0.7, 0.4));
+    let (noise, data) = (LogSnr::new(f64::NEG_INFINITY), LogSnr::new(f64::INFINITY));
+    for scaling in [VP, Scaling::StraightLine, Scaling::SubVariancePreserving] {
+        let tight = solver(Pair::PrinceDormand87, 1e-11);
+        let ends = tight.solve(&model, vec![-1.3], noise, data, scaling).unwrap();
+        assert!((ends[0].z - (0.7 - 1.3 * 0.4)).abs() < 1e-9, "{scaling:?}: {}", ends[0].z);
+        let back = tight.solve(&model, vec![ends[0].z], data, noise, scaling).unwrap();
+        assert!((back[0].z + 1.3).abs() < 1e-9, "{scaling:?}: {}", back[0].z);
+    }
+}
+
+#[test]
+fn single_precision_latents_are_as_good_as_their_rounding() {
+    let model = &mixtures()["gm5_2d"];
+    let wide = solver(Pair::DormandPrince54, 1e-5).solve(model, starts(3, 2), NOISE, DATA, VP);
+    let narrow: Vec<Vec<f32>> =
+        starts(3, 2).iter().map(|z| z.iter().map(|z| *z as f32).collect()).collect();
+    let narrow = solver(Pair::DormandPrince54, 1e-5).solve(model, narrow, NOISE, DATA, VP);
+    for (wide, narrow) in wide.unwrap().iter().zip(narrow.unwrap()) {
+        let z: Vec<f64> = narrow.z.iter().map(|z| f64::from(*z)).collect();
+        // Both are within about 1e-4 of the truth, and steps may differ.
+        assert!(distance(&wide.z, &z) < 3e-4, "{:?} and {z:?}", wide.z);
+    }
+}
+
+#[test]
+fn no_way_to_go_costs_nothing() {
+    let model = &mixtures()["gm5_2d"];
+    let stay = Adaptive::default().solve(model, starts(2, 2), DATA, DATA, VP).unwrap();
+    assert_eq!((stay[0].calls, stay[0].accepted), (0, 0));
+    assert!(distance(&stay[1].z, &starts(2, 2)[1]) < 1e-15);
+    let none = Adaptive::default().solve(model, Vec::<Vec<f64>>::new(), NOISE, DATA, VP).unwrap();
+    assert!(none.is_empty());
+}
+
+fn failure(settings: Adaptive, from: f64, to: f64, scaling: Scaling) -> OdeError<Infallible> {
+    let model = &mixtures()["gm5_2d"];
+    let (from, to) = (LogSnr::new(from), LogSnr::new(to));
+    settings.solve(model, starts(2, 2), from, to, scaling).unwrap_err()
+}
+
+#[test]
+fn settings_out_of_bounds_are_named() {
+    let default = Adaptive::default();
+    for (settings, named) in [
+        (Adaptive { absolute: -1.0, ..default }, "absolute = -1"),
+        (Adaptive { relative: f64::NAN, ..default }, "relative = NaN"),
+        (Adaptive { absolute: f64::INFINITY, ..default }, "absolute = inf"),
+        (Adaptive { absolute: 0.0, ..default }, "absolute tolerance above 0"),
+        (Adaptive { max_steps: 0, ..default }, "at least one step"),
+    ] {
+        let error = failure(settings, -5.0, 5.0, VP).to_string();
+        assert!(error.contains(named), "{error}");
+    }
+    let unknown = serde_json::from_str::<Adaptive>(r#"{"method": "rk4"}"#).unwrap_err();
+    assert!(unknown.to_string().contains("dormand_prince_54"), "{unknown}");
+    let read: Adaptive = serde_json::from_str(r#"{"absolute": 1e-3}"#).unwrap();
+    assert_eq!(read, Adaptive { absolute: 1e-3, ..default });
+}
+
+#[test]
+fn ends_that_cannot_be_reached_are_named() {
+    let default = Adaptive::default();
+    let (noise, data) = (f64::NEG_INFINITY, f64::INFINITY);
+    let no_latent = failure(default, noise, 5.0, Scaling::VarianceExploding);
+    assert!(matches!(no_latent, OdeError::NoLatent { sigma, .. } if sigma == data), "{no_latent}");
+    let not_a_level = failure(default, f64::NAN, 5.0, VP);
+    assert!(matches!(not_a_level, OdeError::NoLatent { .. }), "{not_a_level}");
+    // The model predicts the image: enough at pure noise, not at clean data.
+    let clean = failure(default, -5.0, data, VP);
+    assert!(clean.to_string().contains("truncate the schedule"), "{clean}");
+    assert!(matches!(clean, OdeError::Undetermined { of: Parameterization::Image, .. }));
+    let model = &mixtures()["gm5_2d"];
+    let from_noise = default.solve(model, starts(1, 2), LogSnr::new(noise), DATA, VP);
+    assert!(from_noise.unwrap()[0].z.iter().all(|z| z.is_finite()));
+}
+
+#[test]
+fn a_run_that_cannot_go_on_says_where_it_stands() {
+    let steps = failure(Adaptive { max_steps: 3, ..solver(Pair::default(), 1e-9) }, -5.0, 5.0, VP);
+    assert!(matches!(steps, OdeError::TooManySteps { sample: 0, steps: 3, .. }), "{steps}");
+    let small = Adaptive { absolute: 1e-300, relative: 0.0, ..Adaptive::default() };
+    let small = failure(small, -5.0, 5.0, VP);
+    assert!(matches!(small, OdeError::StepTooSmall { sample: 0, .. }), "{small}");
+    // The second sample leaves the numbers half-way.
+    let poles = FromFn(|z: &f64, at: &NoiseLevel| {
+        let value = if *z < 0.0 && at.log_snr > 0.0 { f64::NAN } else { 0.0 };
+        Ok::<_, Infallible>(Prediction { value, of: Parameterization::Image })
+    });
+    let error = Adaptive::default().solve(&poles, vec![1.0, -1.0], NOISE, DATA, VP).unwrap_err();
+    assert!(matches!(error, OdeError::NotFinite { sample: 1, .. }), "{error}");
+    let nowhere = FromFn(|_: &f64, _: &NoiseLevel| {
+        Ok::<_, Infallible>(Prediction { value: f64::INFINITY, of: Parameterization::Image })
+    });
+    let error = Adaptive::default().solve(&nowhere, vec![1.0], NOISE, DATA, VP).unwrap_err();
+    assert!(matches!(error, OdeError::NotFinite { sample: 0, .. }), "{error}");
+    let broken = FromFn(|_: &f64, _: &NoiseLevel| Err(io::Error::other("no device")));
+    let error = Adaptive::default().solve(&broken, vec![1.0], NOISE, DATA, VP).unwrap_err();
+    assert!(matches!(error, OdeError::Model(_)), "{error}");
+}

@@ -1,0 +1,391 @@
+//! Solvers in EDM's and the flow's coordinates, and the wrappers and SDEs around them.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::fmt::Debug;
+
+use vdm_core::{
+    Counted, Denoiser, GaussianMixture, LogSnr, NoiseLevel, Prediction, Scaling, Schedule,
+    quadrature,
+};
+use vdm_sample::{
+    Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolverPp2M, EulerMaruyama, Heun, Iid, Lms,
+    Midpoint, NoNoise, NoiseError, NoiseSource, Order, PredictorCorrector, Recorded, Restart, Run,
+    Seed, Solver, Step, StochasticHeun, TimeGrid, integrate, prior,
+};
+
+use super::assert_order;
+use crate::convergence::{HALVINGS, Paths, distance, mixture, order};
+
+const VP: Scaling = Scaling::VariancePreserving;
+/// Even steps of log-SNR from a noisy level to 8.
+fn grid_from(noisiest: f64, steps: usize, scaling: Scaling) -> TimeGrid {
+    let schedule = Schedule::linear(8.0, noisiest).unwrap();
+    TimeGrid::uniform_log_snr(steps, &schedule, scaling).unwrap()
+}
+
+fn even_grid(steps: usize, scaling: Scaling) -> TimeGrid {
+    grid_from(-8.0, steps, scaling)
+}
+
+fn lms(order: u8, coordinate: Coordinate) -> Lms {
+    Lms { order: Order::try_from(order).unwrap(), coordinate }
+}
+
+#[test]
+fn ode_solvers_have_their_declared_order() {
+    fn check<S: Solver<Vec<f64>> + Debug>(solver: &S, paths: &Paths) {
+        let measured = order(100, |steps| paths.error(solver, &even_grid(steps, VP)));
+        assert_order(&format!("{solver:?}"), measured, solver.properties().order);
+    }
+    let paths = Paths::new(mixture(), -8.0, 8.0);
+    check(&Dpm2, &paths);
+    for coordinate in [Coordinate::Edm, Coordinate::Flow] {
+        check(&Heun { coordinate }, &paths);
+        check(&Midpoint { coordinate }, &paths);
+        check(&lms(1, coordinate), &paths);
+        check(&lms(2, coordinate), &paths);
+    }
+}
+
+/// With more slopes the order is 2, that of the warm-up, where a run starts among the data; from
+/// high noise, where the first slopes hardly differ, it is the number of slopes.
+#[test]
+fn multistep_orders_are_limited_by_the_warm_up_alone() {
+    let (near, far) = (Paths::new(mixture(), 0.0, 8.0), Paths::new(mixture(), -24.0, 8.0));
+    for slopes in [2, 3, 4] {
+        for coordinate in [Coordinate::Edm, Coordinate::Flow] {
+            let solver = lms(slopes, coordinate);
+            let what = format!("{solver:?}");
+            let declared = Solver::<Vec<f64>>::properties(&solver).order;
+            let near = order(400, |steps| near.error(&solver, &grid_from(0.0, steps, VP)));
+            assert_order(&what, near, declared);
+            let far = order(200, |steps| far.error(&solver, &grid_from(-24.0, steps, VP)));
+            assert_order(&what, far, u32::from(slopes));
+        }
+    }
+}
+
+/// One draw of 1 among draws of 0; counts how many are asked for.
+struct Pulse {
+    at: Option<usize>,
+    asked: usize,
+}
+
+impl NoiseSource<Vec<f64>> for Pulse {
+    fn fill(&mut self, out: &mut Vec<f64>, _: LogSnr, _: LogSnr) -> Result<(), NoiseError> {
+        out.fill(f64::from(u8::from(self.at == Some(self.asked))));
+        self.asked += 1;
+        Ok(())
+    }
+}
+
+fn normal() -> GaussianMixture {
+    GaussianMixture::new(vec![1.0], vec![vec![0.7]], vec![0.3]).unwrap()
+}
+
+/// Mean and variance of `z` for the data of [`normal`].
+fn law(at: &NoiseLevel) -> (f64, f64) {
+    (0.7 * at.alpha, (0.3 * at.alpha).powi(2) + at.sigma.powi(2))
+}
+
+/// Mean and variance that a solver ends with, exactly: on normal data every step is affine in its
+/// latent and its draws, `z' = az + b + Σ cᵢ·drawᵢ`, so moments follow from responses to pulses.
+fn moments<S: Solver<Vec<f64>, Memory = ()>>(solver: &S, grid: &TimeGrid) -> (f64, f64) {
+    let model = normal();
+    (0..grid.steps()).fold(law(&grid.levels()[0]), |(mean, var), index| {
+        let respond = |z: f64, at| {
+            let mut noise = Pulse { at, asked: 0 };
+            let mut run = Run::new(&model, &mut noise);
+            let z = solver.step(&mut run, vec![z], &Step::of(grid, index), &mut ()).unwrap();
+            (z[0], noise.asked)
+        };
+        let (b, draws) = respond(0.0, None);
+        let a = respond(1.0, None).0 - b;
+        let fresh: f64 = (0..draws).map(|i| (respond(0.0, Some(i)).0 - b).powi(2)).sum();
+        (a * mean + b, a * a * var + fresh)
+    })
+}
+
+fn error_in_law<S: Solver<Vec<f64>, Memory = ()>>(solver: &S, grid: &TimeGrid) -> f64 {
+    let (mean, var) = moments(solver, grid);
+    let (exact_mean, exact_var) = law(&grid.levels()[grid.steps()]);
+    (mean - exact_mean).hypot(var.sqrt() - exact_var.sqrt())
+}
+
+#[test]
+fn stochastic_solvers_have_their_declared_order_in_law() {
+    fn check<S: Solver<Vec<f64>, Memory = ()> + Debug>(solver: &S) {
+        let error = |steps| error_in_law(solver, &even_grid(steps, VP));
+        assert_order(&format!("{solver:?}"), order(100, error), solver.properties().order);
+    }
+    for strength in [0.0, 0.5, 1.0, 2.0] {
+        check(&EulerMaruyama { strength });
+        check(&StochasticHeun { strength });
+    }
+    for eta in [0.5, 1.0] {
+        check(&Dpm2Ancestral { eta });
+    }
+    check(&Churn::new(Ddim::default(), 5.0));
+    check(&Churn::new(Heun::default(), 5.0));
+    check(&Restart { solver: Heun::default(), sigma_min: 0.1, sigma_max: 2.0, repeats: 2 });
+}
+
+/// One step from the exact law of a one-dimensional mixture, where the model is not linear: the
+/// error of `E z`, `E z²` and `E z³` falls one order faster than the error of a whole run.
+#[test]
+fn one_step_of_an_sde_matches_the_moments_of_a_mixture() {
+    let data =
+        GaussianMixture::new(vec![0.3, 0.7], vec![vec![-0.8], vec![0.6]], vec![0.5, 0.3]).unwrap();
+    let moments_at = |at: &NoiseLevel, map: &dyn Fn(f64, f64) -> f64| {
+        let expect = |power: i32| -> f64 {
+            let part = |(weight, mean, std): (f64, &[f64], f64)| {
+                let spread = (at.alpha * std).hypot(at.sigma);
+                weight
+                    * quadrature::normal(2, |xi| {
+                        map(at.alpha * mean[0] + spread * xi[0], xi[1]).powi(power)
+                    })
+            };
+            data.components().map(part).sum()
+        };
+        [1, 2, 3].map(expect)
+    };
+    fn local<S: Solver<Vec<f64>, Memory = ()>>(
+        solver: &S,
+        model: &GaussianMixture,
+        grid: &TimeGrid,
+    ) -> impl Fn(f64, f64) -> f64 {
+        move |z, draw| {
+            let mut noise = Recorded::new([vec![draw]]);
+            integrate(solver, model, vec![z], grid, &mut noise, |_, _, _| ()).unwrap()[0]
+        }
+    }
+    for strength in [0.5, 1.0, 2.0] {
+        let grid = |halving: u32| {
+            let gap = 0.2 / f64::from(1 << halving);
+            TimeGrid::from_log_snrs([0.5, 0.5 + gap], VP).unwrap()
+        };
+        let error = |grid: &TimeGrid, map: &dyn Fn(f64, f64) -> f64| {
+            let reached = moments_at(&grid.levels()[0], map);
+            distance(&reached, &moments_at(&grid.levels()[1], &|z, _| z))
+        };
+        let measured = |of: &dyn Fn(&TimeGrid) -> f64| {
+            let (coarse, fine) = (of(&grid(0)), of(&grid(HALVINGS)));
+            (coarse / fine).log2() / f64::from(HALVINGS) - 1.0
+        };
+        let euler = EulerMaruyama { strength };
+        let heun = StochasticHeun { strength };
+        assert_order(
+            "EulerMaruyama",
+            measured(&|grid| error(grid, &local(&euler, &data, grid))),
+            1,
+        );
+        assert_order(
+            "StochasticHeun",
+            measured(&|grid| error(grid, &local(&heun, &data, grid))),
+            2,
+        );
+    }
+}
+
+/// A Brownian path in log-SNR, drawn at the points of a fine even grid: what a coarse step and the
+/// fine steps inside it share.
+struct SharedPath {
+    start: f64,
+    gap: f64,
+    path: Vec<[f64; 2]>,
+}
+
+impl SharedPath {
+    fn new(grid: &TimeGrid, seed: u64) -> Self {
+        let (start, gap) = (grid.levels()[0].log_snr, 16.0 / grid.steps() as f64);
+        let draws: Vec<f64> = prior(Seed(seed), 1, 2 * grid.steps());
+        let step = |sum: &mut [f64; 2], draw: &[f64]| {
+            *sum = [sum[0] + gap.sqrt() * draw[0], sum[1] + gap.sqrt() * draw[1]];
+            Some(*sum)
+        };
+        let path = std::iter::once([0.0; 2]).chain(draws.chunks(2).scan([0.0; 2], step)).collect();
+        Self { start, gap, path }
+    }
+}
+
+impl NoiseSource<Vec<f64>> for SharedPath {
+    fn fill(&mut self, out: &mut Vec<f64>, from: LogSnr, to: LogSnr) -> Result<(), NoiseError> {
+        let [from, to] =
+            [from, to].map(|at| ((at.value() - self.start) / self.gap).round() as usize);
+        let std = ((to - from) as f64 * self.gap).sqrt();
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = (self.path[to][i] - self.path[from][i]) / std;
+        }
+        Ok(())
+    }
+}
+
+/// Strong order 1 of both, over 64 shared paths, against 16 times finer steps than the finest
+/// measured. The components of the data overlap: on the ridge between separate ones the error of a
+/// path is as large as their distance.
+#[test]
+fn sde_solvers_converge_path_by_path_at_order_1() {
+    fn ends<S: Solver<Vec<f64>>>(solver: &S, steps: usize, fine: &TimeGrid) -> Vec<f64> {
+        let means = vec![vec![-0.4, 0.2], vec![0.3, 0.3]];
+        let data = GaussianMixture::new(vec![0.4, 0.6], means, vec![0.5, 0.6]).unwrap();
+        let grid = even_grid(steps, VP);
+        let end = |path| {
+            let mut noise = SharedPath::new(fine, path);
+            let z1 = prior(Seed(path), 0, 2);
+            integrate(solver, &data, z1, &grid, &mut noise, |_, _, _| ()).unwrap()
+        };
+        (0..64).flat_map(end).collect()
+    }
+    let finest = 25_600;
+    let fine = even_grid(finest, VP);
+    for strength in [0.5, 1.0] {
+        let (euler, heun) = (EulerMaruyama { strength }, StochasticHeun { strength });
+        let truth = ends(&heun, finest, &fine);
+        let of_euler = order(50, |steps| distance(&ends(&euler, steps, &fine), &truth));
+        assert_order(&format!("strong, {euler:?}"), of_euler, 1);
+        let of_heun = order(50, |steps| distance(&ends(&heun, steps, &fine), &truth));
+        assert_order(&format!("strong, {heun:?}"), of_heun, 1);
+    }
+}
+
+/// Strength 0 is the probability-flow ODE and 1 the hierarchy itself.
+#[test]
+fn the_family_of_sdes_holds_ddim_and_the_ancestral_step() {
+    fn end<S: Solver<Vec<f64>>>(solver: &S, start: u64) -> Vec<f64> {
+        let (z1, mut noise) = (prior(Seed(0), start, 2), Iid::new(Seed(0), start, 2));
+        integrate(solver, &mixture(), z1, &even_grid(20, VP), &mut noise, |_, _, _| ()).unwrap()
+    }
+    for (strength, eta) in [(0.0, 0.0), (1.0, 1.0)] {
+        for start in 0..8 {
+            let gap =
+                distance(&end(&EulerMaruyama { strength }, start), &end(&Ddim { eta }, start));
+            assert!(gap < 1e-12, "strength {strength}: {gap}");
+        }
+    }
+}
+
+/// Langevin steps repair the law that a crude predictor leaves, down to their own bias of relative
+/// size `snr²`.
+#[test]
+fn corrections_repair_the_law() {
+    let grid = even_grid(10, VP);
+    let crude = error_in_law(&Ddim::default(), &grid);
+    let corrected = |corrections| {
+        let predictor = Ddim::default();
+        error_in_law(&PredictorCorrector { predictor, corrections, snr: 0.16 }, &grid)
+    };
+    assert!(corrected(20) < 0.5 * crude);
+    let floor = 0.16 * 0.16 * law(&grid.levels()[10]).1.sqrt();
+    assert!(corrected(400) < floor, "{} above {floor}", corrected(400));
+}
+
+/// Where the model's image does not move, the corrector keeps the noise at σ exactly.
+#[test]
+fn corrections_keep_the_noise_of_a_single_point() {
+    let point = GaussianMixture::new(vec![1.0], vec![vec![0.7]], vec![1e-9]).unwrap();
+    let grid = even_grid(2, VP);
+    let solver = PredictorCorrector { predictor: Ddim::default(), corrections: 1, snr: 0.4 };
+    let s = grid.levels()[1];
+    let response = |z: f64, at| {
+        let mut noise = Pulse { at, asked: 0 };
+        let mut run = Run::new(&point, &mut noise);
+        solver.step(&mut run, vec![z], &Step::of(&grid, 0), &mut ()).unwrap()[0]
+    };
+    let base = response(0.0, None);
+    let kept = (response(1.0, None) - base) * grid.levels()[0].sigma;
+    let fresh = response(0.0, Some(0)) - base;
+    assert!((kept.hypot(fresh) - s.sigma).abs() < 1e-12, "{kept} and {fresh} for {}", s.sigma);
+}
+
+/// Schedules with finite and with infinite ends, under every scaling that has a level there.
+fn grids(steps: usize) -> Vec<TimeGrid> {
+    let endless: Schedule = serde_json::from_str(r#"{"kind": "straight_line"}"#).unwrap();
+    let schedules =
+        [Schedule::linear(13.3, -5.0).unwrap(), Schedule::cosine(15.0, -15.0).unwrap(), endless];
+    let scalings =
+        [VP, Scaling::VarianceExploding, Scaling::StraightLine, Scaling::SubVariancePreserving];
+    let all = schedules.iter().flat_map(|schedule| {
+        scalings.into_iter().filter_map(|s| TimeGrid::uniform_time(steps, schedule, s).ok())
+    });
+    all.flat_map(|grid| [grid.clone().to_clean(), grid]).collect()
+}
+
+/// Counts all calls, and those at levels where no model is defined.
+struct Guarded<'a> {
+    model: Counted<&'a GaussianMixture>,
+    clean_calls: Cell<usize>,
+}
+
+impl Denoiser<Vec<f64>> for Guarded<'_> {
+    type Error = Infallible;
+    fn denoise(&self, z: &Vec<f64>, at: &NoiseLevel) -> Result<Prediction<Vec<f64>>, Infallible> {
+        self.clean_calls.set(self.clean_calls.get() + usize::from(at.sigma == 0.0));
+        self.model.denoise(z, at)
+    }
+}
+
+/// Every solver on every grid: finite, as many model calls as declared, none of them at `σ = 0`;
+/// the same image under every scaling; noise drawn only if declared.
+fn check_runs<S: Solver<Vec<f64>> + Debug>(solver: &S) {
+    let data = mixture();
+    for steps in [1, 2, 3, 7, 20] {
+        for grid in grids(steps) {
+            let model = Guarded { model: Counted::new(&data), clean_calls: Cell::new(0) };
+            let sigma = grid.levels()[0].sigma;
+            let z1 = prior::<f64>(Seed(5), 0, 2).iter().map(|z| z * sigma).collect();
+            let mut noise = Iid::new(Seed(5), 0, 2);
+            let x = integrate(solver, &model, z1, &grid, &mut noise, |_, _, _| ()).unwrap();
+            let what = format!("{solver:?} {grid:?}");
+            assert!(x.iter().all(|x| x.is_finite()), "{what}: {x:?}");
+            assert_eq!(model.model.calls(), solver.calls(&grid), "{what}");
+            assert_eq!(model.clean_calls.get(), 0, "{what}");
+        }
+        let image = |scaling| {
+            let grid = even_grid(steps, scaling).to_clean();
+            let first = grid.levels()[0];
+            let z1 = vec![0.3 * first.sigma, -0.9 * first.sigma];
+            let mut noise = Iid::new(Seed(8), 0, 2);
+            integrate(solver, &data, z1, &grid, &mut noise, |_, _, _| ()).unwrap()
+        };
+        for other in
+            [Scaling::VarianceExploding, Scaling::StraightLine, Scaling::SubVariancePreserving]
+        {
+            let gap = distance(&image(VP), &image(other));
+            assert!(gap < 1e-9, "{solver:?} {steps} {other:?}: {gap}");
+        }
+    }
+    let properties = solver.properties();
+    let grid = even_grid(6, VP);
+    let deterministic = integrate(solver, &data, vec![0.1, 0.2], &grid, &mut NoNoise, |_, _, _| ());
+    assert_eq!(deterministic.is_err(), properties.stochastic, "{solver:?}");
+}
+
+#[test]
+fn every_solver_runs_on_every_grid_as_declared() {
+    for coordinate in [Coordinate::Edm, Coordinate::Flow] {
+        check_runs(&Heun { coordinate });
+        check_runs(&Midpoint { coordinate });
+        check_runs(&Churn::new(Heun { coordinate }, 3.0));
+        for order in [1, 2, 4] {
+            check_runs(&lms(order, coordinate));
+        }
+    }
+    check_runs(&Dpm2);
+    for eta in [0.0, 0.5, 1.0, 3.0] {
+        check_runs(&Dpm2Ancestral { eta });
+    }
+    for strength in [0.0, 0.5, 1.0, 2.0] {
+        check_runs(&EulerMaruyama { strength });
+        check_runs(&StochasticHeun { strength });
+    }
+    check_runs(&Churn::new(Ddim::default(), 2.0));
+    check_runs(&PredictorCorrector::new(Heun::default()));
+    check_runs(&PredictorCorrector {
+        corrections: 3,
+        ..PredictorCorrector::new(DpmSolverPp2M::default())
+    });
+    let (sigma_min, sigma_max, repeats) = (0.05, 5.0, 2);
+    check_runs(&Restart { solver: Heun::default(), sigma_min, sigma_max, repeats });
+    check_runs(&Restart { solver: lms(3, Coordinate::Edm), sigma_min, sigma_max, repeats });
+}

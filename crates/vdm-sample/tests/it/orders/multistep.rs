@@ -1,0 +1,176 @@
+//! Multistep exponential integrators.
+
+use std::f64::consts::PI;
+
+use vdm_core::{GaussianMixture, LogSnr, Scaling};
+use vdm_sample::exponential::Predicts;
+use vdm_sample::{
+    AngularAdams, DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp3M, ExponentialAdams,
+    NoiseError, NoiseSource, Order, SaSolver, SlopeWeight, Solver, TimeGrid, UniPc, UniPcVariant,
+    integrate,
+};
+
+use super::assert_order;
+use crate::convergence::{Paths, order};
+
+use Order::{Four, One, Three, Two};
+
+const SLOPES: [SlopeWeight; 2] = [SlopeWeight::Midpoint, SlopeWeight::Heun];
+const PREDICTS: [Predicts; 2] = [Predicts::Image, Predicts::Noise];
+
+/// `λ` from −18 to 18 in steps of changing size, as an even grid hides errors in the weights of
+/// past predictions. At its ends the prediction hardly moves, so that the first and last steps,
+/// which are of lower order, do not hide the order between.
+fn grid(steps: usize) -> TimeGrid {
+    let log_snr = |i: usize| {
+        let u = 2.0 * i as f64 / steps as f64 - 1.0;
+        18.0 * u + 0.8 * (2.0 * PI * u).sin()
+    };
+    TimeGrid::from_log_snrs((0..=steps).map(log_snr), Scaling::VariancePreserving).unwrap()
+}
+
+/// Wider clusters than elsewhere: high orders need smooth paths to show before rounding does.
+fn paths() -> Paths {
+    let means = vec![vec![-1.0, 0.5], vec![0.8, 0.8], vec![0.2, -1.1]];
+    let model = GaussianMixture::new(vec![0.3, 0.5, 0.2], means, vec![0.6, 0.5, 0.7]);
+    Paths::new(model.unwrap(), -18.0, 18.0)
+}
+
+fn check(solver: &(impl Solver<Vec<f64>> + std::fmt::Debug), paths: &Paths) {
+    let measured = order(256, |steps| paths.error(solver, &grid(steps)));
+    assert_order(&format!("{solver:?}"), measured, solver.properties().order);
+}
+
+#[test]
+fn exponential_adams_has_the_order_in_its_name() {
+    let paths = paths();
+    for order in [One, Two, Three, Four] {
+        check(&ExponentialAdams::new(order), &paths);
+        check(&ExponentialAdams::deis(order), &paths);
+    }
+}
+
+/// The published third-order forms are declared, and measured, as second order.
+#[test]
+fn published_dpm_solvers_are_of_second_order() {
+    let paths = paths();
+    for slope in SLOPES {
+        check(&DpmSolverPp2M { slope, ..DpmSolverPp2M::default() }, &paths);
+        check(&DpmSolverPp3M { slope, ..DpmSolverPp3M::default() }, &paths);
+        check(&DpmSolver2M { slope, ..DpmSolver2M::default() }, &paths);
+        check(&DpmSolver3M { slope, ..DpmSolver3M::default() }, &paths);
+    }
+}
+
+/// Order 4 without its corrector only: with it the error meets rounding before the slope settles.
+#[test]
+fn unipc_gains_one_order_by_its_corrector() {
+    let paths = paths();
+    for variant in [UniPcVariant::Bh1, UniPcVariant::Bh2, UniPcVariant::VaryCoefficients] {
+        for predicts in PREDICTS {
+            for order in [One, Two, Three] {
+                check(&UniPc { variant, predicts, ..UniPc::new(order) }, &paths);
+            }
+            let without = UniPc { variant, predicts, corrector: false, ..UniPc::new(Four) };
+            check(&without, &paths);
+        }
+    }
+}
+
+/// Beyond order 2 the declared order is the one that the first step allows anywhere; where the path
+/// starts flat, as here, more is seen.
+#[test]
+fn angular_adams_gains_one_order_by_its_corrector() {
+    let paths = paths();
+    for data_std in [0.5, 1.0] {
+        for order in [One, Two] {
+            check(&AngularAdams { order, data_std }, &paths);
+        }
+    }
+    let four = AngularAdams { order: Four, ..AngularAdams::default() };
+    assert!(order(256, |steps| paths.error(&four, &grid(steps))) > 2.9);
+}
+
+#[test]
+fn the_released_varying_coefficients_lose_the_order() {
+    let paths = paths();
+    for order in [One, Two, Three, Four] {
+        let variant = UniPcVariant::VaryCoefficientsReleased;
+        check(&UniPc { variant, ..UniPc::new(order) }, &paths);
+    }
+}
+
+#[test]
+fn sa_solver_without_noise_has_the_order_of_its_corrector() {
+    let paths = paths();
+    for (predictor, corrector) in [
+        (One, None),
+        (One, Some(Two)),
+        (One, Some(Four)),
+        (Two, Some(Three)),
+        (Three, None),
+        (Three, Some(Three)),
+        (Three, Some(Four)),
+        (Four, Some(Four)),
+    ] {
+        check(&SaSolver { predictor, corrector, eta: 0.0, ..SaSolver::default() }, &paths);
+    }
+}
+
+/// Noise of which draw `i` is the unit vector `i + 1`. The end of a run that starts along unit
+/// vector 0 then holds the response to the start and to each draw, and where the model is linear
+/// the sum of their squares is the variance over all noises.
+#[derive(Default)]
+struct UnitVectors {
+    drawn: usize,
+}
+
+impl NoiseSource<Vec<f64>> for UnitVectors {
+    fn fill(&mut self, out: &mut Vec<f64>, _: LogSnr, _: LogSnr) -> Result<(), NoiseError> {
+        self.drawn += 1;
+        out.fill(0.0);
+        out[self.drawn] = 1.0;
+        Ok(())
+    }
+}
+
+/// Relative error of the variance of the end points for Gaussian data, exact over all noises.
+fn variance_error(solver: &impl Solver<Vec<f64>>, steps: usize) -> f64 {
+    let std = 0.5;
+    let model = GaussianMixture::new(vec![1.0], vec![vec![0.0; steps + 1]], vec![std]).unwrap();
+    let grid = grid(steps);
+    let [first, last] = [0, steps].map(|i| {
+        let level = grid.levels()[i];
+        (level.alpha * std).powi(2) + level.sigma.powi(2)
+    });
+    let mut z1 = vec![0.0; steps + 1];
+    z1[0] = first.sqrt();
+    let mut noise = UnitVectors::default();
+    let x = integrate(solver, &model, z1, &grid, &mut noise, |_, _, _| ()).unwrap();
+    (x.iter().map(|x| x * x).sum::<f64>() / last - 1.0).abs()
+}
+
+/// Slope of the log error of a variance from 64 to 1024 steps. It is at least
+/// the declared order less 0.15. There is no upper bound: high orders begin with the larger slope
+/// of what they do without noise, until the error of the noise's part, of order 2, takes over.
+fn check_in_law(solver: &(impl Solver<Vec<f64>> + std::fmt::Debug)) {
+    let measured = order(64, |steps| variance_error(solver, steps));
+    let declared = f64::from(solver.properties().order);
+    assert!(solver.properties().stochastic);
+    assert!(measured > declared - 0.15, "{solver:?}: {measured} for {declared}");
+}
+
+#[test]
+fn stochastic_forms_converge_in_law_with_their_declared_order() {
+    for order in [One, Two, Three, Four] {
+        check_in_law(&ExponentialAdams { eta: 1.0, ..ExponentialAdams::new(order) });
+    }
+    check_in_law(&ExponentialAdams { eta: 1.0, ..ExponentialAdams::deis(Two) });
+    for slope in SLOPES {
+        check_in_law(&DpmSolverPp2M { eta: 1.0, slope, ..DpmSolverPp2M::default() });
+        check_in_law(&DpmSolverPp3M { eta: 1.0, slope, ..DpmSolverPp3M::default() });
+    }
+    for (predictor, corrector) in [(Two, None), (Two, Two.into()), (Three, Three.into())] {
+        check_in_law(&SaSolver { predictor, corrector, ..SaSolver::default() });
+    }
+}
