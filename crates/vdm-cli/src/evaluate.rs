@@ -38,15 +38,17 @@ pub(crate) struct Options {
     device: DeviceChoice,
 }
 
+/// Part of a data set.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Split {
+pub(crate) enum Split {
     Train,
     Validation,
     Test,
 }
 
 impl Split {
-    fn of(self, data: &Dataset) -> &Items {
+    /// Its items.
+    pub(crate) fn of(self, data: &Dataset) -> &Items {
         match self {
             Self::Train => &data.train,
             Self::Validation => &data.validation,

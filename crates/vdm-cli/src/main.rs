@@ -1,7 +1,10 @@
 //! `vdm`: trains, samples and evaluates variational diffusion models.
 
+mod compress;
 mod configuration;
+mod decompress;
 mod evaluate;
+mod formats;
 mod observer;
 mod output;
 mod sample;
@@ -31,6 +34,10 @@ enum Command {
     Solvers,
     /// Estimate the likelihood of a split under a trained model
     Eval(evaluate::Options),
+    /// Compress images losslessly with a trained model
+    Compress(compress::Options),
+    /// Read the images of a compressed file
+    Decompress(decompress::Options),
     /// Write report.html of a run again, from what lies in its folder
     Report(output::ReportOptions),
     /// List the presets, or print one as JSON
@@ -65,6 +72,10 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Eval(options) => evaluate::evaluate(&options).map(|()| ExitCode::SUCCESS),
+        Command::Compress(options) => compress::compress(&options).map(|()| ExitCode::SUCCESS),
+        Command::Decompress(options) => {
+            decompress::decompress(&options).map(|()| ExitCode::SUCCESS)
+        }
         Command::Report(options) => output::report(&options).map(|()| ExitCode::SUCCESS),
         Command::Presets { name } => {
             configuration::print_presets(name.as_deref()).map(|()| ExitCode::SUCCESS)

@@ -105,20 +105,28 @@ pub(crate) fn save_samples(
     array: &std::path::Path,
 ) -> Result<()> {
     overview(pixels, shape, levels)?.save(png)?;
+    save_array(pixels, shape, array).context("cannot write the samples")
+}
+
+/// Writes items as uint8 `[N, H, W, C]`, gray without `C`.
+pub(crate) fn save_array(pixels: &[u8], shape: Shape, path: &std::path::Path) -> Result<()> {
     let Shape { channels, height, width } = shape;
-    let count = pixels.len() / shape.dims();
-    let plane = height * width;
-    let interleaved: Vec<u8> = pixels
+    let mut dims = vec![pixels.len() / shape.dims(), height, width];
+    if channels > 1 {
+        dims.push(channels);
+    }
+    Ok(npy::write(path, &channels_last(pixels, shape), &dims)?)
+}
+
+/// `[N, C, H, W]` as `[N, H, W, C]`.
+pub(crate) fn channels_last(pixels: &[u8], shape: Shape) -> Vec<u8> {
+    let (channels, plane) = (shape.channels, shape.height * shape.width);
+    pixels
         .chunks_exact(shape.dims())
         .flat_map(|item| {
             (0..plane).flat_map(move |p| (0..channels).map(move |c| item[c * plane + p]))
         })
-        .collect();
-    let mut dims = vec![count, height, width];
-    if channels > 1 {
-        dims.push(channels);
-    }
-    npy::write(array, &interleaved, &dims).context("cannot write the samples")
+        .collect()
 }
 
 #[cfg(test)]

@@ -55,12 +55,23 @@ impl Discretized {
     /// ```
     #[must_use]
     pub fn log_prob(self, k: u16, y: f64, log_snr: LogSnr) -> f64 {
+        self.law(y, log_snr)(k)
+    }
+
+    /// [`log_prob`](Self::log_prob) of every value, `k = 0, 1, …`, for the price of two.
+    pub fn log_probs(self, y: f64, log_snr: LogSnr) -> impl Iterator<Item = f64> {
+        (0..self.levels).map(self.law(y, log_snr))
+    }
+
+    /// `k → log p(x = k | z_0)`, normalized once.
+    fn law(self, y: f64, log_snr: LogSnr) -> impl Fn(u16) -> f64 {
         let std = log_snr.edm_sigma();
-        let logit = |k: u16| -0.5 * ((y - self.encode(k)) / std).powi(2);
+        let logit = move |k: u16| -0.5 * ((y - self.encode(k)) / std).powi(2);
         // The largest logit is that of the cell `y` falls in.
         let largest = logit(self.decode(y));
         let sum: f64 = (0..self.levels).map(|j| (logit(j) - largest).exp()).sum();
-        logit(k) - largest - sum.ln()
+        let log_sum = sum.ln();
+        move |k| logit(k) - largest - log_sum
     }
 
     /// `log ∫ N(u; y, std²) du` over the cell of `k` in nats, with `y = z_0/α_0` and the Gaussian's

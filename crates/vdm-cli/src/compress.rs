@@ -1,0 +1,212 @@
+//! `vdm compress`, and what `vdm decompress` shares with it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use indicatif::ProgressBar;
+use sha2::{Digest, Sha256};
+use tch::{Device, Tensor};
+use vdm_compress::{Archive, Code, Codec, Header, Origin, Settings, sha256};
+use vdm_core::{Denoiser, NoiseLevel, Prediction};
+use vdm_data::{Items, Shape, Source};
+use vdm_report::files;
+use vdm_torch::checkpoint::load_model;
+use vdm_torch::{Batch, Depth, DeviceChoice, EvaluationSpec, Model, RunConfig};
+
+use crate::{evaluate, output};
+
+/// `vdm compress`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Folder of the run whose model codes
+    #[arg(long, value_name = "DIR")]
+    run: PathBuf,
+    /// Which items of the run's own data
+    #[arg(long, value_enum, default_value = "test")]
+    split: evaluate::Split,
+    /// Other data than the run's, all items: .npy, or a folder of images of exactly its size
+    #[arg(long, value_name = "PATH", conflicts_with = "split")]
+    data: Option<PathBuf>,
+    /// T: model calls per batch each way, and the bound that the size meets
+    #[arg(long, value_name = "T", default_value_t = 100)]
+    steps: u32,
+    /// Items per model call
+    #[arg(long, default_value_t = 64)]
+    batch: u32,
+    /// Cells of a latent's grid per standard deviation of its narrowest Gaussian
+    #[arg(long, value_name = "N", default_value_t = Settings::CELLS)]
+    cells: u32,
+    /// Only this many items, from the first
+    #[arg(long)]
+    items: Option<usize>,
+    /// Checkpoint of this step [default: the best on validation]
+    #[arg(long, value_name = "STEP")]
+    checkpoint: Option<u64>,
+    /// auto, cpu, cuda or cuda:N; the reader needs the same kind
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// Threads of the processor that libtorch uses; the reader takes the same number
+    #[arg(long)]
+    threads: Option<u32>,
+    /// The file to write
+    #[arg(long, value_name = "FILE.vdmz")]
+    out: PathBuf,
+}
+
+/// Codes items into a file and says what it cost beside the bound and beside other formats.
+pub(crate) fn compress(options: &Options) -> Result<()> {
+    let run = output::existing_run(&options.run)?;
+    let config: RunConfig = files::read_json(&run.config())?;
+    if let Some(threads) = options.threads {
+        set_threads(threads).context("--threads")?;
+    }
+    let checkpoint = crate::train::checkpoint(&run, options.checkpoint)?;
+    let device = options.device.resolve()?;
+    let (model, info) = load_model(&checkpoint, device)?;
+    let items = chosen(options, &config, &model)?;
+    let settings =
+        Settings { steps: options.steps, batch: options.batch, cells_per_std: options.cells };
+    let host = OnHost(&model);
+    let bar = ProgressBar::new(items.len() as u64);
+    let code = host.codec(settings)?.compress(items.pixels(), |n| bar.set_position(n as u64))?;
+    bar.finish_and_clear();
+    let shape = model.spec().shape;
+    let archive = Archive {
+        header: Header {
+            model_sha256: model_sha256(&model)?,
+            origin: origin(device, info.step),
+            settings,
+            items: items.len(),
+            shape: [shape.channels, shape.height, shape.width],
+            levels: model.spec().levels,
+            pixels_sha256: sha256(items.pixels()),
+            words: code.words.len(),
+        },
+        words: code.words.clone(),
+    };
+    let bytes = archive.to_bytes()?;
+    files::write_atomic(&options.out, &bytes)?;
+    let depth = Depth::Discrete { steps: options.steps };
+    // More draws than an evaluation of the whole run: the sum over T steps is what a code sees.
+    let spec = EvaluationSpec { draws: config.evaluation.draws.max(64), ..config.evaluation };
+    let bound = vdm_torch::evaluate(&model, &items, depth, spec, config.seed, |_| ())?;
+    output::say(sizes(&code, bytes.len(), items.pixels().len(), &bound));
+    output::say(crate::formats::table(&items, shape)?);
+    output::say(options.out.display());
+    Ok(())
+}
+
+/// The items that the options name, of the model's shape and levels.
+fn chosen(options: &Options, config: &RunConfig, model: &Model) -> Result<Items> {
+    let (shape, levels) = (model.spec().shape, model.spec().levels);
+    let all = match &options.data {
+        None => {
+            let data = vdm_data::load(&config.data)?;
+            options.split.of(&data).clone()
+        }
+        Some(path) => every_item(path, shape, levels)?,
+    };
+    let count = options.items.unwrap_or(all.len()).min(all.len());
+    ensure!(count > 0, "--items 0: use at least 1");
+    Ok(all.select(&(0..count).collect::<Vec<_>>()))
+}
+
+/// All items of other data: those of its training split, then validation, then test.
+fn every_item(path: &Path, shape: Shape, levels: u16) -> Result<Items> {
+    let size = path.is_dir().then_some(shape.height);
+    let data = vdm_data::load(&Source::Path { path: path.into(), size, levels: Some(levels) })?;
+    ensure!(
+        data.shape == shape,
+        "{} holds items of {:?}, but the model codes items of {shape:?}; compress the kind of data \
+         it was trained on",
+        path.display(),
+        data.shape
+    );
+    let splits = [&data.train, &data.validation, &data.test];
+    let pixels = splits.iter().flat_map(|items| items.pixels()).copied().collect();
+    Ok(Items::new(path, shape.dims(), pixels, None)?)
+}
+
+/// What the code cost, beside the bound.
+fn sizes(code: &Code, file: usize, pixels: usize, bound: &vdm_torch::Likelihood) -> String {
+    let per_dim = |bits: f64| bits / pixels as f64;
+    let net = per_dim(code.net_bits);
+    format!(
+        "code   {net:.4} bits/dim without initial bits: {:+.2} % of the bound\nbound  {}\nfile   \
+         {:.4} bits/dim, {file} bytes: {:.0} bits of code, {} initial bits, {} bits of header",
+        100.0 * (net / bound.bits_per_dim - 1.0),
+        evaluate::describe(bound),
+        per_dim(8.0 * file as f64),
+        code.net_bits,
+        code.initial_bits,
+        8 * file - 64 * code.words.len(),
+    )
+}
+
+/// A model whose latents lie in host memory, `B·D` numbers of `B` items.
+#[derive(Debug)]
+pub(crate) struct OnHost<'a>(pub(crate) &'a Model);
+
+impl OnHost<'_> {
+    /// The codec of the model's own data and schedule.
+    pub(crate) fn codec(&self, settings: Settings) -> Result<Codec<'_, Self>> {
+        let spec = self.0.spec();
+        let schedule = &spec.diffusion.schedule;
+        Ok(Codec::new(self, self.0.code(), spec.shape.dims(), schedule, settings)?)
+    }
+}
+
+impl Denoiser<Vec<f32>> for OnHost<'_> {
+    type Error = vdm_torch::Error;
+
+    fn denoise(
+        &self,
+        z: &Vec<f32>,
+        at: &NoiseLevel,
+    ) -> Result<Prediction<Vec<f32>>, vdm_torch::Error> {
+        let shape = self.0.spec().shape;
+        let size = [z.len() / shape.dims(), shape.channels, shape.height, shape.width];
+        let z = Batch::from_slice(z, size.map(|side| side as i64), self.0.device());
+        let Prediction { value, of } = self.0.denoise(&z, at)?;
+        Ok(Prediction { value: host(&value.0)?, of })
+    }
+}
+
+fn host(tensor: &Tensor) -> Result<Vec<f32>, tch::TchError> {
+    Vec::try_from(tensor.to_device(Device::Cpu).flatten(0, -1))
+}
+
+/// SHA-256 of a model: its specification as JSON, then name and values of each weight.
+pub(crate) fn model_sha256(model: &Model) -> Result<String> {
+    let mut hash = Sha256::new();
+    hash.update(serde_json::to_vec(model.spec())?);
+    for (name, weight) in model.parameters().named() {
+        hash.update(name.as_bytes());
+        hash.update([0]);
+        for value in host(&weight.detach())? {
+            hash.update(value.to_le_bytes());
+        }
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn origin(device: Device, checkpoint: u64) -> Origin {
+    Origin {
+        engine: format!(
+            "vdm {}, libtorch {}, {}",
+            env!("CARGO_PKG_VERSION"),
+            vdm_torch::LIBTORCH_VERSION,
+            std::env::consts::ARCH
+        ),
+        device: if device == Device::Cpu { "cpu" } else { "cuda" }.into(),
+        threads: tch::get_num_threads().max(1) as u32,
+        checkpoint,
+    }
+}
+
+/// Sets the number of threads of libtorch's operations on the processor.
+pub(crate) fn set_threads(threads: u32) -> Result<()> {
+    let threads = i32::try_from(threads).ok().filter(|n| (1..=4096).contains(n));
+    tch::set_num_threads(threads.context("use a number of threads from 1 to 4096")?);
+    Ok(())
+}
