@@ -28,7 +28,7 @@ use crate::{Error, LogSnr, NoiseSchedule, Weighting, bound, quadrature};
 /// assert!(estimator.variance(|_| 1.0) > 4.0);
 /// # Ok::<(), vdm_core::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Estimator<'a> {
     weighting: Weighting,
     schedule: &'a dyn NoiseSchedule,
@@ -108,7 +108,7 @@ impl<'a> Estimator<'a> {
 /// [`Error::ScheduleRange`] if an end of the schedule is infinite; [`Error::ScheduleMasses`] unless
 /// there is a bin, and `w·error` is a positive finite number in the middle of each.
 pub fn optimal(
-    weighting: Weighting,
+    weighting: &Weighting,
     schedule: &dyn NoiseSchedule,
     bins: usize,
     error: impl Fn(LogSnr) -> f64,

@@ -6,7 +6,8 @@ use vdm_data::{Dataset, Source};
 use vdm_sample::{SamplerSpec, Seed};
 
 use crate::evaluate::EvaluationSpec;
-use crate::model::{Diffusion, Head, ModelSpec, Precision};
+use crate::head::Head;
+use crate::model::{Diffusion, ModelSpec, Precision};
 use crate::nn::NetworkSpec;
 use crate::train::{Averaging, OptimizerSpec};
 use crate::{Error, objective};
@@ -94,6 +95,7 @@ impl RunConfig {
     /// [`Error::Config`] naming the first field that does not.
     pub fn check(&self) -> Result<(), Error> {
         objective::check(&self.diffusion)?;
+        self.head.check()?;
         self.sampler.time_grid(&self.diffusion.schedule, Scaling::VariancePreserving)?;
         let TrainingSpec { steps, batch, accumulate, optimizer, averaging, .. } = &self.training;
         let output = &self.output;
@@ -156,9 +158,10 @@ impl RunConfig {
 }
 
 /// The configurations that come with the program, by name.
-pub const PRESETS: [(&str, &str); 6] = [
+pub const PRESETS: [(&str, &str); 7] = [
     ("digits", include_str!("../presets/digits.json")),
     ("swirl", include_str!("../presets/swirl.json")),
+    ("clusters-energy", include_str!("../presets/clusters-energy.json")),
     ("fashion-mnist", include_str!("../presets/fashion-mnist.json")),
     ("mnist", include_str!("../presets/mnist.json")),
     ("cifar10", include_str!("../presets/cifar10.json")),

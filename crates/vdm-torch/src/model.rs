@@ -4,31 +4,15 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use vdm_core::likelihood::Discretized;
 use vdm_core::{
-    Denoiser, NoiseLevel, NoiseSchedule, Parameterization, Prediction, Scaling, Schedule, Weighting,
+    Denoiser, FromFn, NoiseLevel, NoiseSchedule, Prediction, Respecified, Scaling, Schedule,
+    Weighting,
 };
 use vdm_data::Shape;
 use vdm_sample::Seed;
 
+use crate::head::Head;
 use crate::nn::{Network, NetworkSpec, Parameters};
 use crate::{Batch, Error, PerSample};
-
-/// How a network's output becomes a prediction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Head {
-    /// `ε̂ = z + output` (VDM).
-    Noise,
-    /// `x̂ = output`.
-    Image,
-    /// `v̂ = output`.
-    Velocity,
-    /// `x̂` as the mean over the data's own levels `f_k`, whose log-probabilities are the output
-    /// plus that of `z` itself, `−(z − αf_k)²/2σ²`.
-    ///
-    /// The exact posterior `p(x_i = k|z)` has this form, with the output standing for what the
-    /// other pixels say of pixel `i`; so the prediction is right at low noise before any training.
-    Levels,
-}
 
 /// Precision of the network's matrix products and convolutions. Weights, sums and the loss are
 /// always f32.
@@ -120,8 +104,9 @@ impl Model {
         let centers: Vec<f32> = (0..spec.levels).map(|k| code.encode(k) as f32).collect();
         let centers = Tensor::from_slice(&centers).view([1, 1, -1, 1, 1]).to_device(device);
         let parameters = Parameters::new(seed, device);
-        let outputs = if spec.head == Head::Levels { i64::from(spec.levels) } else { 1 };
-        let network = spec.network.build(spec.shape, outputs, &parameters.root())?;
+        spec.head.check()?;
+        let requirements = spec.head.requirements(spec.levels);
+        let network = spec.network.build(spec.shape, requirements, &parameters.root())?;
         Ok(Self { spec: spec.clone(), network, parameters, code, centers, device })
     }
 
@@ -150,32 +135,49 @@ impl Model {
     }
 
     /// The prediction for items at their own noise levels, with gradients unless the caller turned
-    /// them off.
+    /// them off. Scores and energy gradients, `∓ε/σ`, are predicted as the noise in them, which is of
+    /// order 1 at every level.
     ///
     /// # Errors
-    /// [`Error::Shim`] if the precision cannot be had.
+    /// [`Error::Shim`] if the precision cannot be had; [`Error::Torch`] from an energy's gradient.
     pub fn predict(
         &self,
         z: &Batch,
         at: &NoiseLevel<PerSample>,
         mode: Mode,
     ) -> Result<Prediction<Batch>, Error> {
+        let (z, head) = (&z.0, self.spec.head);
+        let value = match head {
+            Head::Noise => self.output(z, at, mode)? + z,
+            Head::Image | Head::Velocity | Head::Flow => self.output(z, at, mode)?,
+            Head::Score => z * &at.sigma.0 - self.output(z, at, mode)?,
+            Head::Energy => z * &at.sigma.0 + self.potential_gradient(z, at, mode)?,
+            Head::Edm { data_std } => {
+                // c_in·z/α is the latent of the scaling that gives it unit variance.
+                let unit = Scaling::UnitVariance { data_std }.level(at.log_snr.clone());
+                self.output(&(z * (unit.alpha / at.alpha.clone()).0), at, mode)?
+            }
+            Head::Levels => self.mean_level(&self.output(z, at, mode)?, z, at),
+        };
+        Ok(Prediction { value: Batch(value), of: head.measured_as() })
+    }
+
+    /// The network's own output for an input `[B, C, H, W]`, in f32.
+    pub(crate) fn output(
+        &self,
+        input: &Tensor,
+        at: &NoiseLevel<PerSample>,
+        mode: Mode,
+    ) -> Result<Tensor, Error> {
         let range = self.spec.diffusion.schedule.range();
         let time = (range.max() - &at.log_snr.0) / (range.max() - range.min());
-        let forward = || self.network.forward(&z.0, &time.view([-1]), mode.train);
+        let forward = || self.network.forward(input, &time.view([-1]), mode.train);
         let output = match mode.precision {
             Precision::F32 => forward(),
             // Around the network alone: what follows is f32 arithmetic of the bound.
             Precision::Bf16 => vdm_torch_sys::autocast_bf16(self.device.is_cuda(), forward)?,
         };
-        let output = output.to_kind(Kind::Float);
-        let (value, of) = match self.spec.head {
-            Head::Noise => (output + &z.0, Parameterization::Noise),
-            Head::Image => (output, Parameterization::Image),
-            Head::Velocity => (output, Parameterization::Velocity),
-            Head::Levels => (self.mean_level(&output, &z.0, at), Parameterization::Image),
-        };
-        Ok(Prediction { value: Batch(value), of })
+        Ok(output.to_kind(Kind::Float))
     }
 
     /// `Σ_k f_k softmax_k(output_k − (z − αf_k)²/2σ²)`, with `[B, C·K, H, W]` outputs.
@@ -217,24 +219,77 @@ impl Model {
     }
 }
 
+impl Model {
+    /// The prediction of its head for items that share a level of its own scaling.
+    fn denoise_own(&self, z: &Batch, at: &NoiseLevel) -> Result<Prediction<Batch>, Error> {
+        let per_item = PerSample::level(at, z.0.size()[0], self.device);
+        tch::no_grad(|| {
+            let prediction = self.predict(z, &per_item, Mode::EVALUATION)?;
+            let of = self.spec.head.parameterization();
+            if prediction.of == of {
+                return Ok(prediction);
+            }
+            Ok(Prediction { value: prediction.to(of, z, at), of })
+        })
+    }
+}
+
 impl Denoiser<Batch> for Model {
     type Error = Error;
 
     /// At a level of any scaling: latents of equal log-SNR are proportional (monograph §2.3.3), so
-    /// those of another scaling than the model's are rescaled for the network, and its prediction
-    /// is handed on as the image or noise it implies, which no scaling changes.
+    /// those of another scaling than the model's are rescaled for the network.
     fn denoise(&self, z: &Batch, at: &NoiseLevel) -> Result<Prediction<Batch>, Error> {
-        let own = self.spec.diffusion.scaling.level(at.log_snr);
-        let per_item = PerSample::level(&own, z.0.size()[0], self.device);
-        let predict = |z: &Batch| tch::no_grad(|| self.predict(z, &per_item, Mode::EVALUATION));
-        if own == *at {
-            return predict(z);
+        let scaling = self.spec.diffusion.scaling;
+        if scaling.level(at.log_snr) == *at {
+            return self.denoise_own(z, at);
         }
-        let z = Batch(&z.0 * (own.alpha / at.alpha));
-        let prediction = predict(&z)?;
-        match prediction.of {
-            Parameterization::Image | Parameterization::Noise => Ok(prediction),
-            _ => Ok(Prediction { value: prediction.image(&z, &own), of: Parameterization::Image }),
+        let own = FromFn(|z: &Batch, at: &NoiseLevel| self.denoise_own(z, at));
+        Respecified::new(own, scaling).denoise(z, at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::MlpSpec;
+    use vdm_core::{LogSnr, Preconditioning};
+
+    /// The image is `c_skip·y + c_out·F(c_in·y)` with `y = z/α` and EDM's own numbers.
+    #[test]
+    fn the_edm_head_is_karras_preconditioning() {
+        let data_std = 0.6;
+        let spec = ModelSpec {
+            shape: Shape { channels: 1, height: 1, width: 2 },
+            levels: 256,
+            diffusion: Diffusion {
+                schedule: Schedule::linear(12.0, -8.0).unwrap(),
+                scaling: Scaling::VariancePreserving,
+                weighting: Weighting::Elbo,
+            },
+            network: NetworkSpec::Mlp(MlpSpec { width: 8, depth: 1, fourier: vec![] }),
+            head: Head::Edm { data_std },
+        };
+        let model = Model::new(&spec, Seed(2), Device::Cpu).unwrap();
+        tch::no_grad(|| {
+            for weight in model.parameters.tensors() {
+                let wave = Tensor::arange(weight.numel() as i64, (Kind::Float, Device::Cpu)).sin();
+                let _ = weight.shallow_clone().g_add_(&wave.view(weight.size().as_slice()));
+            }
+        });
+        let z = Batch::from_slice(&[0.3, -1.2], [1, 1, 1, 2], Device::Cpu);
+        for log_snr in [-7.5, -1.0, 3.0, 11.5] {
+            let at = Scaling::VariancePreserving.level(log_snr);
+            let edm = Preconditioning::edm(LogSnr::new(log_snr), data_std);
+            let y = &z.0 / at.alpha;
+            let time = Tensor::from_slice(&[((12.0 - log_snr) / 20.0) as f32]);
+            let f = model.network.forward(&(&y * edm.c_in), &time, false);
+            assert!(f.abs().max().double_value(&[]) > 0.1, "the network says something");
+            let wanted = &y * edm.c_skip + f * edm.c_out;
+            let got = model.denoise(&z, &at).unwrap().image(&z, &at).0;
+            let off = (&got - &wanted).abs().max().double_value(&[]);
+            // f32 rounding of y, of order 1/α.
+            assert!(off < 1e-5 / at.alpha, "{log_snr}: off by {off}");
         }
     }
 }

@@ -188,13 +188,25 @@ pub(crate) fn check(diffusion: &Diffusion) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Head, ModelSpec};
+    use crate::head::Head;
+    use crate::model::ModelSpec;
     use crate::nn::{MlpSpec, NetworkSpec};
     use tch::Device;
     use vdm_core::likelihood::Discretized;
     use vdm_core::{Schedule, Weighting};
     use vdm_data::Shape;
     use vdm_sample::Seed;
+
+    const HEADS: [Head; 8] = [
+        Head::Noise,
+        Head::Image,
+        Head::Velocity,
+        Head::Flow,
+        Head::Score,
+        Head::Energy,
+        Head::Edm { data_std: 0.5 },
+        Head::Levels,
+    ];
 
     fn model(head: Head, levels: u16) -> Model {
         let spec = ModelSpec {
@@ -244,7 +256,7 @@ mod tests {
     /// Whatever the head, the loss is ½(−dλ/dt)‖ε − ε̂‖² with ε̂ converted from its prediction.
     #[test]
     fn every_head_yields_the_noise_error_of_its_prediction() {
-        for head in [Head::Noise, Head::Image, Head::Velocity, Head::Levels] {
+        for head in HEADS {
             let model = model(head, 17);
             let Diffusion { schedule, scaling, .. } = &model.spec().diffusion;
             let (x, eps) = (model.encode(&values()), noise());
@@ -262,6 +274,26 @@ mod tests {
                 assert!((got / wanted - 1.0).abs() < 1e-3, "{head:?}: {got} for {wanted}");
                 let got = loss.squares.double_value(&[i as i64]) * loss.to_noise[i];
                 assert!((got / error - 1.0).abs() < 1e-3, "{head:?}: {got} for {error}");
+            }
+        }
+    }
+
+    /// Where σ or α is 2e-9 nothing is divided by it: losses and gradients stay numbers.
+    #[test]
+    fn every_head_has_a_loss_at_extreme_levels() {
+        for head in HEADS {
+            let schedule = Schedule::linear(40.0, -40.0).unwrap();
+            let mut spec = model(head, 17).spec().clone();
+            spec.diffusion.schedule = schedule.clone();
+            let model = Model::new(&spec, Seed(1), Device::Cpu).unwrap();
+            let (x, eps) = (model.encode(&values()), noise());
+            let noising = Noising::bound(&[0.0, 1.0], &schedule, Depth::Continuous);
+            let mode = Mode { train: true, ..Mode::EVALUATION };
+            let nats = diffusion_loss(&model, &x, &eps, &noising, mode).unwrap().nats();
+            assert_eq!(nats.isfinite().all().int64_value(&[]), 1, "{head:?}: {nats:?}");
+            nats.sum(Kind::Float).backward();
+            for (name, weight) in model.parameters().named() {
+                assert_eq!(weight.grad().isfinite().all().int64_value(&[]), 1, "{head:?} {name}");
             }
         }
     }

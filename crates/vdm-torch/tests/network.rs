@@ -7,7 +7,9 @@ use vdm_sample::{
     Ddim, DpmSolverPp2M, Entry, GridKind, NoNoise, SamplerSpec, Seed, SolverSpec, TimeGrid,
     integrate,
 };
-use vdm_torch::nn::{Attention, MlpSpec, NetworkSpec, Parameters, TrunkSpec, UNetSpec};
+use vdm_torch::nn::{
+    Attention, MlpSpec, NetworkSpec, Parameters, Requirements, TrunkSpec, UNetSpec,
+};
 use vdm_torch::{Batch, Diffusion, Head, Model, ModelSpec};
 
 fn unet(patch: i64) -> UNetSpec {
@@ -42,6 +44,9 @@ fn spec(network: NetworkSpec, shape: Shape, head: Head) -> ModelSpec {
     }
 }
 
+const ONE_OUTPUT: Requirements =
+    Requirements { outputs_per_channel: 1, twice_differentiable: false };
+
 const COLOR: Shape = Shape { channels: 3, height: 4, width: 6 };
 
 fn latents(seed: u64, shape: Shape) -> Batch {
@@ -75,7 +80,19 @@ fn an_untrained_network_gives_the_best_guess_of_its_head() {
         let noise = predict(Head::Noise);
         assert_eq!(noise.of, Parameterization::Noise);
         assert_eq!(largest_difference(&noise.value.0, &z.0), 0.0);
-        assert_eq!(largest_difference(&predict(Head::Velocity).value.0, &z.0.zeros_like()), 0.0);
+        for head in [Head::Velocity, Head::Flow, Head::Edm { data_std: 0.5 }] {
+            let prediction = predict(head);
+            assert_eq!(prediction.of, head.parameterization());
+            assert_eq!(largest_difference(&prediction.value.0, &z.0.zeros_like()), 0.0, "{head:?}");
+        }
+        // The standard normal's, up to the rounding of a multiplication and a division by σ.
+        let (score, energy) = (predict(Head::Score), predict(Head::Energy));
+        assert_eq!(
+            [score.of, energy.of],
+            [Parameterization::Score, Parameterization::EnergyGradient]
+        );
+        assert!(largest_difference(&score.value.0, &-&z.0) < 1e-6);
+        assert!(largest_difference(&energy.value.0, &z.0) < 1e-6);
 
         // Levels: the posterior mean of each pixel under equally likely levels.
         let levels = predict(Head::Levels);
@@ -100,7 +117,7 @@ fn every_weight_matters() {
         NetworkSpec::Mlp(MlpSpec { width: 8, depth: 2, fourier: vec![] }),
     ] {
         let parameters = Parameters::new(Seed(5), Device::Cpu);
-        let net = network.build(COLOR, 1, &parameters.root()).unwrap();
+        let net = network.build(COLOR, ONE_OUTPUT, &parameters.root()).unwrap();
         tch::no_grad(|| {
             for (i, (_, weight)) in parameters.named().into_iter().enumerate() {
                 let wave = Tensor::arange(weight.numel() as i64, (Kind::Float, Device::Cpu));
@@ -136,7 +153,7 @@ fn the_paper_has_the_papers_size() {
     };
     let shape = Shape { channels: 3, height: 32, width: 32 };
     let parameters = Parameters::new(Seed(0), Device::Cpu);
-    let _net = NetworkSpec::Unet(paper).build(shape, 1, &parameters.root()).unwrap();
+    let _net = NetworkSpec::Unet(paper).build(shape, ONE_OUTPUT, &parameters.root()).unwrap();
     // A block: norms 4w or 6w, convolutions 9·w·(w or 2w) + 9w² + 2w, condition 4w², and for two
     // inputs a shortcut 2w² + w.
     let w = 128;
@@ -157,7 +174,10 @@ fn sizes_that_do_not_fit_are_refused_by_field() {
         let mut spec = unet(1);
         change(&mut spec);
         let parameters = Parameters::new(Seed(0), Device::Cpu);
-        NetworkSpec::Unet(spec).build(COLOR, 1, &parameters.root()).unwrap_err().to_string()
+        NetworkSpec::Unet(spec)
+            .build(COLOR, ONE_OUTPUT, &parameters.root())
+            .unwrap_err()
+            .to_string()
     };
     assert!(refusal(|s| s.width = 7).starts_with("network.width = 7"));
     assert!(refusal(|s| s.groups = 3).starts_with("network.groups = 3"));
@@ -175,7 +195,16 @@ fn sizes_that_do_not_fit_are_refused_by_field() {
 /// level are those of another scaling at equal log-SNR.
 #[test]
 fn a_model_answers_under_every_scaling() {
-    for head in [Head::Noise, Head::Image, Head::Velocity, Head::Levels] {
+    for head in [
+        Head::Noise,
+        Head::Image,
+        Head::Velocity,
+        Head::Flow,
+        Head::Score,
+        Head::Energy,
+        Head::Edm { data_std: 0.5 },
+        Head::Levels,
+    ] {
         let network = NetworkSpec::Unet(unet(1));
         let model = Model::new(&spec(network, COLOR, head), Seed(4), Device::Cpu).unwrap();
         let z = latents(3, COLOR);

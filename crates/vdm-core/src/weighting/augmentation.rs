@@ -40,7 +40,7 @@ use crate::{Error, LogSnr, NoiseSchedule};
 /// assert!(Augmentation::new(Weighting::MinSnr { gamma: 5.0 }, &schedule).is_err());
 /// # Ok::<(), vdm_core::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Augmentation<'a> {
     weighting: Weighting,
     schedule: &'a dyn NoiseSchedule,

@@ -31,6 +31,7 @@
 
 mod augmentation;
 mod rise;
+mod sum;
 
 use std::f64::consts::{LN_2, TAU};
 
@@ -38,6 +39,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use augmentation::Augmentation;
 pub use rise::Rise;
+pub use sum::Term;
 
 use crate::{Dual, Error, LogSnr, NoiseSchedule, Parameterization, Real, Scalar, Scaling};
 
@@ -59,9 +61,10 @@ use crate::{Dual, Error, LogSnr, NoiseSchedule, Parameterization, Real, Scalar, 
 /// | `edm_monotonic` | the same, flat left of its mode | yes | |
 /// | `p2` | `sech(λ/2)/(k + e^λ)^γ` | no | noise times `(k + SNR)^{−γ}`, cosine |
 /// | `min_snr` | `sech(λ/2) min(1, γe^{−λ})` | no | noise times `min(1, γ/SNR)`, cosine |
+/// | `sum` | `Σ cᵢwᵢ(λ)` | if all are | several at once, such as a hybrid of `simple` and `elbo` |
 ///
 /// Numbers read from a configuration are [`checked`](Self::checked).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(remote = "Self", tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Weighting {
     /// `w = 1`: the likelihood bound.
@@ -120,6 +123,11 @@ pub enum Weighting {
         /// As for [`Edm`](Self::Edm).
         data_std: f64,
     },
+    /// `w = Σ cᵢwᵢ`: the sum of several objectives, as [`hybrid`](Self::hybrid) is.
+    Sum {
+        /// At least one.
+        terms: Vec<Term>,
+    },
 }
 
 impl Serialize for Weighting {
@@ -143,7 +151,7 @@ fn no_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error>
 }
 
 impl Weighting {
-    /// `w(λ)`; the schedule matters to [`Simple`](Self::Simple) alone.
+    /// `w(λ)`; the schedule matters to [`Simple`](Self::Simple) alone, and to sums with it.
     ///
     /// ```
     /// use vdm_core::{LogSnr, Schedule, Weighting};
@@ -153,14 +161,17 @@ impl Weighting {
     /// # Ok::<(), vdm_core::Error>(())
     /// ```
     #[must_use]
-    pub fn at(self, log_snr: LogSnr, schedule: &dyn NoiseSchedule) -> f64 {
+    pub fn at(&self, log_snr: LogSnr, schedule: &dyn NoiseSchedule) -> f64 {
         self.log_at(log_snr, schedule).exp()
     }
 
     /// `ln w(λ)`, which neither overflows nor vanishes where `w` does.
     #[must_use]
-    pub fn log_at(self, log_snr: LogSnr, schedule: &dyn NoiseSchedule) -> f64 {
-        self.log_weight(log_snr.value()).unwrap_or_else(|| schedule.density(log_snr).ln())
+    pub fn log_at(&self, log_snr: LogSnr, schedule: &dyn NoiseSchedule) -> f64 {
+        self.log_weight(log_snr.value()).unwrap_or_else(|| match self {
+            Self::Sum { terms } => sum::log_at(terms, log_snr, schedule),
+            _ => schedule.density(log_snr).ln(),
+        })
     }
 
     /// `dw/dλ`, per nat of log-SNR, at a finite level.
@@ -176,26 +187,24 @@ impl Weighting {
     /// # Ok::<(), vdm_core::Error>(())
     /// ```
     #[must_use]
-    pub fn slope(self, log_snr: LogSnr, schedule: &dyn NoiseSchedule) -> f64 {
+    pub fn slope(&self, log_snr: LogSnr, schedule: &dyn NoiseSchedule) -> f64 {
         self.at(log_snr, schedule) * self.log_slope(log_snr, schedule)
     }
 
     /// `d ln w/dλ`.
-    fn log_slope(self, log_snr: LogSnr, schedule: &dyn NoiseSchedule) -> f64 {
+    fn log_slope(&self, log_snr: LogSnr, schedule: &dyn NoiseSchedule) -> f64 {
         let exact = self.log_weight(Dual::variable(log_snr.value()));
         exact.map_or_else(
-            || {
-                let range = schedule.range();
-                let [a, b] = [-1e-4, 1e-4]
-                    .map(|step| (log_snr.value() + step).clamp(range.min(), range.max()));
-                let log = |level| self.log_at(LogSnr::new(level), schedule);
-                (log(b) - log(a)) / (b - a)
+            || match self {
+                Self::Sum { terms } => sum::log_slope(terms, log_snr, schedule),
+                _ => log_density_slope(log_snr, schedule),
             },
             |log| log.derivative,
         )
     }
 
-    /// `ln w` over any scalar; `None` for [`Simple`](Self::Simple), which has no formula of its own.
+    /// `ln w` over any scalar; `None` for [`Simple`](Self::Simple), which has no formula of its own,
+    /// and for sums with it.
     ///
     /// ```
     /// use vdm_core::{Dual, Weighting};
@@ -204,10 +213,10 @@ impl Weighting {
     /// assert!((log.derivative + 0.5).abs() < 1e-15);
     /// ```
     #[must_use]
-    pub fn log_weight<C: Scalar>(self, log_snr: C) -> Option<C> {
+    pub fn log_weight<C: Scalar>(&self, log_snr: C) -> Option<C> {
         let constant = |c: f64| log_snr.lift(c);
         let half = constant(0.5) * log_snr;
-        Some(match self {
+        Some(match *self {
             Self::Simple => return None,
             Self::Elbo => constant(0.0),
             Self::Sigmoid { bias } => -(log_snr - constant(bias)).softplus(),
@@ -231,6 +240,7 @@ impl Weighting {
                 let mode = edm.mode();
                 edm.log_weight(if log_snr.value() < mode { constant(mode) } else { log_snr })
             }
+            Self::Sum { ref terms } => return sum::log_weight(terms, log_snr),
         })
     }
 
@@ -241,6 +251,7 @@ impl Weighting {
     pub fn checked(self) -> Result<Self, Error> {
         let refuse = |field, value, wanted| Err(Error::Weighting { field, value, wanted });
         let (any, positive) = match self {
+            Self::Sum { terms } => return Ok(Self::Sum { terms: sum::checked(terms)? }),
             Self::Sigmoid { bias } => (Some(("bias", bias)), vec![]),
             Self::Edm { p_mean, p_std, data_std }
             | Self::EdmMonotonic { p_mean, p_std, data_std } => {
@@ -261,6 +272,14 @@ impl Weighting {
         let bad = positive.into_iter().find(|(_, value)| !(*value > 0.0 && value.is_finite()));
         bad.map_or(Ok(self), |(field, value)| refuse(field, value, "positive and finite"))
     }
+}
+
+/// `d ln p/dλ` by a central difference, of which the schedule's range may leave one half.
+fn log_density_slope(log_snr: LogSnr, schedule: &dyn NoiseSchedule) -> f64 {
+    let range = schedule.range();
+    let [a, b] = [-1e-4, 1e-4].map(|step| (log_snr.value() + step).clamp(range.min(), range.max()));
+    let log = |level| schedule.density(LogSnr::new(level)).ln();
+    (log(b) - log(a)) / (b - a)
 }
 
 /// `ln sech(λ/2)`: `sech(λ/2) = 2√(sigmoid(λ) sigmoid(−λ))`.

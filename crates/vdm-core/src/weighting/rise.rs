@@ -44,11 +44,11 @@ impl Weighting {
     /// [`Error::ScheduleRange`] unless both ends are finite; [`Error::Weighting`] if the weighting
     /// itself is not [`checked`](Self::checked).
     pub fn rises(
-        self,
+        &self,
         range: LogSnrRange,
         schedule: &dyn NoiseSchedule,
     ) -> Result<Vec<Rise>, Error> {
-        self.checked()?;
+        self.clone().checked()?;
         let range = range.finite()?;
         let node = |i: usize| {
             let share = i as f64 / CELLS as f64;

@@ -238,7 +238,7 @@ fn m55_the_loss_is_invariant_to_the_density_of_levels() {
         let w = |l: f64| weighting.at(LogSnr::new(l), &objective);
         let wanted = 0.5 * quadrature::interval(MIN, MAX, |l| w(l) * error(l));
         for proposal in schedules() {
-            let estimator = Estimator::new(weighting, &objective, &proposal).unwrap();
+            let estimator = Estimator::new(weighting.clone(), &objective, &proposal).unwrap();
             let got = quadrature::interval(0.0, 1.0, |t| {
                 estimator.factor(t) * error(estimator.log_snr(t).value())
             });
@@ -259,7 +259,7 @@ fn m56_every_proposal_is_unbiased() {
         let w = |l: f64| weighting.at(LogSnr::new(l), &objective);
         let wanted = 0.5 * quadrature::interval(MIN, MAX, |l| w(l) * error(l));
         for proposal in schedules() {
-            let estimator = Estimator::new(weighting, &objective, &proposal).unwrap();
+            let estimator = Estimator::new(weighting.clone(), &objective, &proposal).unwrap();
             let draw = |random: &mut Random| {
                 let t = random.uniform();
                 estimator.factor(t) * random.noise_error(&data, estimator.log_snr(t))
@@ -298,7 +298,7 @@ fn m57_e10_the_gain_in_variance() {
         let w = |l: f64| weighting.at(LogSnr::new(l), &cosine);
         let z = quadrature::interval(MIN, MAX, w);
         assert_eq!((z - 1.0).abs() < 1e-9, normalized, "∫w = {z}");
-        let from = |proposal| Estimator::new(weighting, &cosine, proposal).unwrap();
+        let from = |proposal| Estimator::new(weighting.clone(), &cosine, proposal).unwrap();
         let measured =
             measured_variance(&from(&cosine), &error) - measured_variance(&from(&proposal), &error);
 
@@ -318,7 +318,7 @@ fn m57_e10_the_gain_in_variance() {
 }
 
 /// An adaptive proposal that has seen each level often, without noise.
-fn settled(weighting: Weighting, objective: &Schedule, error: impl Fn(f64) -> f64) -> Histogram {
+fn settled(weighting: &Weighting, objective: &Schedule, error: impl Fn(f64) -> f64) -> Histogram {
     let mut adaptive = Adaptive::new(objective.range(), 100, 0.9).unwrap();
     for level in times::low_discrepancy(0.5, 20_000).map(|u| objective.log_snr(u)) {
         adaptive.observe(level, weighting.at(level, objective) * error(level.value()));
@@ -336,7 +336,7 @@ fn m58_the_optimal_proposal_has_the_lowest_variance() {
     let linear = Schedule::linear(MAX, MIN).unwrap();
     for weighting in [Weighting::Elbo, SIGMOID, EDM] {
         let variance = |proposal: &dyn NoiseSchedule| {
-            let estimator = Estimator::new(weighting, &linear, proposal).unwrap();
+            let estimator = Estimator::new(weighting.clone(), &linear, proposal).unwrap();
             let measured = measured_variance(&estimator, &error);
             let exact = estimator.variance(|l| error(l.value()));
             // A step of the density between two times: 1/20 000 of the whole, at most 100 of them.
@@ -349,9 +349,9 @@ fn m58_the_optimal_proposal_has_the_lowest_variance() {
             let spread = 16.0 * moments(times::low_discrepancy(0.5, 500).map(batch)).1;
             (exact, spread)
         };
-        let best = importance::optimal(weighting, &linear, 800, |l| error(l.value())).unwrap();
+        let best = importance::optimal(&weighting, &linear, 800, |l| error(l.value())).unwrap();
         let (best, _) = variance(&best);
-        let (adaptive, _) = variance(&settled(weighting, &linear, &error));
+        let (adaptive, _) = variance(&settled(&weighting, &linear, &error));
         let (uniform, spread) = variance(&linear);
         assert!(best < 0.1 * adaptive && adaptive < 0.01 * uniform, "{best} {adaptive} {uniform}");
         assert_eq!(spread < best, weighting == SIGMOID, "{spread}, {best}");
@@ -387,8 +387,8 @@ fn m58_with_noise_of_its_own_the_optimum_is_the_root_mean_square() {
     let mean = noise_error(MIN, MAX);
     let loss = 0.5 * quadrature::interval(MIN, MAX, &mean);
     let least = (0.5 * quadrature::interval(MIN, MAX, &root)).powi(2);
-    let best = importance::optimal(Weighting::Elbo, &linear, 400, |l| root(l.value())).unwrap();
-    let adaptive = settled(Weighting::Elbo, &linear, &mean);
+    let best = importance::optimal(&Weighting::Elbo, &linear, 400, |l| root(l.value())).unwrap();
+    let adaptive = settled(&Weighting::Elbo, &linear, &mean);
     let mut seconds = Vec::new();
     for proposal in [&linear as &dyn NoiseSchedule, &adaptive, &best] {
         let second = quadrature::interval(MIN, MAX, |l| {
@@ -535,7 +535,7 @@ fn e06_the_point_mass_is_neither_small_nor_constant() {
 fn m62_a_monotone_weight_is_a_distribution() {
     for schedule in [Schedule::cosine(MAX, MIN).unwrap(), Schedule::linear(MAX, MIN).unwrap()] {
         for weighting in MONOTONE {
-            let noise = Augmentation::new(weighting, &schedule).unwrap();
+            let noise = Augmentation::new(weighting.clone(), &schedule).unwrap();
             let w = |l| weighting.at(LogSnr::new(l), &schedule);
             assert_close(noise.point_mass(), w(MAX) / w(MIN), 1e-12);
             let spread = quadrature::interval(0.0, 1.0, |t| noise.density(t));
@@ -563,7 +563,7 @@ fn m63_a_weighted_loss_is_a_bound_on_noisy_data() {
     let cosine = Schedule::cosine(MAX, MIN).unwrap();
     let nats = tabulated(MIN, MAX, &|level| information(&data, level));
     for weighting in MONOTONE {
-        let noise = Augmentation::new(weighting, &cosine).unwrap();
+        let noise = Augmentation::new(weighting.clone(), &cosine).unwrap();
         let w = |l: f64| weighting.at(LogSnr::new(l), &cosine);
         let loss = 0.5 * quadrature::interval(MIN, MAX, |l| w(l) * error(l));
         let noisy =
@@ -601,11 +601,11 @@ fn m64_weights_that_rise_are_reported() {
         }
         assert!((rises[0].mass - negative / largest).abs() < 1e-5, "{weighting:?}");
         assert!(mass.is_nan() || (rises[0].mass - mass).abs() < 1e-12, "{weighting:?}");
-        let error = Augmentation::new(weighting, &cosine).unwrap_err();
+        let error = Augmentation::new(weighting.clone(), &cosine).unwrap_err();
         assert!(matches!(error, Error::NotMonotone { from, .. } if from == MIN), "{error}");
         // Above its mode the same weight is monotone.
         let above = Schedule::linear(MAX, peak).unwrap();
-        assert!(Augmentation::new(weighting, &above).is_ok(), "{weighting:?}");
+        assert!(Augmentation::new(weighting.clone(), &above).is_ok(), "{weighting:?}");
     }
     // DDPM's weight is whatever its schedule's density is, jumps included.
     let [linear, normal] = ["linear", "normal"].map(|kind| {
@@ -645,7 +645,7 @@ fn m65_the_same_holds_in_discrete_time() {
                 w(i) * bound::discrete_factor(level(i - 1), level(i)) * error(level(i).value())
             })
             .sum();
-        let noise = Augmentation::new(weighting, &cosine).unwrap();
+        let noise = Augmentation::new(weighting.clone(), &cosine).unwrap();
         let cdf = |i: usize| noise.cdf(i as f64 / steps as f64);
         let mass = |i: usize| if i == 0 { cdf(1) } else { cdf(i + 1) - cdf(i) };
         let masses: Vec<f64> = (0..steps).map(mass).collect();

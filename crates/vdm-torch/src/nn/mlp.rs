@@ -6,7 +6,7 @@ use vdm_data::Shape;
 
 use super::layers::{Linear, Start};
 use super::parameters::Scope;
-use super::{TimeEmbedding, check_sizes, fourier_features};
+use super::{Requirements, TimeEmbedding, check_sizes, fourier_features};
 use crate::Error;
 
 /// Sizes of an [`Mlp`].
@@ -34,14 +34,14 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// For items of `shape`, each component with `outputs_per_channel` outputs.
+    /// For items of `shape`.
     ///
     /// # Errors
     /// [`Error::Config`] if a size is out of range.
     pub fn new(
         spec: &MlpSpec,
         shape: Shape,
-        outputs_per_channel: i64,
+        requirements: Requirements,
         scope: &Scope<'_>,
     ) -> Result<Self, Error> {
         let width = spec.width;
@@ -64,7 +64,7 @@ impl Mlp {
             output: Linear::new(
                 &scope.child("output"),
                 width,
-                dims * outputs_per_channel,
+                dims * requirements.outputs_per_channel,
                 Start::Zero,
             ),
         })

@@ -25,6 +25,16 @@ pub enum NetworkSpec {
     Mlp(MlpSpec),
 }
 
+/// What the meaning of its output asks of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Requirements {
+    /// Numbers for each component of an item.
+    pub outputs_per_channel: i64,
+    /// Whether gradients flow through the gradient by the input too, as an energy needs. Fused
+    /// attention has none of second order.
+    pub twice_differentiable: bool,
+}
+
 /// A network with its weights: `[B, C, H, W]` and a time per item to `[B, outputs, H, W]`.
 #[derive(Debug)]
 pub enum Network {
@@ -35,22 +45,21 @@ pub enum Network {
 }
 
 impl NetworkSpec {
-    /// Builds the network for items of `shape`, with `outputs_per_channel` numbers for each
-    /// component of an item, registering its weights in `scope`.
+    /// Builds the network for items of `shape`, registering its weights in `scope`.
     ///
     /// # Errors
     /// [`Error::Config`] if the sizes do not fit together.
     pub fn build(
         &self,
         shape: Shape,
-        outputs_per_channel: i64,
+        requirements: Requirements,
         scope: &Scope<'_>,
     ) -> Result<Network, Error> {
         Ok(match self {
             Self::Unet(spec) => {
-                Network::Unet(Box::new(UNet::new(spec, shape, outputs_per_channel, scope)?))
+                Network::Unet(Box::new(UNet::new(spec, shape, requirements, scope)?))
             }
-            Self::Mlp(spec) => Network::Mlp(Mlp::new(spec, shape, outputs_per_channel, scope)?),
+            Self::Mlp(spec) => Network::Mlp(Mlp::new(spec, shape, requirements, scope)?),
         })
     }
 

@@ -7,7 +7,7 @@ use vdm_data::Shape;
 
 use super::layers::{Conv, GroupNorm, Linear, Start};
 use super::parameters::Scope;
-use super::{TimeEmbedding, check_sizes, fourier_features};
+use super::{Requirements, TimeEmbedding, check_sizes, fourier_features};
 use crate::Error;
 
 /// Sizes of a [`UNet`].
@@ -161,17 +161,28 @@ impl ResBlock {
     }
 }
 
+/// How attention is computed.
+#[derive(Debug, Clone, Copy)]
+enum Kernel {
+    /// In one pass that never holds all pairs of pixels. Its gradient has no gradient.
+    Fused,
+    /// Product by product, differentiable any number of times.
+    Plain,
+}
+
 /// Single-head self-attention over all pixels, as a residual branch.
 #[derive(Debug)]
 struct SelfAttention {
+    kernel: Kernel,
     norm: GroupNorm,
     query_key_value: Conv,
     output: Conv,
 }
 
 impl SelfAttention {
-    fn new(scope: &Scope<'_>, width: i64, groups: i64) -> Self {
+    fn new(scope: &Scope<'_>, width: i64, groups: i64, kernel: Kernel) -> Self {
         Self {
+            kernel,
             norm: GroupNorm::new(&scope.child("norm"), width, groups),
             query_key_value: Conv::new(&scope.child("qkv"), width, 3 * width, 1, Start::FanIn),
             output: Conv::new(&scope.child("output"), width, width, 1, Start::Zero),
@@ -186,9 +197,15 @@ impl SelfAttention {
         // Contiguous, as the fused kernels demand.
         let qkv = qkv.view([batch, 3, channels, -1]).transpose(2, 3).contiguous().unsqueeze(2);
         let [q, k, v] = [0, 1, 2].map(|i| qkv.select(1, i));
-        let mixed = Tensor::scaled_dot_product_attention::<Tensor>(
-            &q, &k, &v, None, 0.0, false, None, false,
-        );
+        let mixed = match self.kernel {
+            Kernel::Fused => Tensor::scaled_dot_product_attention::<Tensor>(
+                &q, &k, &v, None, 0.0, false, None, false,
+            ),
+            Kernel::Plain => {
+                let scale = (channels as f64).sqrt().recip();
+                (q * scale).matmul(&k.transpose(-2, -1)).softmax(-1, None).matmul(&v)
+            }
+        };
         let mixed = mixed.squeeze_dim(1).transpose(1, 2).reshape(size.as_slice());
         x + self.output.forward(&mixed)
     }
@@ -202,11 +219,17 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(scope: &Scope<'_>, [inputs, width]: [i64; 2], attention: bool, spec: &UNetSpec) -> Self {
+    fn new(
+        scope: &Scope<'_>,
+        [inputs, width]: [i64; 2],
+        attention: Option<Kernel>,
+        spec: &UNetSpec,
+    ) -> Self {
+        let attend =
+            |kernel| SelfAttention::new(&scope.child("attention"), width, spec.groups, kernel);
         Self {
             block: ResBlock::new(&scope.child("block"), inputs, width, spec),
-            attention: attention
-                .then(|| SelfAttention::new(&scope.child("attention"), width, spec.groups)),
+            attention: attention.map(attend),
         }
     }
 
@@ -229,16 +252,16 @@ enum Middle {
 }
 
 impl Middle {
-    fn new(scope: &Scope<'_>, spec: &UNetSpec) -> Self {
+    fn new(scope: &Scope<'_>, spec: &UNetSpec, kernel: Kernel) -> Self {
         let width = spec.width;
         let Some(TrunkSpec { factor, width: wide, depth }) = spec.trunk else {
             let stage = |name: &str, attention| {
                 Stage::new(&scope.child(name), [width, width], attention, spec)
             };
-            return Self::Pixels(vec![stage("0", true), stage("1", false)]);
+            return Self::Pixels(vec![stage("0", Some(kernel)), stage("1", None)]);
         };
         let folded = width * factor * factor;
-        let stage = |i| Stage::new(&scope.child(&i), [wide, wide], true, spec);
+        let stage = |i| Stage::new(&scope.child(&i), [wide, wide], Some(kernel), spec);
         Self::Trunk {
             factor,
             enter: Conv::new(&scope.child("enter"), folded, wide, 1, Start::FanIn),
@@ -278,19 +301,20 @@ pub struct UNet {
 }
 
 impl UNet {
-    /// For images of `shape`, with `outputs_per_channel` numbers per pixel and channel.
+    /// For images of `shape`.
     ///
     /// # Errors
     /// [`Error::Config`] if the sizes do not fit together.
     pub fn new(
         spec: &UNetSpec,
         shape: Shape,
-        outputs_per_channel: i64,
+        requirements: Requirements,
         scope: &Scope<'_>,
     ) -> Result<Self, Error> {
         spec.check(shape)?;
         let width = spec.width;
-        let everywhere = spec.attention == Attention::Everywhere;
+        let kernel = if requirements.twice_differentiable { Kernel::Plain } else { Kernel::Fused };
+        let everywhere = (spec.attention == Attention::Everywhere).then_some(kernel);
         let folded = shape.channels as i64 * spec.patch * spec.patch;
         let inputs = folded * (1 + 2 * spec.fourier.len() as i64);
         let stage = |name: String, inputs| {
@@ -305,13 +329,13 @@ impl UNet {
             ],
             input: Conv::new(&scope.child("input"), inputs, width, 3, Start::FanIn),
             down: (0..spec.depth).map(|i| stage(format!("down.{i}"), width)).collect(),
-            middle: Middle::new(&scope.child("middle"), spec),
+            middle: Middle::new(&scope.child("middle"), spec, kernel),
             up: (0..=spec.depth).map(|i| stage(format!("up.{i}"), 2 * width)).collect(),
             norm: GroupNorm::new(&scope.child("norm"), width, spec.groups),
             output: Conv::new(
                 &scope.child("output"),
                 width,
-                folded * outputs_per_channel,
+                folded * requirements.outputs_per_channel,
                 spec.output_kernel,
                 Start::Zero,
             ),
