@@ -54,6 +54,7 @@ pub fn digits_model() -> anyhow::Result<Model> {
         diffusion: config.diffusion,
         network: config.network,
         head: config.head,
+        conditioning: None,
     };
     Ok(Model::new(&spec, config.seed, Device::Cpu)?)
 }

@@ -66,8 +66,10 @@ impl ConfigOptions {
                 (format!("preset {name}"), preset(name)?.to_owned())
             }
         };
-        let mut document: Value = serde_json::from_str(&text)
-            .with_context(|| format!("{origin} is not a JSON document"))?;
+        let config: RunConfig = serde_json::from_str(&text)
+            .with_context(|| format!("{origin} is not a configuration of a run"))?;
+        // With every default in its place, so that each can be set by its path.
+        let mut document = serde_json::to_value(config)?;
         let mut overrides: Vec<(&str, Value)> = Vec::new();
         overrides.extend(steps.map(|n| ("training.steps", n.into())));
         overrides.extend(self.seed.map(|n| ("seed", n.into())));
@@ -84,8 +86,9 @@ impl ConfigOptions {
             let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
             set(&mut document, path, value)?;
         }
-        let mut config: RunConfig = serde_json::from_value(document)
-            .with_context(|| format!("{origin} is not a configuration of a run"))?;
+        let mut config: RunConfig = serde_json::from_value(document).with_context(|| {
+            format!("with these options {origin} is not a configuration of a run")
+        })?;
         if let Some(data) = &self.data {
             config.data = source(data, self.size)?;
         }
@@ -181,6 +184,7 @@ pub(crate) fn print_presets(name: Option<&str>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vdm_torch::train::Times;
 
     fn options(set: &[&str]) -> ConfigOptions {
         ConfigOptions { set: set.iter().map(ToString::to_string).collect(), ..Default::default() }
@@ -213,6 +217,8 @@ mod tests {
         let cases = [
             ("training.optimiser.clip=1", "optimiser"),
             ("seed.x=1", "nothing below"),
+            ("training.times=never", "unknown variant `never`"),
+            ("training.schedule={\"learned\": {}}", "missing field"),
             ("training.batch", "PATH=JSON"),
             ("training.batch=-1", "invalid value"),
             ("head=vision", "unknown variant `vision`"),
@@ -223,6 +229,19 @@ mod tests {
             let error = format!("{:#}", options(&[assignment]).resolve(None).unwrap_err());
             assert!(error.contains(named), "{assignment}: {error}");
         }
+    }
+
+    /// Fields that a preset leaves out have their defaults, and a path.
+    #[test]
+    fn defaults_can_be_set() {
+        let adaptive = "training.times={\"adaptive\": {\"bins\": 100, \"decay\": 0.999}}";
+        let learned = "training.schedule={\"learned\": \
+                       {\"ends\": \"learned\", \"interior\": \"pinned\", \"learning_rate\": 1e-3}}";
+        let config = options(&[adaptive]).resolve(None).unwrap();
+        assert_eq!(config.training.times, Times::Adaptive { bins: 100, decay: 0.999 });
+        assert!(options(&[learned]).resolve(None).is_ok());
+        let error = format!("{:#}", options(&[adaptive, learned]).resolve(None).unwrap_err());
+        assert!(error.contains("training.times"), "{error}");
     }
 
     #[test]

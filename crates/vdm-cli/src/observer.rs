@@ -5,9 +5,12 @@ use std::time::Duration;
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use vdm_core::bound::bits_per_dim;
-use vdm_report::RunDir;
+use vdm_core::importance::Spread;
+use vdm_core::{LogSnr, NoiseSchedule};
 use vdm_report::metrics::{MetricsLog, Record, TrainRecord, ValidationRecord};
+use vdm_report::result::NoiseLevels;
 use vdm_report::tensorboard::EventWriter;
+use vdm_report::{RunDir, files};
 use vdm_torch::train::{Observer, StepReport, Trainer};
 use vdm_torch::{EndTerms, Likelihood};
 
@@ -24,12 +27,41 @@ pub(crate) struct Recorder {
     since: Window,
 }
 
+/// Intervals of log-SNR over which the best density of levels is looked for.
+const BINS: usize = 24;
+/// Points of a curve that the report draws.
+const POINTS: u32 = 200;
+
 /// Sums since the last line of metrics.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Window {
     steps: u64,
     loss: f64,
+    /// Of prior and reconstruction, in nats, where they change.
+    end_terms: Option<f64>,
+    spread: Spread,
     seconds_before: f64,
+}
+
+impl Window {
+    fn new(trainer: &Trainer) -> Self {
+        Self {
+            steps: 0,
+            loss: 0.0,
+            end_terms: None,
+            spread: Spread::new(trainer.proposal().range(), BINS),
+            seconds_before: trainer.seconds(),
+        }
+    }
+
+    fn add(&mut self, report: &StepReport) {
+        self.steps += 1;
+        self.loss += report.loss;
+        if let Some(end_terms) = report.end_terms {
+            *self.end_terms.get_or_insert_default() += end_terms;
+        }
+        report.draws.iter().for_each(|draw| self.spread.observe(draw));
+    }
 }
 
 impl Recorder {
@@ -44,7 +76,7 @@ impl Recorder {
             "{bar:24} {pos}/{len}  {msg}  {elapsed} < {eta}",
         )?);
         bar.enable_steady_tick(Duration::from_millis(500));
-        let since = Window { seconds_before: trainer.seconds(), ..Window::default() };
+        let since = Window::new(trainer);
         Ok(Self { run, bar, metrics, events, ends, since })
     }
 
@@ -63,19 +95,26 @@ impl Recorder {
 
     fn log(&mut self, trainer: &Trainer, report: &StepReport) -> Result<()> {
         let dims = trainer.average().spec().shape.dims();
-        let seconds = trainer.seconds() - self.since.seconds_before;
-        let items = self.since.steps * trainer.config().training.batch as u64;
-        let diffusion = bits_per_dim(self.since.loss / self.since.steps as f64, dims);
+        let since = std::mem::replace(&mut self.since, Window::new(trainer));
+        let seconds = trainer.seconds() - since.seconds_before;
+        let items = since.steps * trainer.config().training.batch as u64;
+        let mean = |sum: f64| bits_per_dim(sum / since.steps as f64, dims);
+        let diffusion = mean(since.loss);
+        let ends = since.end_terms.map_or(self.ends.prior + self.ends.reconstruction, mean);
+        let variance = since.spread.variance();
         let record = TrainRecord {
             step: report.step,
             seconds: trainer.seconds(),
-            loss_bits_per_dim: diffusion + self.ends.prior + self.ends.reconstruction,
+            loss_bits_per_dim: diffusion + ends,
             diffusion_bits_per_dim: diffusion,
             learning_rate: report.learning_rate,
             gradient_norm: report.gradient_norm,
             images_per_second: items as f64 / seconds,
+            // A square of nats has the factor twice.
+            loss_variance: bits_per_dim(bits_per_dim(variance, dims), dims),
+            relative_variance: variance / since.spread.mean().powi(2),
+            least_variance_share: since.spread.least_variance() / variance,
         };
-        self.since = Window { seconds_before: trainer.seconds(), ..Window::default() };
         self.bar.set_message(format!(
             "loss {:.3} bits/dim  {:.0} images/s",
             record.loss_bits_per_dim, record.images_per_second
@@ -85,6 +124,8 @@ impl Recorder {
             ("train/learning_rate", record.learning_rate),
             ("train/gradient_norm", record.gradient_norm),
             ("train/images_per_second", record.images_per_second),
+            ("train/relative_variance", record.relative_variance),
+            ("train/least_variance_share", record.least_variance_share),
         ] {
             self.events.scalar(report.step, tag, value)?;
         }
@@ -93,12 +134,30 @@ impl Recorder {
     }
 }
 
+/// Where training noises its items by now.
+fn noise_levels(trainer: &Trainer) -> NoiseLevels {
+    let shares = || (0..=POINTS).map(|i| f64::from(i) / f64::from(POINTS));
+    let curve =
+        |schedule: &dyn NoiseSchedule| shares().map(|t| [t, schedule.log_snr(t).value()]).collect();
+    let proposal = trainer.proposal();
+    let range = proposal.range();
+    let density = |share: f64| {
+        let log_snr = range.min() * (1.0 - share) + range.max() * share;
+        [log_snr, proposal.density(LogSnr::new(log_snr))]
+    };
+    NoiseLevels {
+        step: trainer.steps_done(),
+        schedule_at_start: curve(&trainer.config().diffusion.schedule),
+        schedule: curve(&trainer.average().spec().diffusion.schedule),
+        density: shares().map(density).collect(),
+    }
+}
+
 impl Observer for Recorder {
     type Error = anyhow::Error;
 
     fn step(&mut self, trainer: &Trainer, report: &StepReport) -> Result<()> {
-        self.since.steps += 1;
-        self.since.loss += report.loss;
+        self.since.add(report);
         self.bar.set_position(report.step);
         let config = trainer.config();
         if report.step.is_multiple_of(config.output.log_every)
@@ -127,6 +186,7 @@ impl Observer for Recorder {
             reconstruction: result.reconstruction,
             diffusion: result.diffusion,
         }))?;
+        files::write_json(&self.run.noise_levels(), &noise_levels(trainer))?;
         Ok(())
     }
 

@@ -77,6 +77,7 @@ fn a_run_leaves_what_it_promises() {
         "samples.npy",
         "denoising.png",
         "loss_by_log_snr.json",
+        "noise_levels.json",
         "samples/step-00000010.png",
         "checkpoints/step-00000010/checkpoint.json",
     ] {

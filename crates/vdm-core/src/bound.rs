@@ -49,6 +49,15 @@ pub fn prior_kl(log_snr: LogSnr, x: f64) -> f64 {
     0.5 * (var_signal * x * x - var_signal - (-var_signal).ln_1p())
 }
 
+/// `d KL/dλ` of [`prior_kl`], per nat of log-SNR: how the prior term moves with a learned end.
+/// `½α²(σ²x² + α²)`: more signal at the noise end always costs.
+#[must_use]
+pub fn prior_kl_slope(log_snr: LogSnr, x: f64) -> f64 {
+    let level = crate::Scaling::VariancePreserving.level(log_snr.value());
+    let (var_signal, var_noise) = (level.alpha.powi(2), level.sigma.powi(2));
+    0.5 * var_signal * (var_noise * x * x + var_signal)
+}
+
 /// `½·expm1(λ_s − λ_t)`: what `‖ε − ε̂‖²` counts for in one step of the discrete bound from the
 /// noisier level `t` to the cleaner level `s`. Monograph §2.2.4.
 #[must_use]
@@ -170,6 +179,15 @@ mod tests {
             let generic = q.kl(&Normal::new(0.0, 1.0));
             let closed = prior_kl(LogSnr::new(log_snr), x);
             prop_assert!((generic - closed).abs() < 1e-13 * (1.0 + closed));
+        }
+
+        /// Against a central difference with a step of 1e-4, which errs by 1e-8 and 1e-12 of rounding.
+        #[test]
+        fn prior_kl_has_its_slope(log_snr in -10.0..5.0_f64, x in -2.0..2.0_f64) {
+            let at = |step| prior_kl(LogSnr::new(log_snr + step), x);
+            let numeric = (at(1e-4) - at(-1e-4)) / 2e-4;
+            let exact = prior_kl_slope(LogSnr::new(log_snr), x);
+            prop_assert!((numeric - exact).abs() < 1e-7, "{numeric}, not {exact}");
         }
 
         /// M39: the KL of one top-down step, from the two Gaussians themselves, equals the factor

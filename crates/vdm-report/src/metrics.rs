@@ -59,6 +59,20 @@ pub struct TrainRecord {
     /// Training speed since the last record.
     #[serde(deserialize_with = "number_or_null")]
     pub images_per_second: f64,
+    /// Variance of a single item's diffusion loss since the last record, in (bits per dimension)².
+    #[serde(default = "not_measured", deserialize_with = "number_or_null")]
+    pub loss_variance: f64,
+    /// That over the square of the mean.
+    #[serde(default = "not_measured", deserialize_with = "number_or_null")]
+    pub relative_variance: f64,
+    /// The least variance any density of noise levels could have given, as a share of that.
+    #[serde(default = "not_measured", deserialize_with = "number_or_null")]
+    pub least_variance_share: f64,
+}
+
+/// What records from before a quantity was measured have for it.
+fn not_measured() -> f64 {
+    f64::NAN
 }
 
 /// The bound on the validation split, in bits per dimension.
@@ -192,6 +206,9 @@ mod tests {
             learning_rate: 2e-3,
             gradient_norm: 1.0,
             images_per_second: 900.0,
+            loss_variance: 0.5,
+            relative_variance: 0.2,
+            least_variance_share: 0.75,
         })
     }
 
@@ -274,6 +291,16 @@ mod tests {
         assert!(message.contains("missing field `seconds`"), "{message}");
         assert!(matches!(MetricsLog::resume(&path, 5), Err(Error::MetricsLine { line: 2, .. })));
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+
+    #[test]
+    fn records_from_before_variances_were_measured_can_be_read() {
+        let (_folder, path) = log_of(&[10]);
+        let text = fs::read_to_string(&path).unwrap();
+        let (old, _) = text.split_once(",\"loss_variance\"").unwrap();
+        fs::write(&path, format!("{old}}}\n")).unwrap();
+        let [Record::Train(record)] = read(&path).unwrap()[..] else { panic!("{old}") };
+        assert!(record.step == 10 && record.relative_variance.is_nan());
     }
 
     #[test]

@@ -142,6 +142,20 @@ impl LossByLogSnr {
     }
 }
 
+/// `noise_levels.json`: where a training noised its items. Points are `[x, y]`, x ascending.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoiseLevels {
+    /// Optimizer steps taken when it was written.
+    pub step: u64,
+    /// `(t, λ)` of the noise schedule as configured.
+    pub schedule_at_start: Vec<[f64; 2]>,
+    /// The same by now: another curve if the schedule is learned.
+    pub schedule: Vec<[f64; 2]>,
+    /// `(λ, p(λ))`: the density that levels are drawn with by now.
+    pub density: Vec<[f64; 2]>,
+}
+
 /// Widths of the bins around these centers: edges lie half-way, and the outer bins are symmetric.
 fn bin_widths(centers: &[f64]) -> Vec<f64> {
     let gap = |i: usize| centers[i + 1] - centers[i];

@@ -77,6 +77,12 @@ impl RunDir {
         self.root.join("loss_by_log_snr.json")
     }
 
+    /// `noise_levels.json`: a [`NoiseLevels`](crate::result::NoiseLevels).
+    #[must_use]
+    pub fn noise_levels(&self) -> PathBuf {
+        self.root.join("noise_levels.json")
+    }
+
     /// `result.json`: a [`RunResult`](crate::result::RunResult).
     #[must_use]
     pub fn result(&self) -> PathBuf {

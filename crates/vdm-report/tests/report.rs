@@ -30,9 +30,10 @@ fn a_finished_run_shows_everything() {
     let (_folder, run) = finished();
     let page = page(&run);
     assert_eq!(notes(&page), [""; 0]);
-    // Final samples, six stages and the denoising strip; one wide plot, two by noise level, three small.
+    // Final samples, six stages and the denoising strip; one wide plot, two by noise level,
+    // two of the levels in training, five small.
     assert_eq!(page.matches("data:image/png;base64,iVBORw0KGgo").count(), 8);
-    assert_eq!(page.matches("<svg ").count(), 6);
+    assert_eq!(page.matches("<svg ").count(), 10);
     for text in [
         "1.731 ± 0.016",
         "360 items",
@@ -44,6 +45,7 @@ fn a_finished_run_shows_everything() {
         "cpu, 2 threads",
         "libtorch 2.11.0",
         "step 4\u{202f}000",
+        "learned; faint: at the start",
         "git: 4f2c1d9",
         "&quot;warm_up&quot;: 100",
     ] {
@@ -78,7 +80,13 @@ fn an_unfinished_run_says_how_far_it_came_and_what_it_lacks() {
     synthetic::write_unfinished(&run).unwrap();
     let page = page(&run);
     let lacks = |name: &str| format!("The run has no {name} (yet).");
-    let expected = ["result.json", "samples.png", "loss_by_log_snr.json", "denoising.png"];
+    let expected = [
+        "result.json",
+        "samples.png",
+        "loss_by_log_snr.json",
+        "noise_levels.json",
+        "denoising.png",
+    ];
     assert_eq!(notes(&page), expected.map(lacks));
     assert!(page.contains("Training reached step 4\u{202f}000 after 2 min 4 s."));
     assert!(page.contains("on the validation split after step 4\u{202f}000"));
@@ -87,7 +95,7 @@ fn an_unfinished_run_says_how_far_it_came_and_what_it_lacks() {
 #[test]
 fn an_empty_folder_has_a_report_and_a_missing_one_has_none() {
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(notes(&page(&RunDir::new(folder.path()))).len(), 8);
+    assert_eq!(notes(&page(&RunDir::new(folder.path()))).len(), 9);
 
     let missing = RunDir::new(folder.path().join("nowhere"));
     let message = report::write(&missing).unwrap_err().to_string();
@@ -146,6 +154,9 @@ fn a_diverged_run_can_be_looked_at() {
             learning_rate: 1.0,
             gradient_norm: f64::INFINITY,
             images_per_second: 0.0,
+            loss_variance: f64::INFINITY,
+            relative_variance: f64::NAN,
+            least_variance_share: f64::NAN,
         };
         log.append(&Record::Train(record)).unwrap();
     }

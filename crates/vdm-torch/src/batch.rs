@@ -3,7 +3,7 @@
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use tch::{Device, Kind, Tensor};
-use vdm_core::{Latent, LogSnr, NoiseLevel, NoiseSchedule, Real, Scaling};
+use vdm_core::{Latent, LogSnr, NoiseLevel, Real, Scaling};
 use vdm_sample::{Iid, NoiseError, NoiseSource};
 
 /// Items `[B, C, H, W]` in f32. A newtype, since neither [`Latent`] nor [`Tensor`] is ours.
@@ -60,20 +60,11 @@ impl PerSample {
         }
     }
 
-    /// The levels of given times. Computed in f64 on the host, then rounded once.
+    /// The levels of given log-SNRs. Computed in f64 on the host, then rounded once.
     #[must_use]
-    pub fn levels_at(
-        times: &[f64],
-        schedule: &dyn NoiseSchedule,
-        scaling: Scaling,
-        device: Device,
-    ) -> NoiseLevel<Self> {
-        let levels: Vec<NoiseLevel> = times
-            .iter()
-            .map(|t| schedule.log_snr(*t))
-            .map(LogSnr::value)
-            .map(|log_snr| scaling.level(log_snr))
-            .collect();
+    pub fn levels_at(log_snrs: &[f64], scaling: Scaling, device: Device) -> NoiseLevel<Self> {
+        let levels: Vec<NoiseLevel> =
+            log_snrs.iter().map(|log_snr| scaling.level(*log_snr)).collect();
         let column = |read: fn(&NoiseLevel) -> f64| {
             Self::new(&levels.iter().map(read).collect::<Vec<_>>(), device)
         };
@@ -180,7 +171,7 @@ impl NoiseSource<Batch> for Iid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vdm_core::{Parameterization, Posterior, Prediction, Schedule};
+    use vdm_core::{NoiseSchedule, Parameterization, Posterior, Prediction, Schedule};
     use vdm_sample::Seed;
 
     const SHAPE: [i64; 4] = [3, 1, 2, 2];
@@ -233,7 +224,7 @@ mod tests {
             let later =
                 scaling.level(PerSample::new(&log_snr, Device::Cpu) - tensor.alpha.lift(1.0));
             let posterior = Posterior::between(&tensor, &later);
-            let host = PerSample::levels_at(&times, &schedule, scaling, Device::Cpu);
+            let host = PerSample::levels_at(&log_snr, scaling, Device::Cpu);
             assert!(close(&values(&tensor.alpha.0), &values(&host.alpha.0), 1e-6));
             for (i, log_snr) in log_snr.iter().enumerate() {
                 let level = scaling.level(*log_snr);
@@ -257,7 +248,8 @@ mod tests {
         let (x, eps) = (batch(0.0), batch(1.0));
         let schedule = Schedule::linear(6.0, -4.0).unwrap();
         let vp = Scaling::VariancePreserving;
-        let at = PerSample::levels_at(&[0.2, 0.5, 0.8], &schedule, vp, Device::Cpu);
+        let log_snrs = [0.2, 0.5, 0.8].map(|t| schedule.log_snr(t).value());
+        let at = PerSample::levels_at(&log_snrs, vp, Device::Cpu);
         let z = Batch::lincomb(&[(at.alpha.clone(), &x), (at.sigma.clone(), &eps)]);
         let middle = vp.level(schedule.log_snr(0.5).value());
         let row = |b: &Batch| values(&b.0.get(1));

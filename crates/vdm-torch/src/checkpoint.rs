@@ -4,7 +4,8 @@
 //! checkpoints/step-00000500/
 //!     model.safetensors      weights of the average, the ones to sample and evaluate with
 //!     training.safetensors   trained weights `weights.*` and moments `exp_avg.*`, `exp_avg_sq.*`
-//!     checkpoint.json        format, step, seconds trained, model, data, validation result
+//!     checkpoint.json        format, step, seconds trained, model with its schedule, data,
+//!                            validation result, what was learned about noise levels
 //! ```
 //!
 //! A checkpoint is a folder that appears under its name when all of it is on disk, and loses that
@@ -16,10 +17,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
+use vdm_core::importance::Adaptive;
 use vdm_sample::Seed;
 
 use crate::Error;
 use crate::model::{Model, ModelSpec};
+use crate::train::ScheduleMoments;
 
 const FORMAT: u32 = 1;
 const MODEL: &str = "model.safetensors";
@@ -41,6 +44,21 @@ pub struct CheckpointInfo {
     pub data_sha256: String,
     /// Bits per dimension on the validation split, if it was measured at this step.
     pub validation: Option<f64>,
+    /// What training needs to go on noising as it did.
+    #[serde(default)]
+    pub levels: LevelState,
+}
+
+/// What a training has learned about noise levels, beyond the schedule in its model.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LevelState {
+    /// Errors seen, of an adaptive proposal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<Adaptive>,
+    /// Moments of a learned schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleMoments>,
 }
 
 /// A list of named tensors.
@@ -264,8 +282,9 @@ impl CheckpointInfo {
         model: ModelSpec,
         data_sha256: String,
         validation: Option<f64>,
+        levels: LevelState,
     ) -> Self {
-        Self { format: FORMAT, step, seconds, model, data_sha256, validation }
+        Self { format: FORMAT, step, seconds, model, data_sha256, validation, levels }
     }
 
     /// That the model belongs to these data: shape, levels, and every byte.

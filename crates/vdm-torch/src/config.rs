@@ -1,7 +1,7 @@
 //! One document that fixes a run.
 
 use serde::{Deserialize, Serialize};
-use vdm_core::Scaling;
+use vdm_core::{NoiseSchedule, Scaling};
 use vdm_data::{Dataset, Source};
 use vdm_sample::{SamplerSpec, Seed};
 
@@ -9,7 +9,8 @@ use crate::evaluate::EvaluationSpec;
 use crate::head::Head;
 use crate::model::{Diffusion, ModelSpec, Precision};
 use crate::nn::NetworkSpec;
-use crate::train::{Averaging, OptimizerSpec};
+use crate::objective::Depth;
+use crate::train::{Averaging, Levels, OptimizerSpec, ScheduleTraining, Times};
 use crate::{Error, objective};
 
 /// Everything a run depends on but its device. Saved resolved as `config.json` in the run folder.
@@ -54,6 +55,15 @@ pub struct TrainingSpec {
     pub optimizer: OptimizerSpec,
     /// How the evaluated weights follow the trained ones.
     pub averaging: Averaging,
+    /// How the noise levels of items are proposed.
+    #[serde(default)]
+    pub times: Times,
+    /// Whether the bound of continuous time or that of a number of steps is trained.
+    #[serde(default)]
+    pub depth: Depth,
+    /// Whether the noise schedule is learned.
+    #[serde(default)]
+    pub schedule: ScheduleTraining,
 }
 
 /// Intervals in steps; the last step always counts.
@@ -86,6 +96,7 @@ impl RunConfig {
             diffusion: self.diffusion.clone(),
             network: self.network.clone(),
             head: self.head,
+            conditioning: Some(self.diffusion.schedule.range()),
         }
     }
 
@@ -97,12 +108,14 @@ impl RunConfig {
         objective::check(&self.diffusion)?;
         self.head.check()?;
         self.sampler.time_grid(&self.diffusion.schedule, Scaling::VariancePreserving)?;
+        Levels::new(self)?;
         let TrainingSpec { steps, batch, accumulate, optimizer, averaging, .. } = &self.training;
         let output = &self.output;
         let counts = [
             ("training.steps", *steps),
             ("training.batch", *batch as u64),
             ("training.accumulate", *accumulate as u64),
+            ("training.depth.discrete.steps", self.training.depth.steps().map_or(1, u64::from)),
             ("evaluation.draws", self.evaluation.draws as u64),
             ("evaluation.batch", self.evaluation.batch as u64),
             ("output.log_every", output.log_every),

@@ -56,6 +56,17 @@ pub enum Error {
         /// Times, levels and loss terms of the batch, as JSON.
         dump: Box<serde_json::Value>,
     },
+    /// A step after which a learned schedule is none any more.
+    #[error(
+        "the learned schedule at step {step}: {source}; \
+         lower training.schedule.learned.learning_rate and resume from the last checkpoint"
+    )]
+    LearnedSchedule {
+        /// The step.
+        step: u64,
+        /// What is wrong with it.
+        source: vdm_core::Error,
+    },
     /// A bound that is not a number, from weights that are not.
     #[error(
         "the bound is {bits_per_dim} bits/dim: some weights are not finite; \

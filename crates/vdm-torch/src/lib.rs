@@ -24,6 +24,7 @@
 //!     },
 //!     network: NetworkSpec::Mlp(MlpSpec { width: 16, depth: 1, fourier: vec![] }),
 //!     head: Head::Noise,
+//!     conditioning: None,
 //! };
 //! let model = Model::new(&spec, Seed(0), Device::Cpu)?; // untrained, but a denoiser already
 //! let z1 = Batch::from_slice(&[0.3, -1.2], [1, 1, 1, 2], Device::Cpu);

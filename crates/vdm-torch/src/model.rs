@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use vdm_core::likelihood::Discretized;
+use vdm_core::schedule::LogSnrRange;
 use vdm_core::{
     Denoiser, FromFn, NoiseLevel, NoiseSchedule, Prediction, Respecified, Scaling, Schedule,
     Weighting,
@@ -65,6 +66,18 @@ pub struct ModelSpec {
     pub network: NetworkSpec,
     /// The meaning of its output.
     pub head: Head,
+    /// The levels that the network takes for times 0 to 1, both ends finite; [`None`] for those of
+    /// the schedule. It stays while a schedule is learned, and when a trained model is given another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditioning: Option<LogSnrRange>,
+}
+
+impl ModelSpec {
+    /// The levels that the network takes for times 0 to 1.
+    #[must_use]
+    pub fn conditioning_range(&self) -> LogSnrRange {
+        self.conditioning.unwrap_or_else(|| self.diffusion.schedule.range())
+    }
 }
 
 /// A denoiser with weights.
@@ -93,13 +106,18 @@ impl Model {
                 remedy: "items need at least one component",
             });
         }
-        let ends = spec.diffusion.schedule.range();
-        if ends.finite().is_err() {
-            return Err(Error::Config {
-                field: "diffusion.schedule",
-                value: format!("log-SNR from {} to {}", ends.max(), ends.min()),
-                remedy: "give it finite ends with log_snr_max and log_snr_min",
-            });
+        let ranges = [
+            ("diffusion.schedule", spec.diffusion.schedule.range()),
+            ("conditioning", spec.conditioning_range()),
+        ];
+        for (field, ends) in ranges {
+            if ends.finite().is_err() {
+                return Err(Error::Config {
+                    field,
+                    value: format!("log-SNR from {} to {}", ends.max(), ends.min()),
+                    remedy: "give it finite ends with log_snr_max and log_snr_min",
+                });
+            }
         }
         let centers: Vec<f32> = (0..spec.levels).map(|k| code.encode(k) as f32).collect();
         let centers = Tensor::from_slice(&centers).view([1, 1, -1, 1, 1]).to_device(device);
@@ -114,6 +132,11 @@ impl Model {
     #[must_use]
     pub fn spec(&self) -> &ModelSpec {
         &self.spec
+    }
+
+    /// Puts another schedule under the same weights.
+    pub(crate) fn set_schedule(&mut self, schedule: Schedule) {
+        self.spec.diffusion.schedule = schedule;
     }
 
     /// Its weights.
@@ -169,7 +192,7 @@ impl Model {
         at: &NoiseLevel<PerSample>,
         mode: Mode,
     ) -> Result<Tensor, Error> {
-        let range = self.spec.diffusion.schedule.range();
+        let range = self.spec.conditioning_range();
         let time = (range.max() - &at.log_snr.0) / (range.max() - range.min());
         let forward = || self.network.forward(input, &time.view([-1]), mode.train);
         let output = match mode.precision {

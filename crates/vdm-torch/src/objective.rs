@@ -5,16 +5,21 @@
 
 use std::ops::Range;
 
-use tch::{Kind, Tensor};
-use vdm_core::{Latent, LogSnr, NoiseLevel, NoiseSchedule, Parameterization, Scaling, bound};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+use vdm_core::importance::{Draw, Estimator};
+use vdm_core::schedule::Partials;
+use vdm_core::{Dual, Latent, LogSnr, NoiseLevel, NoiseSchedule, Parameterization, Scaling, bound};
 
 use crate::model::{Diffusion, Mode, Model};
 use crate::{Batch, Error, PerSample};
 
 /// The discrete times `1/T, …, 1` of a `T`-step hierarchy, or all of `[0, 1]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Depth {
     /// `L_∞`.
+    #[default]
     Continuous,
     /// `L_T`.
     Discrete {
@@ -23,52 +28,134 @@ pub enum Depth {
     },
 }
 
+impl Depth {
+    /// `T`; [`None`] for infinitely many.
+    #[must_use]
+    pub fn steps(self) -> Option<u32> {
+        match self {
+            Self::Continuous => None,
+            Self::Discrete { steps } => Some(steps),
+        }
+    }
+}
+
 /// Where items of a batch are noised, and what their squared errors count for.
 #[derive(Debug)]
 pub(crate) struct Noising {
     /// Time of each item, snapped to the grid if the hierarchy is discrete.
     pub(crate) times: Vec<f64>,
+    /// Log-SNR of each.
+    pub(crate) log_snrs: Vec<f64>,
+    /// `dλ/dt` there, of the schedule that times are of: `−1/p(λ)`.
+    slopes: Vec<f64>,
     /// Factor on `‖ε − ε̂‖²` such that its mean over uniform times is the diffusion loss in nats.
     factors: Vec<f64>,
 }
 
 impl Noising {
+    fn new(times: Vec<f64>, schedule: &dyn NoiseSchedule, factor: impl Fn(f64) -> f64) -> Self {
+        let map = |f: &dyn Fn(f64) -> f64| times.iter().map(|t| f(*t)).collect();
+        Self {
+            log_snrs: map(&|t| schedule.log_snr(t).value()),
+            slopes: map(&|t| schedule.slope(t)),
+            factors: map(&factor),
+            times,
+        }
+    }
+
     /// For uniform draws `u` in `[0, 1)`, with the bound's own weight of 1.
     pub(crate) fn bound(u: &[f64], schedule: &dyn NoiseSchedule, depth: Depth) -> Self {
-        let times: Vec<f64> = match depth {
-            Depth::Continuous => u.to_vec(),
+        match depth {
+            Depth::Continuous => {
+                Self::new(u.to_vec(), schedule, |t| bound::continuous_factor(schedule.slope(t)))
+            }
             Depth::Discrete { steps } => {
                 let steps = f64::from(steps);
-                u.iter().map(|u| ((u * steps).floor() + 1.0).min(steps) / steps).collect()
+                let snap = |u: &f64| ((u * steps).floor() + 1.0).min(steps) / steps;
+                Self::new(u.iter().map(snap).collect(), schedule, |t| {
+                    // i − 1 over T: an exact 0 at the first step, where t − 1/T would round.
+                    let s = ((t * steps).round() - 1.0) / steps;
+                    steps * bound::discrete_factor(schedule.log_snr(s), schedule.log_snr(t))
+                })
             }
-        };
-        let factor = |t: &f64| match depth {
-            Depth::Continuous => bound::continuous_factor(schedule.slope(*t)),
-            Depth::Discrete { steps } => {
-                let steps = f64::from(steps);
-                // i − 1 over T: an exact 0 at the first step, where t − 1/T would round.
-                let s = ((t * steps).round() - 1.0) / steps;
-                steps * bound::discrete_factor(schedule.log_snr(s), schedule.log_snr(*t))
-            }
-        };
-        let factors = times.iter().map(factor).collect();
-        Self { times, factors }
+        }
+    }
+
+    /// For training in continuous time under the process's own weighting, at levels that `proposal`
+    /// draws: `½ w(λ)/p(λ)`.
+    ///
+    /// # Errors
+    /// [`Error::Core`] unless the proposal has the end points of the process.
+    pub(crate) fn proposed(
+        u: &[f64],
+        diffusion: &Diffusion,
+        proposal: &dyn NoiseSchedule,
+    ) -> Result<Self, Error> {
+        let estimator = Estimator::new(diffusion.weighting, &diffusion.schedule, proposal)?;
+        Ok(Self::new(u.to_vec(), proposal, |t| estimator.factor(t)))
+    }
+
+    /// For training with a hierarchy of discrete times, each step weighted by the level it starts at.
+    pub(crate) fn discrete(u: &[f64], diffusion: &Diffusion, depth: Depth) -> Self {
+        let schedule = &diffusion.schedule;
+        let mut noising = Self::bound(u, schedule, depth);
+        for (factor, log_snr) in noising.factors.iter_mut().zip(&noising.log_snrs) {
+            *factor *= diffusion.weighting.at(LogSnr::new(*log_snr), schedule);
+        }
+        noising
     }
 
     /// The items of a range.
     pub(crate) fn part(&self, range: Range<usize>) -> Self {
         let slice = |list: &[f64]| list[range.clone()].to_vec();
-        Self { times: slice(&self.times), factors: slice(&self.factors) }
+        Self {
+            times: slice(&self.times),
+            log_snrs: slice(&self.log_snrs),
+            slopes: slice(&self.slopes),
+            factors: slice(&self.factors),
+        }
     }
 
-    /// For training: continuous time under the process's own weighting, `½ w(λ)/p(λ)`.
-    pub(crate) fn weighted(u: &[f64], diffusion: &Diffusion) -> Self {
-        let schedule = &diffusion.schedule;
-        let mut noising = Self::bound(u, schedule, Depth::Continuous);
-        for (factor, t) in noising.factors.iter_mut().zip(&noising.times) {
-            *factor *= diffusion.weighting.at(schedule.log_snr(*t), schedule);
-        }
-        noising
+    /// The items with their losses, in nats.
+    pub(crate) fn draws(&self, losses: &[f64]) -> Vec<Draw> {
+        let levels = self.log_snrs.iter().zip(&self.slopes);
+        let draw = |((log_snr, slope), loss): ((&f64, &f64), &f64)| Draw {
+            log_snr: LogSnr::new(*log_snr),
+            density: -1.0 / slope,
+            loss: *loss,
+        };
+        levels.zip(losses).map(draw).collect()
+    }
+
+    /// How each item's loss moves with its level and slope, from its value and from what its squared
+    /// error in the space of the prediction `of`, scaled to nats, moves by with the level.
+    ///
+    /// Under a weighting with a formula: one that is the schedule's density is no function of the
+    /// level.
+    pub(crate) fn partials(
+        &self,
+        diffusion: &Diffusion,
+        of: Parameterization,
+        losses: &[f64],
+        by_squares: &[f64],
+    ) -> Vec<Partials> {
+        let log_factor = |log_snr: f64| {
+            let log_snr = Dual::variable(log_snr);
+            let to_noise =
+                of.error_factor(Parameterization::Noise, &diffusion.scaling.level(log_snr));
+            let weight = diffusion.weighting.log_weight(log_snr);
+            to_noise.derivative / to_noise.value + weight.map_or(0.0, |log| log.derivative)
+        };
+        let item = |i: usize| {
+            let by_log_snr = by_squares[i] + losses[i] * log_factor(self.log_snrs[i]);
+            Partials::of_loss(self.times[i], losses[i], self.slopes[i], by_log_snr)
+        };
+        (0..self.times.len()).map(item).collect()
+    }
+
+    /// The levels on a device.
+    pub(crate) fn levels(&self, scaling: Scaling, device: Device) -> NoiseLevel<PerSample> {
+        PerSample::levels_at(&self.log_snrs, scaling, device)
     }
 }
 
@@ -77,6 +164,8 @@ impl Noising {
 pub(crate) struct DiffusionLoss {
     /// Squared error of the network's own prediction per item, `[B]`; differentiable.
     pub(crate) squares: Tensor,
+    /// What the network predicted.
+    pub(crate) of: Parameterization,
     /// What turns each into nats of the loss.
     pub(crate) to_nats: Vec<f64>,
     /// What turns each into `‖ε − ε̂‖²`.
@@ -91,10 +180,8 @@ impl DiffusionLoss {
     }
 }
 
-/// Noises `x` with `eps` and measures the model's error.
-///
-/// The error is taken in the space of the network's own prediction and converted by the exact
-/// factor between squared errors, so nothing is divided by a small α or σ on the way.
+/// Noises `x` with `eps` and measures the model's error; [`diffusion_loss_at`] the levels of
+/// `noising`, as constants.
 ///
 /// # Errors
 /// [`Error::Shim`] if the precision cannot be had.
@@ -105,21 +192,37 @@ pub(crate) fn diffusion_loss(
     noising: &Noising,
     mode: Mode,
 ) -> Result<DiffusionLoss, Error> {
-    let Diffusion { schedule, scaling, .. } = &model.spec().diffusion;
-    let device = model.device();
-    let at = PerSample::levels_at(&noising.times, schedule, *scaling, device);
+    let at = noising.levels(model.spec().diffusion.scaling, model.device());
+    diffusion_loss_at(model, x, eps, noising, &at, mode)
+}
+
+/// Noises `x` with `eps` and measures the model's error. `at` are the levels of `noising`, through
+/// which gradients flow if they are asked for.
+///
+/// The error is taken in the space of the network's own prediction and converted by the exact
+/// factor between squared errors, so nothing is divided by a small α or σ on the way.
+///
+/// # Errors
+/// [`Error::Shim`] if the precision cannot be had.
+pub(crate) fn diffusion_loss_at(
+    model: &Model,
+    x: &Batch,
+    eps: &Batch,
+    noising: &Noising,
+    at: &NoiseLevel<PerSample>,
+    mode: Mode,
+) -> Result<DiffusionLoss, Error> {
+    let scaling = model.spec().diffusion.scaling;
     let z = Batch::lincomb(&[(at.alpha.clone(), x), (at.sigma.clone(), eps)]);
-    let prediction = model.predict(&z, &at, mode)?;
-    let target = target(prediction.of, x, eps, &at);
+    let prediction = model.predict(&z, at, mode)?;
+    let of = prediction.of;
+    let target = target(of, x, eps, at);
     let squares = Batch((prediction.value.0 - target).square()).sum_per_item();
 
-    let to_noise = |t: &f64| {
-        let level = scaling.level(schedule.log_snr(*t).value());
-        prediction.of.error_factor(Parameterization::Noise, &level)
-    };
-    let to_noise: Vec<f64> = noising.times.iter().map(to_noise).collect();
+    let to_noise = |l: &f64| of.error_factor(Parameterization::Noise, &scaling.level(*l));
+    let to_noise: Vec<f64> = noising.log_snrs.iter().map(to_noise).collect();
     let to_nats = to_noise.iter().zip(&noising.factors).map(|(n, f)| n * f).collect();
-    Ok(DiffusionLoss { squares, to_nats, to_noise })
+    Ok(DiffusionLoss { squares, of, to_nats, to_noise })
 }
 
 /// What a perfect network would have output. Image and noise are at hand; others are computed.
@@ -136,9 +239,18 @@ fn target(of: Parameterization, x: &Batch, eps: &Batch, at: &NoiseLevel<PerSampl
 
 /// `KL(q(z_1|x) ‖ N(0, I))` in nats per item, `[B]`, in f64.
 pub(crate) fn prior_kl(x: &Batch, log_snr: LogSnr) -> Tensor {
-    // The closed form is a constant plus a multiple of x²; take both from vdm-core.
-    let constant = bound::prior_kl(log_snr, 0.0);
-    let slope = bound::prior_kl(log_snr, 1.0) - constant;
+    per_item(x, |x| bound::prior_kl(log_snr, x))
+}
+
+/// What [`prior_kl`] moves by with `λ_1`, per nat, `[B]`, in f64.
+pub(crate) fn prior_kl_slope(x: &Batch, log_snr: LogSnr) -> Tensor {
+    per_item(x, |x| bound::prior_kl_slope(log_snr, x))
+}
+
+/// The sum over an item's components of a function that is a constant plus a multiple of `x²`.
+fn per_item(x: &Batch, function: impl Fn(f64) -> f64) -> Tensor {
+    let constant = function(0.0);
+    let slope = function(1.0) - constant;
     let dims = x.0.numel() as f64 / x.0.size()[0] as f64;
     let squares = x.0.to_kind(Kind::Double).square().flatten(1, -1);
     squares.sum_dim_intlist([1_i64].as_slice(), false, Kind::Double) * slope + constant * dims
@@ -152,21 +264,56 @@ pub(crate) fn reconstruction(
     eps: &Batch,
     log_snr: LogSnr,
 ) -> Tensor {
+    reconstruction_at(model, values, eps, &Tensor::from(log_snr.edm_sigma()))
+}
+
+/// The same with `σ_0/α_0` as a scalar tensor, through which gradients flow if they are asked for.
+pub(crate) fn reconstruction_at(
+    model: &Model,
+    values: &Tensor,
+    eps: &Batch,
+    edm_sigma: &Tensor,
+) -> Tensor {
     let items = values.size()[0];
     // z_0/α_0, which is all the likelihood depends on.
-    let y = (model.encode(values).0 + &eps.0 * log_snr.edm_sigma()).view([-1, 1]);
+    let y = (model.encode(values).0 + &eps.0 * edm_sigma).view([-1, 1]);
     let index = values.to_kind(Kind::Int64).view([-1, 1]);
     let centers = model.centers().view([1, -1]);
     // Some values at a time: all of them by all levels would be gigabytes for color images.
     let slice = (1 << 22) / i64::from(model.spec().levels);
     let log_prob = |first: i64| {
         let count = slice.min(y.size()[0] - first);
-        let distance = (y.narrow(0, first, count) - &centers) / log_snr.edm_sigma();
+        let distance = (y.narrow(0, first, count) - &centers) / edm_sigma;
         let log_prob = (distance.square() * -0.5).log_softmax(1, Kind::Float);
         log_prob.gather(1, &index.narrow(0, first, count), false)
     };
     let parts: Vec<Tensor> = (0..y.size()[0]).step_by(slice as usize).map(log_prob).collect();
     -Batch(Tensor::cat(&parts, 0).view([items, -1])).sum_per_item()
+}
+
+/// The terms of the bound that depend on the ends of the schedule alone, and their derivatives by
+/// those ends: sums over items, in nats and f64, `[4]`.
+///
+/// ```text
+/// −log p(x|z_0), KL(q(z_1|x) ‖ p(z_1)), d/dλ_0 of the first, d/dλ_1 of the second
+/// ```
+pub(crate) fn end_terms(model: &Model, values: &Tensor, eps: &Batch) -> Tensor {
+    let schedule = &model.spec().diffusion.schedule;
+    let clean = Tensor::from(schedule.log_snr(0.0).value() as f32).to_device(model.device());
+    let clean = clean.set_requires_grad(true);
+    // EDM's σ of the level, as a function that is differentiated.
+    let sigma = PerSample(clean.shallow_clone());
+    let sigma = Scaling::VarianceExploding.level(sigma).sigma.0;
+    let reconstruction = reconstruction_at(model, values, eps, &sigma).sum(Kind::Double);
+    reconstruction.backward();
+    let (x, noisy) = (model.encode(values), schedule.log_snr(1.0));
+    let terms = [
+        reconstruction.detach(),
+        prior_kl(&x, noisy).sum(Kind::Double),
+        clean.grad().to_kind(Kind::Double),
+        prior_kl_slope(&x, noisy).sum(Kind::Double),
+    ];
+    Tensor::stack(&terms, 0)
 }
 
 /// That the terms above are those of a process they hold for.
@@ -219,6 +366,7 @@ mod tests {
             },
             network: NetworkSpec::Mlp(MlpSpec { width: 8, depth: 1, fourier: vec![] }),
             head,
+            conditioning: None,
         };
         Model::new(&spec, Seed(1), Device::Cpu).unwrap()
     }

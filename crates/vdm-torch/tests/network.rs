@@ -41,6 +41,7 @@ fn spec(network: NetworkSpec, shape: Shape, head: Head) -> ModelSpec {
         },
         network,
         head,
+        conditioning: None,
     }
 }
 

@@ -13,12 +13,14 @@ use tch::Device;
 use vdm_core::{Scaling, Schedule, Weighting};
 use vdm_data::{Dataset, Source};
 use vdm_sample::{Purpose, Seed};
-use vdm_torch::checkpoint::{Checkpoints, load_model, read_info};
+use vdm_torch::checkpoint::{Checkpoints, LevelState, load_model, read_info};
 use vdm_torch::nn::{MlpSpec, NetworkSpec};
-use vdm_torch::train::{Observer, Outcome, StepReport, Trainer, TrainingBatch, run};
+use vdm_torch::train::{
+    Observer, Outcome, ScheduleTraining, StepReport, Times, Trainer, TrainingBatch, run,
+};
 use vdm_torch::{
     Depth, Diffusion, Error, EvaluationSpec, Head, Likelihood, Model, ModelSpec, PRESETS,
-    RunConfig, evaluate,
+    RunConfig, TrainingSpec, evaluate,
 };
 
 fn digits() -> Dataset {
@@ -86,6 +88,64 @@ fn an_interrupted_run_ends_in_the_same_bytes() {
     }
     assert_eq!(losses, pieces);
     assert_eq!(files_of_last(whole.path()), files_of_last(parts.path()));
+}
+
+/// What a checkpoint has learned about noise levels, to the last digit, without the seconds it took.
+fn levels_of_last(folder: &Path) -> (Schedule, LevelState) {
+    let latest = Checkpoints::new(folder, 1).latest().unwrap();
+    let info = read_info(&latest).unwrap();
+    (info.model.diffusion.schedule, info.levels)
+}
+
+/// 40 steps at once, or 20 and 20, while the noise levels are learned: the same bytes, the same
+/// schedule and the same moments.
+#[test]
+fn what_is_learned_about_levels_survives_an_interruption() {
+    let learned = |ends: &str, interior: &str| {
+        let part = json!({"ends": ends, "interior": interior, "learning_rate": 0.01});
+        json!({"schedule": {"learned": part}})
+    };
+    let monotone = json!({"kind": "monotone", "log_snr_max": 6.0, "log_snr_min": -4.0,
+                          "increments": [0.0, 0.5, -0.5, 0.0]});
+    let linear = json!({"kind": "linear", "log_snr_max": 6.0, "log_snr_min": -4.0});
+    let adaptive = json!({"times": {"adaptive": {"bins": 20, "decay": 0.9}}});
+    for (schedule, training) in [
+        (&monotone, learned("learned", "learned")),
+        (&linear, learned("learned", "pinned")),
+        (&linear, adaptive),
+    ] {
+        let config = tiny(|c| {
+            c["diffusion"]["schedule"] = schedule.clone();
+            c["network"] = json!({"kind": "mlp", "width": 8, "depth": 1, "fourier": []});
+            c["training"]["steps"] = 40.into();
+            c["output"]["validate_every"] = 100.into();
+            c["output"]["checkpoint_every"] = 100.into();
+            c["training"].as_object_mut().unwrap().extend(training.as_object().unwrap().clone());
+        });
+        let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (losses, _) = train(&config, whole.path(), 99);
+        let (first, _) = train(&config, parts.path(), 20);
+        let (second, outcome) = train(&config, parts.path(), 99);
+        assert_eq!((first.len(), outcome), (20, Outcome::Finished));
+        assert_eq!(losses, [first, second].concat());
+        assert_eq!(files_of_last(whole.path()), files_of_last(parts.path()));
+        let (schedule, levels) = levels_of_last(whole.path());
+        assert_eq!(levels_of_last(parts.path()), (schedule.clone(), levels.clone()));
+        assert_eq!(schedule != config.diffusion.schedule, levels.adaptive.is_none());
+        assert_ne!(levels, LevelState::default());
+
+        let latest = Checkpoints::new(whole.path(), 1).latest().unwrap();
+        let fixed = RunConfig {
+            training: TrainingSpec {
+                times: Times::Schedule,
+                schedule: ScheduleTraining::Fixed,
+                ..config.training.clone()
+            },
+            ..config
+        };
+        let error = Trainer::resume(&fixed, &digits(), Device::Cpu, &latest).unwrap_err();
+        assert!(error.to_string().contains("resume with the run's own config.json"), "{error}");
+    }
 }
 
 /// A run lengthened after it ended equals one that was long from the start.
@@ -211,6 +271,7 @@ fn the_bound_of_an_exact_model_is_the_entropy() {
         },
         network: NetworkSpec::Mlp(MlpSpec { width: 8, depth: 1, fourier: vec![] }),
         head: Head::Levels,
+        conditioning: None,
     };
     let model = Model::new(&spec, Seed(0), Device::Cpu).unwrap();
     let pixels: Vec<u8> =

@@ -34,8 +34,18 @@ impl Knots {
         LogSnrRange::ordered(self.log_snrs[0], self.log_snrs[self.log_snrs.len() - 1])
     }
 
+    /// The segment of a time, and how far into it the time is, from 0 to 1.
+    pub(super) fn interval(&self, t: f64) -> (usize, f64) {
+        let i = self.segment_at(t);
+        (i, (t - self.times[i]) / (self.times[i + 1] - self.times[i]))
+    }
+
+    fn segment_at(&self, t: f64) -> usize {
+        segment(self.times.partition_point(|knot| *knot <= t), self.times.len())
+    }
+
     pub(super) fn log_snr<C: Scalar>(&self, t: C) -> C {
-        let i = segment(self.times.partition_point(|knot| *knot <= t.value()), self.times.len());
+        let i = self.segment_at(t.value());
         let (times, levels) = (&self.times[i..], &self.log_snrs[i..]);
         if levels[1].is_finite() {
             return interpolate(t, times, levels);

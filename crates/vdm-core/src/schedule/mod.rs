@@ -22,6 +22,7 @@
 //! | `discrete` | [`Discrete`] | a table for integer timesteps (DDPM, iDDPM) |
 //!
 //! Those that run to infinity, `karras` and `polyexponential` may be cut to a range: [`Truncated`].
+//! Those that training can learn have parameters: [`Parametric`].
 //! To add one, write it once as a [`Curve`] over any [`Scalar`]; slope and density come from dual numbers.
 
 /// The form a schedule has in a configuration, for one that keeps it in `raw`: read by `new`, with
@@ -50,6 +51,7 @@ mod histogram;
 mod knots;
 mod linear;
 mod monotone;
+mod parametric;
 mod truncated;
 mod vp;
 
@@ -63,6 +65,7 @@ pub use discrete::{Betas, Discrete, Spacing};
 pub use histogram::Histogram;
 pub use linear::Linear;
 pub use monotone::Monotone;
+pub use parametric::{Parameters, Parametric, Partials};
 pub use truncated::Truncated;
 pub use vp::{IddpmCosine, Sigmoid, VpLinear};
 

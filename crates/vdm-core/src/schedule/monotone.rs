@@ -75,6 +75,21 @@ impl Monotone {
             _ => Err(Error::ScheduleIncrements { found: increments }),
         }
     }
+
+    /// The unconstrained numbers, from data to noise.
+    pub(super) fn increments(&self) -> &[f64] {
+        &self.increments
+    }
+
+    /// What they stand for, up to a common factor.
+    pub(super) fn amounts(&self) -> impl Iterator<Item = f64> {
+        self.increments.iter().map(Scalar::softplus)
+    }
+
+    /// The interval of a time, and how far into it the time is, from 0 to 1.
+    pub(super) fn interval(&self, t: f64) -> (usize, f64) {
+        self.knots.interval(t)
+    }
 }
 
 knots::curve_of!(Monotone);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::plot::{Hue, Mark, Plot, Scale};
 use super::run::{Gap, Metrics, Part};
 use crate::metrics::{TrainRecord, ValidationRecord};
-use crate::result::LossByLogSnr;
+use crate::result::{LossByLogSnr, NoiseLevels};
 
 type Point = (f64, f64);
 
@@ -101,6 +101,36 @@ pub(super) fn integrand(curve: &LossByLogSnr) -> Part<Plot> {
     let edges = points.iter().map(|&(x, value)| (x, 0.0, value)).collect();
     let marks = vec![Mark::Band { edges, color }, Mark::Line { points, color, faint: false }];
     Ok(plot(HALF, ["log-SNR λ", "bits/dim per unit λ"], [x, y], Scale::Linear, marks))
+}
+
+/// The density that training draws noise levels with.
+pub(super) fn density(levels: &NoiseLevels) -> Part<Plot> {
+    let points = drawable(&levels.density);
+    let x = extent(points.iter().map(|point| point.0)).ok_or(NO_RECORDS)?;
+    let y = from_zero(points.iter().map(|point| point.1).fold(0.0, f64::max));
+    let color = Hue::Green;
+    let edges = points.iter().map(|&(x, value)| (x, 0.0, value)).collect();
+    let marks = vec![Mark::Band { edges, color }, Mark::Line { points, color, faint: false }];
+    Ok(plot(HALF, ["log-SNR λ", "p(λ)"], [x, y], Scale::Linear, marks))
+}
+
+/// The noise schedule as configured, faint, and by now.
+pub(super) fn schedule(levels: &NoiseLevels) -> Part<Plot> {
+    let (start, now) = (drawable(&levels.schedule_at_start), drawable(&levels.schedule));
+    let all = || start.iter().chain(&now);
+    let x = extent(all().map(|point| point.0)).ok_or(NO_RECORDS)?;
+    let y = padded(extent(all().map(|point| point.1)).ok_or(NO_RECORDS)?);
+    let color = Hue::Blue;
+    let marks = vec![
+        Mark::Line { points: start, color, faint: true },
+        Mark::Line { points: now, color, faint: false },
+    ];
+    Ok(plot(HALF, ["time t", "log-SNR λ"], [x, y], Scale::Linear, marks))
+}
+
+fn drawable(points: &[[f64; 2]]) -> Vec<Point> {
+    let points = points.iter().map(|[x, y]| (*x, *y));
+    points.filter(|(x, y)| plottable(*x) && plottable(*y)).collect()
 }
 
 fn plot(
@@ -215,6 +245,9 @@ mod tests {
             learning_rate: 1e-3,
             gradient_norm: if step == 7 { f64::NAN } else { 1.0 },
             images_per_second: 100.0,
+            loss_variance: 0.5,
+            relative_variance: 0.5,
+            least_variance_share: 0.9,
         };
         Metrics { train: (1..=count as u64).map(record).collect(), validation: vec![] }
     }

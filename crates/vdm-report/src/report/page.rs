@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::plot::Plot;
 use super::run::{Embedded, Gap, Metrics, Part, Run};
 use super::{curves, format};
-use crate::result::{LossByLogSnr, RunResult, TestLikelihood};
+use crate::result::{LossByLogSnr, NoiseLevels, RunResult, TestLikelihood};
 
 /// Pictures narrower than this are enlarged, with sharp pixels.
 const NARROW: u32 = 480;
@@ -31,6 +31,7 @@ pub(super) fn render(run: &Run) -> Markup {
                     (section("Samples", "", &or_note(&run.samples, final_samples)))
                     (section("Loss", LOSS_TEXT, &or_note(&run.metrics, losses)))
                     (section("Loss by noise level", "", &or_note(&run.loss_by_log_snr, noise_levels)))
+                    (section("Noise levels in training", LEVELS_TEXT, &or_note(&run.noise_levels, training_levels)))
                     (section("Samples over training", "", &or_note(&run.stages, |all| stages(all))))
                     (section("Denoising", DENOISING_TEXT, &or_note(&run.denoising, |strip| {
                         picture(strip, "Stages of one sampling run")
@@ -46,6 +47,8 @@ pub(super) fn render(run: &Run) -> Markup {
 
 const LOSS_TEXT: &str = "The variational bound in bits per dimension: an upper bound on what a \
     lossless code built from this model spends on each number of an image. Lower is better.";
+const LEVELS_TEXT: &str = "Which density the noise levels of training have does not change what is \
+    learned, only how much the loss of one item varies.";
 const DENOISING_TEXT: &str = "One sampling run from left to right: noise at the start, the finished \
     sample at the end, a column for each noise level in between.";
 
@@ -248,13 +251,29 @@ fn noise_levels(curve: &LossByLogSnr) -> Markup {
     }
 }
 
+fn training_levels(levels: &NoiseLevels) -> Markup {
+    let density =
+        html! { "How often levels are drawn, after step " (format::count(levels.step)) "." };
+    let schedule = html! { "The noise schedule" @if levels.schedule != levels.schedule_at_start { ", learned; faint: at the start" } "." };
+    html! {
+        div.pair {
+            (plot(&curves::density(levels), &density))
+            (plot(&curves::schedule(levels), &schedule))
+        }
+    }
+}
+
 fn optimization(metrics: &Metrics) -> Markup {
     let caption = html! {};
+    let spread = html! { "Of a single item's loss." };
+    let least = html! { "What the best density of levels would leave of it." };
     html! {
         div.triple {
             (plot(&curves::quantity(metrics, "learning rate", |r| r.learning_rate), &caption))
             (plot(&curves::quantity(metrics, "gradient norm", |r| r.gradient_norm), &caption))
             (plot(&curves::quantity(metrics, "images per second", |r| r.images_per_second), &caption))
+            (plot(&curves::quantity(metrics, "variance / loss²", |r| r.relative_variance), &spread))
+            (plot(&curves::quantity(metrics, "least variance, share", |r| r.least_variance_share), &least))
         }
     }
 }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::metrics::{self, Record, TrainRecord, ValidationRecord};
-use crate::result::{LossByLogSnr, RunResult};
+use crate::result::{LossByLogSnr, NoiseLevels, RunResult};
 use crate::{Error, RunDir, files};
 
 /// A page of more than this many bytes a picture opens slowly.
@@ -49,6 +49,7 @@ pub(super) struct Run {
     pub(super) metrics: Part<Metrics>,
     pub(super) result: Part<RunResult>,
     pub(super) loss_by_log_snr: Part<LossByLogSnr>,
+    pub(super) noise_levels: Part<NoiseLevels>,
     pub(super) samples: Part<Embedded>,
     /// Samples of a few stages of the training, each with its step.
     pub(super) stages: Part<Vec<(u64, Part<Embedded>)>>,
@@ -79,6 +80,7 @@ impl Run {
             metrics: part(&dir.metrics(), metrics::read).map(Metrics::of),
             result: part(&dir.result(), files::read_json),
             loss_by_log_snr: part(&dir.loss_by_log_snr(), LossByLogSnr::read),
+            noise_levels: part(&dir.noise_levels(), files::read_json),
             samples: part(&dir.samples_png(), embed),
             stages: stages(dir),
             denoising: part(&dir.denoising(), embed),

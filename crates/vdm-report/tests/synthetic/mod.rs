@@ -2,7 +2,7 @@
 
 use vdm_report::metrics::{MetricsLog, Record, TrainRecord, ValidationRecord};
 use vdm_report::picture::{self, Images, Layout};
-use vdm_report::result::{DataSource, LossByLogSnr, RunResult, TestLikelihood};
+use vdm_report::result::{DataSource, LossByLogSnr, NoiseLevels, RunResult, TestLikelihood};
 use vdm_report::tensorboard::EventWriter;
 use vdm_report::{Error, RunDir, files, npy};
 
@@ -23,6 +23,7 @@ pub(crate) fn write_finished(run: &RunDir) -> Result<(), Error> {
     picture::grid(&images, Layout::comfortable(&images, columns))?.save(&run.denoising())?;
 
     files::write_json(&run.loss_by_log_snr(), &loss_by_log_snr())?;
+    files::write_json(&run.noise_levels(), &noise_levels())?;
     files::write_json(&run.result(), &result())
 }
 
@@ -68,6 +69,9 @@ fn train(step: u64, noise: &mut Noise) -> TrainRecord {
         learning_rate: 3e-3 * (step as f64 / 100.0).min(1.0),
         gradient_norm: 0.8 + 4.0 / (step as f64).sqrt() + 0.2 * noise.next().abs(),
         images_per_second: 1030.0 + 25.0 * noise.next(),
+        loss_variance: 0.9 * loss * loss,
+        relative_variance: 0.9,
+        least_variance_share: 0.7,
     }
 }
 
@@ -88,6 +92,16 @@ fn loss_by_log_snr() -> LossByLogSnr {
     let loss: Vec<f64> = log_snr.iter().map(|x| 0.393 / (1.0 + (-0.8 * (x - 1.0)).exp())).collect();
     let standard_error = loss.iter().map(|loss| 0.06 * loss).collect();
     LossByLogSnr { log_snr, loss, standard_error, data_dims: 64 }
+}
+
+fn noise_levels() -> NoiseLevels {
+    let curve = |f: fn(f64) -> [f64; 2]| (0..=64).map(|i| f(f64::from(i) / 64.0)).collect();
+    NoiseLevels {
+        step: 4000,
+        schedule_at_start: curve(|t| [t, 7.0 - 11.0 * t]),
+        schedule: curve(|t| [t, 7.0 - 11.0 * t * (2.0 - t)]),
+        density: curve(|s| [11.0 * s - 4.0, 0.05 + 0.1 * s]),
+    }
 }
 
 fn result() -> RunResult {

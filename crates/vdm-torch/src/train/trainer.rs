@@ -7,16 +7,20 @@ use std::time::Instant;
 use rand::RngExt;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
+use vdm_core::importance::Draw;
+use vdm_core::{Parameterization, Schedule};
 use vdm_data::{Dataset, Items, Prefetch};
 use vdm_sample::Purpose;
 
 use super::batch::TrainingBatch;
+use super::levels::Levels;
 use super::optimizer::Optimizer;
+use super::schedule::Observed;
 use crate::checkpoint::{self, CheckpointInfo, Checkpoints, Named};
 use crate::config::RunConfig;
 use crate::model::{Mode, Model};
 use crate::objective::{self, Noising};
-use crate::{Batch, Error};
+use crate::{Batch, Error, PerSample};
 
 /// Batches prepared ahead of the step that takes them.
 const PREFETCH: usize = 3;
@@ -28,13 +32,14 @@ pub struct Trainer {
     model: Model,
     average: Model,
     optimizer: Optimizer,
+    levels: Levels,
     data_sha256: String,
     step: u64,
     seconds: f64,
 }
 
 /// What a step did.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StepReport {
     /// Its number, from 1.
     pub step: u64,
@@ -44,6 +49,79 @@ pub struct StepReport {
     pub gradient_norm: f64,
     /// Learning rate used.
     pub learning_rate: f64,
+    /// The loss of each item with the level it was noised at.
+    pub draws: Vec<Draw>,
+    /// Mean prior and reconstruction of the batch together, nats per item, where the ends of the
+    /// schedule are learned.
+    pub end_terms: Option<f64>,
+}
+
+/// What the backward pass of a batch leaves on the device.
+#[derive(Debug)]
+struct Pass {
+    /// Weighted diffusion loss of each item, `[B]`.
+    nats: Tensor,
+    of: Parameterization,
+    /// What each loss moves by with its level through the network's squared error, `[B]`.
+    by_level: Option<Tensor>,
+    /// Sums of [`objective::end_terms`], `[4]`.
+    end_terms: Option<Tensor>,
+}
+
+/// The same on the host.
+#[derive(Debug)]
+struct HostPass {
+    loss: f64,
+    gradient_norm: f64,
+    nats: Vec<f64>,
+    by_level: Vec<f64>,
+    end_terms: Vec<f64>,
+}
+
+impl Pass {
+    /// That of a whole batch from those of its parts, at least one.
+    fn joined(parts: &[Self]) -> Self {
+        let joined = |part: fn(&Self) -> Option<&Tensor>| {
+            let tensors: Option<Vec<&Tensor>> = parts.iter().map(part).collect();
+            tensors.map(|tensors| Tensor::cat(&tensors, 0))
+        };
+        let sums = joined(|part| part.end_terms.as_ref());
+        Self {
+            nats: Tensor::cat(&parts.iter().map(|part| &part.nats).collect::<Vec<_>>(), 0),
+            of: parts[0].of,
+            by_level: joined(|part| part.by_level.as_ref()),
+            end_terms: sums.map(|sums| {
+                sums.view([-1, 4]).sum_dim_intlist([0_i64].as_slice(), false, Kind::Double)
+            }),
+        }
+    }
+
+    /// In one transfer: the host waits for the device once a step.
+    fn to_host(&self, loss: &Tensor, gradient_norm: &Tensor) -> Result<HostPass, Error> {
+        let scalars = Tensor::stack(&[loss, gradient_norm], 0);
+        let parts: Vec<Tensor> = [Some(&scalars), Some(&self.nats)]
+            .into_iter()
+            .chain([self.by_level.as_ref(), self.end_terms.as_ref()])
+            .flatten()
+            .map(|part| part.to_kind(Kind::Double))
+            .collect();
+        let host = Vec::<f64>::try_from(Tensor::cat(&parts, 0).to_device(Device::Cpu))?;
+        let mut rest = host.as_slice();
+        let mut take = |count: i64| {
+            let (taken, others) = rest.split_at(count as usize);
+            rest = others;
+            taken.to_vec()
+        };
+        let length = |part: &Option<Tensor>| part.as_ref().map_or(0, |part| part.size()[0]);
+        let scalars = take(2);
+        Ok(HostPass {
+            loss: scalars[0],
+            gradient_norm: scalars[1],
+            nats: take(self.nats.size()[0]),
+            by_level: take(length(&self.by_level)),
+            end_terms: take(length(&self.end_terms)),
+        })
+    }
 }
 
 impl Trainer {
@@ -58,9 +136,10 @@ impl Trainer {
         // The same seed: the average starts as a copy of the model.
         let average = Model::new(&spec, config.seed, device)?;
         let optimizer = Optimizer::new(model.parameters().tensors(), device);
+        let levels = Levels::new(config)?;
         let data_sha256 = data.sha256.clone();
         let config = config.clone();
-        Ok(Self { config, model, average, optimizer, data_sha256, step: 0, seconds: 0.0 })
+        Ok(Self { config, model, average, optimizer, levels, data_sha256, step: 0, seconds: 0.0 })
     }
 
     /// Continues from a checkpoint of the same model.
@@ -75,14 +154,7 @@ impl Trainer {
     ) -> Result<Self, Error> {
         let mut trainer = Self::new(config, data, device)?;
         let info = checkpoint::read_info(path)?;
-        if info.model != *trainer.model.spec() {
-            return Err(Error::Checkpoint {
-                path: path.into(),
-                problem: "is of another model, process or data shape than the configuration; \
-                          resume with the run's own config.json"
-                    .into(),
-            });
-        }
+        trainer.restore_levels(&info, path)?;
         info.check_data(path, data)?;
         checkpoint::load_into(&checkpoint::training_file(path), &trainer.training_tensors())?;
         checkpoint::load_into(
@@ -92,6 +164,35 @@ impl Trainer {
         trainer.step = info.step;
         trainer.seconds = info.seconds;
         Ok(trainer)
+    }
+
+    /// Takes over a checkpoint's schedule, and what was learned about it, if its model is ours but for
+    /// that.
+    fn restore_levels(&mut self, info: &CheckpointInfo, path: &Path) -> Result<(), Error> {
+        let refuse = |problem: &str| {
+            let problem = format!("{problem}; resume with the run's own config.json");
+            Err(Error::Checkpoint { path: path.into(), problem })
+        };
+        let (own, learned) = (self.model.spec(), &info.model.diffusion.schedule);
+        let mut found = info.model.clone();
+        found.conditioning = Some(found.conditioning_range());
+        if self.levels.are_learned() {
+            found.diffusion.schedule = own.diffusion.schedule.clone();
+        }
+        if found != *own {
+            return refuse("is of another model, process or data shape than the configuration");
+        }
+        if !self.levels.restore(info.levels.clone(), &own.diffusion.schedule, learned) {
+            return refuse("was trained with another training.times or training.schedule");
+        }
+        self.set_schedule(learned);
+        Ok(())
+    }
+
+    fn set_schedule(&mut self, schedule: &Schedule) {
+        for model in [&mut self.model, &mut self.average] {
+            model.set_schedule(schedule.clone());
+        }
     }
 
     /// Writes a checkpoint of the present step.
@@ -110,6 +211,7 @@ impl Trainer {
             spec,
             self.data_sha256.clone(),
             validation,
+            self.levels.state(),
         );
         let model = self.average.parameters().named();
         let path = checkpoints.save(&info, &model, &self.training_tensors())?;
@@ -143,6 +245,14 @@ impl Trainer {
     #[must_use]
     pub fn average(&self) -> &Model {
         &self.average
+    }
+
+    /// What draws the noise levels of the next step: the process's own schedule, as far as it is
+    /// learned, or a proposal.
+    #[must_use]
+    pub fn proposal(&self) -> Schedule {
+        let own = || self.model.spec().diffusion.schedule.clone();
+        self.levels.proposal().unwrap_or_else(own)
     }
 
     /// Steps done.
@@ -182,32 +292,59 @@ impl Trainer {
             let mut rng = self.config.seed.stream(Purpose::Dropout, step, 0);
             tch::manual_seed(rng.random());
         }
-        let noising = Noising::weighted(&batch.times, &self.config.diffusion);
+        let noising = self.levels.noising(&batch.times, &self.model.spec().diffusion)?;
         self.optimizer.clear_gradients();
-        let losses = self.backward(batch, &noising)?;
+        let pass = self.backward(batch, &noising)?;
         let learning_rate = training.optimizer.learning_rate_at(step, training.steps);
-        let loss = losses.mean(Kind::Float);
+        let loss = pass.nats.mean(Kind::Float);
         let norm = self.optimizer.step(&training.optimizer, step, learning_rate, &loss)?;
-        // Both in one transfer: the host waits for the device once a step.
-        let [loss, gradient_norm] = [0, 1].map({
-            let both = Tensor::stack(&[loss, norm], 0).to_device(Device::Cpu);
-            move |i| both.double_value(&[i])
-        });
+        let host = pass.to_host(&loss, &norm)?;
+        let HostPass { loss, gradient_norm, .. } = host;
         if !loss.is_finite() || !gradient_norm.is_finite() {
-            let losses = Vec::<f32>::try_from(losses.to_device(Device::Cpu))?;
-            return Err(self.non_finite(step, batch, &losses, gradient_norm));
+            return Err(self.non_finite(step, &noising, &host));
         }
         let remains = training.averaging.rate_at(step);
         let (average, model) =
             (self.average.parameters().tensors(), self.model.parameters().tensors());
         vdm_torch_sys::foreach_lerp(&average, &model, 1.0 - remains)?;
+        let draws = noising.draws(&host.nats);
+        let end_terms = self.update_levels(step, &noising, pass.of, &host, &draws)?;
         self.step = step;
         self.seconds += start.elapsed().as_secs_f64();
-        Ok(StepReport { step, loss, gradient_norm, learning_rate })
+        Ok(StepReport { step, loss, gradient_norm, learning_rate, draws, end_terms })
     }
 
-    /// Accumulates gradients of the mean loss per dimension; returns nats of every item, `[B]`.
-    fn backward(&self, batch: &TrainingBatch, noising: &Noising) -> Result<Tensor, Error> {
+    /// Lets the proposal see the step's losses and the schedule learn from them; returns the mean of
+    /// the end terms if they were measured.
+    fn update_levels(
+        &mut self,
+        step: u64,
+        noising: &Noising,
+        of: Parameterization,
+        host: &HostPass,
+        draws: &[Draw],
+    ) -> Result<Option<f64>, Error> {
+        self.levels.observe(draws);
+        if !self.levels.are_learned() {
+            return Ok(None);
+        }
+        let diffusion = &self.model.spec().diffusion;
+        let items = host.nats.len() as f64;
+        let ends = <[f64; 4]>::try_from(host.end_terms.as_slice()).ok();
+        let ends = ends.map(|sums| sums.map(|sum| sum / items));
+        let observed = Observed {
+            losses: &host.nats,
+            partials: &noising.partials(diffusion, of, &host.nats, &host.by_level),
+            end_slopes: ends.map_or([0.0; 2], |[_, _, by_max, by_min]| [by_max, by_min]),
+        };
+        if let Some(schedule) = self.levels.learn(step, &diffusion.schedule, &observed)? {
+            self.set_schedule(&schedule);
+        }
+        Ok(ends.map(|[reconstruction, prior, ..]| reconstruction + prior))
+    }
+
+    /// Accumulates gradients of the mean loss per dimension.
+    fn backward(&self, batch: &TrainingBatch, noising: &Noising) -> Result<Pass, Error> {
         let shape = self.model.spec().shape;
         let device = self.model.device();
         let items = batch.times.len();
@@ -215,39 +352,60 @@ impl Trainer {
         let pixels = Tensor::from_slice(&batch.pixels).view(size).to_device(device);
         let eps = Batch::from_slice(&batch.noise, size, device);
         let part = items / self.config.training.accumulate;
-        let scale = 1.0 / (items * shape.dims()) as f64;
-        let mode = Mode { train: true, precision: self.config.training.precision };
-        let mut losses = Vec::new();
-        for first in (0..items).step_by(part) {
-            let slice = |t: &Tensor| t.narrow(0, first as i64, part as i64);
-            let x = self.model.encode(&slice(&pixels));
-            let eps = Batch(slice(&eps.0));
-            let noising = noising.part(first..first + part);
-            let nats = objective::diffusion_loss(&self.model, &x, &eps, &noising, mode)?.nats();
-            (nats.sum(Kind::Float) * scale).backward();
-            losses.push(nats.detach());
-        }
-        Ok(Tensor::cat(&losses, 0))
+        let slice = |t: &Tensor, first: usize| t.narrow(0, first as i64, part as i64);
+        let passes: Vec<Pass> = (0..items)
+            .step_by(part)
+            .map(|first| {
+                let noising = noising.part(first..first + part);
+                let eps = Batch(slice(&eps.0, first));
+                self.backward_part(&slice(&pixels, first), &eps, &noising, items)
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Pass::joined(&passes))
     }
 
-    fn non_finite(
+    /// The same for some of `items` items.
+    fn backward_part(
         &self,
-        step: u64,
-        batch: &TrainingBatch,
-        losses: &[f32],
-        gradient_norm: f64,
-    ) -> Error {
-        use vdm_core::NoiseSchedule;
-        let schedule = &self.config.diffusion.schedule;
-        let log_snr: Vec<f64> = batch.times.iter().map(|t| schedule.log_snr(*t).value()).collect();
+        pixels: &Tensor,
+        eps: &Batch,
+        noising: &Noising,
+        items: usize,
+    ) -> Result<Pass, Error> {
+        let spec = self.model.spec();
+        let scale = 1.0 / (items * spec.shape.dims()) as f64;
+        let mode = Mode { train: true, precision: self.config.training.precision };
+        let x = self.model.encode(pixels);
+        let scaling = spec.diffusion.scaling;
+        let leaf = self.levels.are_learned().then(|| {
+            let log_snr = PerSample::new(&noising.log_snrs, self.model.device());
+            PerSample(log_snr.0.set_requires_grad(true))
+        });
+        let at = match &leaf {
+            None => noising.levels(scaling, self.model.device()),
+            Some(log_snr) => scaling.level(log_snr.clone()),
+        };
+        let loss = objective::diffusion_loss_at(&self.model, &x, eps, noising, &at, mode)?;
+        let nats = loss.nats();
+        (nats.sum(Kind::Float) * scale).backward();
+        let ends = self.levels.ends_are_learned();
+        Ok(Pass {
+            nats: nats.detach(),
+            of: loss.of,
+            by_level: leaf.map(|log_snr| log_snr.0.grad().view([-1]) / scale),
+            end_terms: ends.then(|| objective::end_terms(&self.model, pixels, eps)),
+        })
+    }
+
+    fn non_finite(&self, step: u64, noising: &Noising, host: &HostPass) -> Error {
         // Text, since JSON has no word for a number that is not finite.
-        let words = |v: &[f32]| v.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let words = |v: &[f64]| v.iter().map(ToString::to_string).collect::<Vec<_>>();
         let dump = json!({
             "step": step,
-            "times": batch.times,
-            "log_snr": log_snr,
-            "loss_nats": words(losses),
-            "gradient_norm": gradient_norm.to_string(),
+            "times": noising.times,
+            "log_snr": noising.log_snrs,
+            "loss_nats": words(&host.nats),
+            "gradient_norm": host.gradient_norm.to_string(),
         });
         Error::NonFinite { step, dump: Box::new(dump) }
     }

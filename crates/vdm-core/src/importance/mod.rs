@@ -9,9 +9,14 @@
 //! `h = ‖ε − ε̂‖²`; where `h` varies little at one level that is `w·E[h]`, which makes the loss equal
 //! at all levels and which [`Adaptive`] measures while training.
 //!
-//! Every [`NoiseSchedule`] is a proposal. [`Estimator`] pairs one with an objective.
+//! Every [`NoiseSchedule`] is a proposal. [`Estimator`] pairs one with an objective; [`Spread`] tells
+//! from the draws of a training what its variance is, and what it could be.
+
+mod spread;
 
 use serde::{Deserialize, Serialize};
+
+pub use spread::{Draw, Spread};
 
 use crate::schedule::{Histogram, LogSnrRange};
 use crate::{Error, LogSnr, NoiseSchedule, Weighting, bound, quadrature};
@@ -195,6 +200,12 @@ impl From<Adaptive> for RawAdaptive {
     }
 }
 
+/// Which of `bins` equal intervals a level is in; levels beyond the ends are in those there.
+fn bin_of(range: LogSnrRange, bins: usize, log_snr: LogSnr) -> usize {
+    // The cast sends what is below 0 to 0.
+    ((range.fraction(log_snr.value()) * bins as f64) as usize).min(bins - 1)
+}
+
 fn is_error(value: f64) -> bool {
     value >= 0.0 && value.is_finite()
 }
@@ -225,10 +236,8 @@ impl Adaptive {
         if log_snr.value().is_nan() || !is_error(weighted_error) {
             return;
         }
-        let share = self.range.fraction(log_snr.value());
-        // The cast sends what is below 0 to 0.
-        let i = ((share * self.bins.len() as f64) as usize).min(self.bins.len() - 1);
-        let bin = &mut self.bins[i];
+        let bin = bin_of(self.range, self.bins.len(), log_snr);
+        let bin = &mut self.bins[bin];
         bin.count += 1;
         // The plain mean until it is long enough: otherwise the first error would stay the average
         // for as long as the average remembers.

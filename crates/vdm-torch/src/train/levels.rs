@@ -1,0 +1,99 @@
+//! The noise levels of a training: where items are noised, and what is learned about that.
+
+use vdm_core::Schedule;
+use vdm_core::importance::Draw;
+
+use super::proposal::Proposal;
+use super::schedule::{Learner, Observed};
+use crate::Error;
+use crate::checkpoint::LevelState;
+use crate::config::RunConfig;
+use crate::model::Diffusion;
+use crate::objective::{Depth, Noising};
+
+/// All that changes about noise levels from step to step, but for the schedule itself.
+#[derive(Debug)]
+pub(crate) struct Levels {
+    depth: Depth,
+    proposal: Proposal,
+    learner: Option<Learner>,
+}
+
+impl Levels {
+    /// Before the first step.
+    ///
+    /// # Errors
+    /// [`Error::Config`] or [`Error::Core`] if `training.times`, `training.depth` and
+    /// `training.schedule` do not fit the process or each other.
+    pub(crate) fn new(config: &RunConfig) -> Result<Self, Error> {
+        let depth = config.training.depth;
+        let learner = Learner::new(config)?;
+        let proposal = Proposal::new(&config.training.times, &config.diffusion, depth)?;
+        Ok(Self { depth, proposal, learner })
+    }
+
+    /// Whether losses have to be differentiated by their levels.
+    pub(super) fn are_learned(&self) -> bool {
+        self.learner.is_some()
+    }
+
+    /// Whether the terms of the bound at the ends have to be differentiated too.
+    pub(super) fn ends_are_learned(&self) -> bool {
+        self.learner.as_ref().is_some_and(Learner::ends)
+    }
+
+    /// Where the items of uniform numbers `u` are noised by now.
+    ///
+    /// # Errors
+    /// [`Error::Core`] if the proposal does not have the ends of the process.
+    pub(super) fn noising(&self, u: &[f64], diffusion: &Diffusion) -> Result<Noising, Error> {
+        self.proposal.noising(u, diffusion, self.depth)
+    }
+
+    /// Takes note of a step's losses.
+    pub(super) fn observe(&mut self, draws: &[Draw]) {
+        self.proposal.observe(draws);
+    }
+
+    /// The schedule after step `step`, if it is learned.
+    ///
+    /// # Errors
+    /// [`Error::LearnedSchedule`] if that is no schedule.
+    pub(super) fn learn(
+        &mut self,
+        step: u64,
+        schedule: &Schedule,
+        observed: &Observed<'_>,
+    ) -> Result<Option<Schedule>, Error> {
+        self.learner.as_mut().map(|learner| learner.step(step, schedule, observed)).transpose()
+    }
+
+    /// What levels are drawn by, if not by the process's own schedule.
+    pub(super) fn proposal(&self) -> Option<Schedule> {
+        self.proposal.schedule()
+    }
+
+    /// What a checkpoint has to keep.
+    pub(super) fn state(&self) -> LevelState {
+        LevelState {
+            adaptive: self.proposal.state().cloned(),
+            schedule: self.learner.as_ref().map(|learner| learner.state().clone()),
+        }
+    }
+
+    /// Continues from what a checkpoint kept, with the schedule it had come to from the configured
+    /// one; `false` if those are of another configuration.
+    pub(super) fn restore(
+        &mut self,
+        state: LevelState,
+        configured: &Schedule,
+        schedule: &Schedule,
+    ) -> bool {
+        let learned = match (&mut self.learner, state.schedule) {
+            (Some(learner), Some(moments)) => learner.restore(configured, schedule, moments),
+            (None, None) => true,
+            _ => false,
+        };
+        learned && self.proposal.restore(state.adaptive)
+    }
+}

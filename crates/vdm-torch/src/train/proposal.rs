@@ -1,0 +1,222 @@
+//! Which noise levels the items of a step get.
+
+use serde::{Deserialize, Serialize};
+use vdm_core::importance::{Adaptive, Draw, Estimator};
+use vdm_core::{NoiseSchedule, Schedule};
+
+use crate::Error;
+use crate::model::Diffusion;
+use crate::objective::{Depth, Noising};
+
+/// How noise levels are proposed. The objective is the same for all of them; its variance is not
+/// (monograph §2.4.3).
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Times {
+    /// By the process's own schedule.
+    #[default]
+    Schedule,
+    /// By another with the same end points.
+    Proposal(Schedule),
+    /// In proportion to the loss seen at them (Kingma and Gao 2023, appendix F).
+    Adaptive {
+        /// Equal intervals of log-SNR, such as 100.
+        bins: usize,
+        /// What remains of an interval's average at each item it sees, such as 0.999.
+        decay: f64,
+    },
+}
+
+/// What [`Times`] is while training goes on.
+#[derive(Debug)]
+pub(super) enum Proposal {
+    /// The process's schedule, which may be learned.
+    Own,
+    /// Another schedule.
+    Fixed(Schedule),
+    /// One that follows the loss.
+    Adaptive(Adaptive),
+}
+
+impl Proposal {
+    /// Before the first step.
+    ///
+    /// # Errors
+    /// [`Error::Core`] if the ends differ from the process's or a number is not legal,
+    /// [`Error::Config`] if a hierarchy of discrete times is to be drawn from by anything but itself.
+    pub(super) fn new(times: &Times, diffusion: &Diffusion, depth: Depth) -> Result<Self, Error> {
+        let own = &diffusion.schedule;
+        let proposal = match times {
+            Times::Schedule => return Ok(Self::Own),
+            Times::Proposal(schedule) => Self::Fixed(schedule.clone()),
+            Times::Adaptive { bins, decay } => {
+                Self::Adaptive(Adaptive::new(own.range(), *bins, *decay)?)
+            }
+        };
+        if depth != Depth::Continuous {
+            return Err(Error::Config {
+                field: "training.times",
+                value: format!("{times:?}"),
+                remedy: "with a discrete training.depth use \"schedule\": the levels of a \
+                         hierarchy are its own",
+            });
+        }
+        if let Self::Fixed(proposal) = &proposal {
+            Estimator::new(diffusion.weighting, own, proposal)?;
+        }
+        Ok(proposal)
+    }
+
+    /// Where the items of uniform numbers `u` are noised by now.
+    ///
+    /// # Errors
+    /// [`Error::Core`] as [`Proposal::new`].
+    pub(super) fn noising(
+        &self,
+        u: &[f64],
+        diffusion: &Diffusion,
+        depth: Depth,
+    ) -> Result<Noising, Error> {
+        match (self, depth) {
+            (_, Depth::Discrete { .. }) => Ok(Noising::discrete(u, diffusion, depth)),
+            (Self::Own, _) => Noising::proposed(u, diffusion, &diffusion.schedule),
+            (Self::Fixed(schedule), _) => Noising::proposed(u, diffusion, schedule),
+            (Self::Adaptive(adaptive), _) => Noising::proposed(u, diffusion, &adaptive.schedule()),
+        }
+    }
+
+    /// Takes note of what a step saw.
+    pub(super) fn observe(&mut self, draws: &[Draw]) {
+        if let Self::Adaptive(adaptive) = self {
+            for draw in draws {
+                adaptive.observe(draw.log_snr, draw.weighted_error());
+            }
+        }
+    }
+
+    /// The density of levels by now, if it is not that of the process's schedule.
+    pub(super) fn schedule(&self) -> Option<Schedule> {
+        match self {
+            Self::Own => None,
+            Self::Fixed(schedule) => Some(schedule.clone()),
+            Self::Adaptive(adaptive) => Some(Schedule::Histogram(adaptive.schedule())),
+        }
+    }
+
+    /// What a checkpoint has to keep.
+    pub(super) fn state(&self) -> Option<&Adaptive> {
+        if let Self::Adaptive(adaptive) = self { Some(adaptive) } else { None }
+    }
+
+    /// Continues from what a checkpoint kept; `false` if that is of another kind.
+    pub(super) fn restore(&mut self, state: Option<Adaptive>) -> bool {
+        match (self, state) {
+            (Self::Adaptive(adaptive), Some(state)) => {
+                *adaptive = state;
+                true
+            }
+            (Self::Own | Self::Fixed(_), None) => true,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Batch;
+    use crate::model::{Head, Mode, Model, ModelSpec};
+    use crate::nn::{MlpSpec, NetworkSpec};
+    use crate::objective;
+    use tch::{Device, Tensor};
+    use vdm_core::importance::Spread;
+    use vdm_core::{Scaling, Weighting};
+    use vdm_data::Shape;
+    use vdm_sample::{Purpose, Seed, fill_normal};
+
+    const ITEMS: usize = 512;
+
+    /// Untrained, the levels head is exact where there is little noise: most of the loss is in a few
+    /// levels, which leaves a proposal something to gain.
+    fn model() -> Model {
+        let spec = ModelSpec {
+            shape: Shape { channels: 1, height: 2, width: 2 },
+            levels: 17,
+            diffusion: Diffusion {
+                schedule: Schedule::linear(11.0, -9.0).unwrap(),
+                scaling: Scaling::VariancePreserving,
+                weighting: Weighting::Elbo,
+            },
+            network: NetworkSpec::Mlp(MlpSpec { width: 8, depth: 1, fourier: vec![] }),
+            head: Head::Levels,
+            conditioning: None,
+        };
+        Model::new(&spec, Seed(0), Device::Cpu).unwrap()
+    }
+
+    /// Steps `from..to` of a training that changes no weight: independent times, data and noise.
+    fn observe(model: &Model, proposal: &mut Proposal, from: u64, to: u64) -> Spread {
+        let diffusion = &model.spec().diffusion;
+        let mut spread = Spread::new(diffusion.schedule.range(), 20);
+        for step in from..to {
+            let number = |purpose, i| Seed(9).uniform(purpose, step, i);
+            let u: Vec<f64> = (0..ITEMS as u64).map(|i| number(Purpose::TrainingTime, i)).collect();
+            let pixels: Vec<u8> =
+                (0..4 * ITEMS as u64).map(|i| (17.0 * number(Purpose::Prior, i)) as u8).collect();
+            let size = [ITEMS as i64, 1, 2, 2];
+            let mut eps = vec![0.0; 4 * ITEMS];
+            fill_normal(&mut eps, 4, Seed(9), Purpose::TrainingNoise, step, 0);
+            let x = model.encode(&Tensor::from_slice(&pixels).view(size));
+            let eps = Batch::from_slice(&eps, size, Device::Cpu);
+            let noising = proposal.noising(&u, diffusion, Depth::Continuous).unwrap();
+            let mode = Mode::EVALUATION;
+            let loss = objective::diffusion_loss(model, &x, &eps, &noising, mode).unwrap();
+            let nats = Vec::<f32>::try_from(loss.nats().detach()).unwrap();
+            let nats: Vec<f64> = nats.into_iter().map(f64::from).collect();
+            let draws = noising.draws(&nats);
+            proposal.observe(&draws);
+            draws.iter().for_each(|draw| spread.observe(draw));
+        }
+        spread
+    }
+
+    /// M56 and M59 on a network: proposals leave the mean as it is, within 4 standard errors of the
+    /// difference, and the adaptive one lowers the variance, to near the least there is.
+    #[test]
+    fn m59_the_adaptive_proposal_is_unbiased_and_lowers_the_variance() {
+        let model = model();
+        let of = |times| Proposal::new(&times, &model.spec().diffusion, Depth::Continuous).unwrap();
+        let own = observe(&model, &mut of(Times::Schedule), 100, 140);
+        let mut adaptive = of(Times::Adaptive { bins: 40, decay: 0.999 });
+        observe(&model, &mut adaptive, 0, 40);
+        let adapted = observe(&model, &mut adaptive, 200, 240);
+        let cosine = Times::Proposal(Schedule::cosine(11.0, -9.0).unwrap());
+        let fixed = observe(&model, &mut of(cosine), 300, 340);
+        for other in [&adapted, &fixed] {
+            let draws = 40.0 * ITEMS as f64;
+            let error = ((own.variance() + other.variance()) / draws).sqrt();
+            let off = (own.mean() - other.mean()).abs();
+            assert!(off < 4.0 * error, "{off}, standard error {error}");
+        }
+        // The levels that matter are about a third of all.
+        assert!(adapted.variance() < 0.5 * own.variance(), "{adapted:?}, was {own:?}");
+        assert!(adapted.least_variance() > 0.8 * adapted.variance(), "{adapted:?}");
+        // What the first predicts from its own draws is what the second finds.
+        let predicted = own.least_variance() / adapted.variance();
+        assert!((0.75..1.25).contains(&predicted), "{predicted}");
+    }
+
+    #[test]
+    fn proposals_that_do_not_fit_are_named() {
+        let model = model();
+        let refusal = |times: Times, depth| {
+            Proposal::new(&times, &model.spec().diffusion, depth).unwrap_err().to_string()
+        };
+        let shorter = Times::Proposal(Schedule::linear(10.0, -9.0).unwrap());
+        assert!(refusal(shorter, Depth::Continuous).contains("10"));
+        let adaptive = |bins| Times::Adaptive { bins, decay: 0.9 };
+        assert!(refusal(adaptive(0), Depth::Continuous).contains("bins"));
+        let discrete = refusal(adaptive(10), Depth::Discrete { steps: 10 });
+        assert!(discrete.contains("training.times"), "{discrete}");
+    }
+}
