@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
-use vdm_sample::{Entry, GridSpec, Properties, SamplerSpec, Seed, Solver, SolverSpec};
+use vdm_sample::{
+    AdaptiveSpec, AnySolver, Entry, GridSpec, GuidanceSpec, NoiseSpec, Properties, SamplerFields,
+    Seed, Solver, SolverSpec,
+};
 use vdm_torch::checkpoint::load_model;
 use vdm_torch::{DeviceChoice, RunConfig};
 
@@ -20,14 +23,21 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 64)]
     count: usize,
     /// How a step is taken; `vdm solvers` lists them [default: as configured]
-    #[arg(long, value_name = "NAME|JSON", value_parser = named::<SolverSpec>)]
-    solver: Option<SolverSpec>,
-    /// Where the steps lie [default: as configured]
+    #[arg(long, value_name = "NAME|JSON", value_parser = named::<AnySolver>)]
+    solver: Option<AnySolver>,
+    /// Where the steps lie, unless the solver chooses them [default: as configured]
     #[arg(long, value_name = "NAME|JSON", value_parser = named::<GridSpec>)]
     grid: Option<GridSpec>,
-    /// How many steps [default: as configured]
+    /// How many steps, unless the solver chooses them [default: as configured]
     #[arg(long)]
     steps: Option<usize>,
+    /// iid, antithetic (in mirrored pairs) or brownian (one path at any number of steps)
+    /// [default: as configured]
+    #[arg(long, value_name = "NAME", value_parser = named::<NoiseSpec>)]
+    noise: Option<NoiseSpec>,
+    /// Correction of the predicted image: none, clip or dynamic-threshold [default: as configured]
+    #[arg(long, value_name = "NAME|JSON", value_parser = named::<GuidanceSpec>)]
+    guidance: Option<GuidanceSpec>,
     /// Seed of the samples [default: that of the run]
     #[arg(long)]
     seed: Option<u64>,
@@ -63,11 +73,14 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
     let config: RunConfig = vdm_report::files::read_json(&run.config())?;
     let checkpoint = crate::train::checkpoint(&run, options.checkpoint)?;
     let (model, _) = load_model(&checkpoint, options.device.resolve()?)?;
-    let sampler = SamplerSpec {
-        solver: options.solver.unwrap_or(config.sampler.solver),
-        grid: options.grid.clone().unwrap_or(config.sampler.grid),
-        steps: options.steps.unwrap_or(config.sampler.steps),
+    let sampler = SamplerFields {
+        solver: options.solver,
+        grid: options.grid.clone(),
+        steps: options.steps,
+        noise: options.noise,
+        guidance: options.guidance,
     };
+    let sampler = sampler.over(config.sampler)?;
     let seed = options.seed.map_or(config.seed, Seed);
     let samples =
         vdm_torch::sample(&model, &sampler, seed, options.first, options.count, options.batch, 0)?;
@@ -91,5 +104,8 @@ pub(crate) fn print_solvers() {
         let Properties { order, calls_per_step, stochastic } = Solver::<f64>::properties(&solver);
         let kind = if stochastic { "stochastic" } else { "deterministic" };
         output::say(format_args!("{name:<26} {order:>5} {calls_per_step:>10}  {kind:<13} {when}"));
+    }
+    for Entry { name, when, .. } in AdaptiveSpec::entries() {
+        output::say(format_args!("{name:<26} {:>5} {:>10}  {:<13} {when}", "", "", "adaptive"));
     }
 }

@@ -113,6 +113,16 @@ fn a_run_leaves_what_it_promises() {
     ]);
     assert!(sampled.status.success(), "{}", String::from_utf8_lossy(&sampled.stderr));
     assert!(png.exists() && png.with_extension("npy").exists());
+    let adaptive = |more: &[&str]| {
+        let solver = r#"{"kind": "bogacki_shampine_32", "absolute": 0.5, "relative": 0.5}"#;
+        let options = ["sample", "--run", dir, "--count", "2", "--solver", solver];
+        run(&[&options, more, &["--out", png.to_str().unwrap()]].concat())
+    };
+    let sampled = adaptive(&["--noise", "antithetic", "--guidance", "dynamic-threshold"]);
+    assert!(sampled.status.success(), "{}", String::from_utf8_lossy(&sampled.stderr));
+    let refused = adaptive(&["--steps", "4"]);
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(text.contains("adaptive_ode chooses its own steps: leave out steps"), "{text}");
     let evaluated =
         run(&["eval", "--run", dir, "--split", "validation", "--steps", "50", "--items", "7"]);
     let text = String::from_utf8_lossy(&evaluated.stdout).into_owned();
@@ -241,6 +251,8 @@ fn bad_input_is_named() {
             vec!["sample", "--run", "<empty>", "--solver", r#"{"kind": "deis", "order": 7}"#],
             "order 7: multistep solvers have orders 1 to 4",
         ),
+        (vec!["sample", "--run", "<empty>", "--noise", "pink"], "unknown variant `pink`"),
+        (vec!["sample", "--run", "<empty>", "--guidance", "clap"], "unknown variant `clap`"),
         (vec!["sample", "--run", "<empty>", "--grid", "karas"], "unknown variant `karas`"),
         (vec!["frob"], "unrecognized subcommand"),
     ]

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 
-use crate::{NoiseLevel, Parameterization, Prediction};
+use crate::{Divergence, JacobianProduct, NoiseLevel, Parameterization, Prediction, Products};
 
 /// Anything that looks at a noisy latent and says what it predicts of image and noise.
 ///
@@ -101,7 +101,7 @@ where
 }
 
 /// Counts model calls, the currency in which solvers are compared; a latent of
-/// [`Denoiser::denoise_each`] counts as one.
+/// [`Denoiser::denoise_each`] counts as one, with its trace or products or without.
 #[derive(Debug)]
 pub struct Counted<D> {
     inner: D,
@@ -120,13 +120,17 @@ impl<D> Counted<D> {
     pub fn calls(&self) -> usize {
         self.calls.get()
     }
+
+    fn count(&self, latents: usize) -> &D {
+        self.calls.set(self.calls.get() + latents);
+        &self.inner
+    }
 }
 
 impl<Z, D: Denoiser<Z>> Denoiser<Z> for Counted<D> {
     type Error = D::Error;
     fn denoise(&self, z: &Z, at: &NoiseLevel) -> Result<Prediction<Z>, Self::Error> {
-        self.calls.set(self.calls.get() + 1);
-        self.inner.denoise(z, at)
+        self.count(1).denoise(z, at)
     }
     fn denoise_into(
         &self,
@@ -134,11 +138,42 @@ impl<Z, D: Denoiser<Z>> Denoiser<Z> for Counted<D> {
         at: &NoiseLevel,
         out: &mut Z,
     ) -> Result<Parameterization, Self::Error> {
-        self.calls.set(self.calls.get() + 1);
-        self.inner.denoise_into(z, at, out)
+        self.count(1).denoise_into(z, at, out)
     }
     fn denoise_each(&self, items: &[(&Z, NoiseLevel)]) -> Result<Vec<Prediction<Z>>, Self::Error> {
-        self.calls.set(self.calls.get() + items.len());
-        self.inner.denoise_each(items)
+        self.count(items.len()).denoise_each(items)
+    }
+}
+
+impl<Z, D: Divergence<Z>> Divergence<Z> for Counted<D> {
+    fn denoise_and_trace(
+        &self,
+        z: &Z,
+        at: &NoiseLevel,
+    ) -> Result<(Prediction<Z>, f64), Self::Error> {
+        self.count(1).denoise_and_trace(z, at)
+    }
+    fn denoise_and_trace_each(
+        &self,
+        items: &[(&Z, NoiseLevel)],
+    ) -> Result<Vec<(Prediction<Z>, f64)>, Self::Error> {
+        self.count(items.len()).denoise_and_trace_each(items)
+    }
+}
+
+impl<Z, D: JacobianProduct<Z>> JacobianProduct<Z> for Counted<D> {
+    fn denoise_and_multiply(
+        &self,
+        z: &Z,
+        at: &NoiseLevel,
+        directions: &[Z],
+    ) -> Result<Products<Z>, Self::Error> {
+        self.count(1).denoise_and_multiply(z, at, directions)
+    }
+    fn denoise_and_multiply_each(
+        &self,
+        items: &[(&Z, NoiseLevel, &[Z])],
+    ) -> Result<Vec<Products<Z>>, Self::Error> {
+        self.count(items.len()).denoise_and_multiply_each(items)
     }
 }

@@ -235,10 +235,17 @@ impl Denoiser<Vec<f64>> for GaussianMixture {
 impl Denoiser<Vec<f32>> for GaussianMixture {
     type Error = Infallible;
     fn denoise(&self, z: &Vec<f32>, at: &NoiseLevel) -> Result<Prediction<Vec<f32>>, Infallible> {
-        let wide: Vec<f64> = z.iter().map(|z| f64::from(*z)).collect();
-        let value = self.posterior_mean(&wide, at).into_iter().map(|x| x as f32).collect();
+        let value = narrow(&self.posterior_mean(&wide(z), at));
         Ok(Prediction { value, of: Parameterization::Image })
     }
+}
+
+fn wide(z: &[f32]) -> Vec<f64> {
+    z.iter().map(|z| f64::from(*z)).collect()
+}
+
+fn narrow(z: &[f64]) -> Vec<f32> {
+    z.iter().map(|z| *z as f32).collect()
 }
 
 /// The Jacobian of the posterior mean is `(α/σ²) Cov[x | z]`, at `σ > 0`.
@@ -264,6 +271,34 @@ impl JacobianProduct<Vec<f64>> for GaussianMixture {
         let mut products = self.posterior_covariance_products(z, at, directions);
         products.iter_mut().flatten().for_each(|p| *p *= scale);
         Ok((self.denoise(z, at)?, products))
+    }
+}
+
+/// As in f64, each number rounded once.
+impl Divergence<Vec<f32>> for GaussianMixture {
+    fn denoise_and_trace(
+        &self,
+        z: &Vec<f32>,
+        at: &NoiseLevel,
+    ) -> Result<(Prediction<Vec<f32>>, f64), Infallible> {
+        let (Prediction { value, of }, trace) = self.denoise_and_trace(&wide(z), at)?;
+        Ok((Prediction { value: narrow(&value), of }, trace))
+    }
+}
+
+/// As in f64, each number rounded once.
+impl JacobianProduct<Vec<f32>> for GaussianMixture {
+    fn denoise_and_multiply(
+        &self,
+        z: &Vec<f32>,
+        at: &NoiseLevel,
+        directions: &[Vec<f32>],
+    ) -> Result<Products<Vec<f32>>, Infallible> {
+        let directions: Vec<Vec<f64>> = directions.iter().map(|v| wide(v)).collect();
+        let (Prediction { value, of }, products) =
+            self.denoise_and_multiply(&wide(z), at, &directions)?;
+        let products = products.iter().map(|product| narrow(product)).collect();
+        Ok((Prediction { value: narrow(&value), of }, products))
     }
 }
 
@@ -318,5 +353,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The same numbers, rounded once: half a unit in the last place of f32.
+    #[test]
+    fn single_precision_is_double_precision_rounded() {
+        let means = vec![vec![-1.0, 0.5], vec![0.75, 0.25]];
+        let data = GaussianMixture::new(vec![0.3, 0.7], means, vec![0.5, 0.25]).unwrap();
+        let at = NoiseLevel::from_scales(0.8, 0.6);
+        let (z, v) = (vec![0.25, -0.5], vec![1.0, -2.0]);
+        let (single, direction) = (narrow(&z), narrow(&v));
+        let (x, trace) = data.denoise_and_trace(&z, &at).unwrap();
+        let (y, trace_of_single) = data.denoise_and_trace(&single, &at).unwrap();
+        assert_eq!((narrow(&x.value), trace), (y.value, trace_of_single));
+        let (_, products) = data.denoise_and_multiply(&z, &at, &[v]).unwrap();
+        let (y, of_single) = data.denoise_and_multiply(&single, &at, &[direction]).unwrap();
+        assert_eq!((narrow(&products[0]), narrow(&x.value)), (of_single[0].clone(), y.value));
     }
 }

@@ -87,7 +87,11 @@ pub use solver::{
     PredictorCorrectorMemory, Properties, Restart, SaSolver, SinglestepOrder, SlopeWeight, Solver,
     StageShare, Step, StochasticHeun, UniPc, UniPcVariant, dpm_adaptive,
 };
-pub use spec::{Entry, SamplerSpec, SingleStepMemory, SingleStepSpec, SolverMemory, SolverSpec};
+pub use spec::{
+    AdaptiveSpec, AnySolver, Correction, Entry, GuidanceSpec, Method, NoisePath, NoiseSpec,
+    SamplerFields, SamplerSpec, SingleStepMemory, SingleStepSpec, SolverMemory, SolverSpec,
+    SpecError,
+};
 
 /// The example of the README, so that it cannot rot.
 #[cfg(doctest)]

@@ -4,7 +4,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use tch::{Device, Kind, Tensor};
 use vdm_core::{Latent, LogSnr, NoiseLevel, Real, Scaling};
-use vdm_sample::{Iid, NoiseError, NoiseSource};
+use vdm_sample::{InnerProduct, NoiseError, NoisePath, NoiseSource, ProbeSource, Probes};
 
 /// Items `[B, C, H, W]` in f32. A newtype, since neither [`Latent`] nor [`Tensor`] is ours.
 #[derive(Debug)]
@@ -20,6 +20,12 @@ impl Batch {
     #[must_use]
     pub fn from_slice(values: &[f32], [n, c, h, w]: [i64; 4], device: Device) -> Self {
         Self(Tensor::from_slice(values).view([n, c, h, w]).to_device(device))
+    }
+
+    /// Other values of the shape and on the device of `self`.
+    fn with_values(&self, values: &[f32]) -> Self {
+        let shape = self.0.size();
+        Self(Tensor::from_slice(values).view(shape.as_slice()).to_device(self.0.device()))
     }
 
     /// Sum over all but the first dimension: one number per item, `[B]`.
@@ -65,6 +71,12 @@ impl PerSample {
     pub fn levels_at(log_snrs: &[f64], scaling: Scaling, device: Device) -> NoiseLevel<Self> {
         let levels: Vec<NoiseLevel> =
             log_snrs.iter().map(|log_snr| scaling.level(*log_snr)).collect();
+        Self::levels(&levels, device)
+    }
+
+    /// One level per item, each number rounded to f32 once.
+    #[must_use]
+    pub fn levels(levels: &[NoiseLevel], device: Device) -> NoiseLevel<Self> {
         let column = |read: fn(&NoiseLevel) -> f64| {
             Self::new(&levels.iter().map(read).collect::<Vec<_>>(), device)
         };
@@ -158,12 +170,40 @@ impl Latent<PerSample> for Batch {
     }
 }
 
-impl NoiseSource<Batch> for Iid {
-    fn fill(&mut self, out: &mut Batch, _: LogSnr, _: LogSnr) -> Result<(), NoiseError> {
-        let shape = out.0.size();
+impl InnerProduct for Batch {
+    fn dot(&self, other: &Self) -> f64 {
+        assert_eq!(self.0.size(), other.0.size(), "latents of different shapes");
+        let [a, b] = [self, other].map(|z| z.0.to_kind(Kind::Double).flatten(0, -1));
+        a.dot(&b).double_value(&[])
+    }
+
+    fn len(&self) -> usize {
+        self.0.numel()
+    }
+}
+
+/// The items of latent number `index` are samples of their own, so that their directions do not
+/// depend on how samples are put together, as long as all latents have as many.
+impl ProbeSource<Batch> for Probes {
+    fn draw(&self, like: &Batch, index: usize) -> Vec<Batch> {
+        let items = like.0.size()[0] as usize;
+        let dims = like.0.numel() / items.max(1);
+        let probe = |probe| {
+            let mut host = vec![0.0_f32; items * dims];
+            for (item, components) in host.chunks_mut(dims.max(1)).enumerate() {
+                self.fill_slice(components, index * items + item, probe);
+            }
+            like.with_values(&host)
+        };
+        (0..self.count).map(probe).collect()
+    }
+}
+
+impl NoiseSource<Batch> for NoisePath {
+    fn fill(&mut self, out: &mut Batch, from: LogSnr, to: LogSnr) -> Result<(), NoiseError> {
         let mut host = vec![0.0_f32; out.0.numel()];
-        self.fill_slice(&mut host);
-        out.0 = Tensor::from_slice(&host).view(shape.as_slice()).to_device(out.0.device());
+        self.fill_slice(&mut host, from, to)?;
+        *out = out.with_values(&host);
         Ok(())
     }
 }
@@ -172,7 +212,7 @@ impl NoiseSource<Batch> for Iid {
 mod tests {
     use super::*;
     use vdm_core::{NoiseSchedule, Parameterization, Posterior, Prediction, Schedule};
-    use vdm_sample::Seed;
+    use vdm_sample::{NoiseSpec, Seed};
 
     const SHAPE: [i64; 4] = [3, 1, 2, 2];
 
@@ -274,10 +314,13 @@ mod tests {
 
     #[test]
     fn device_noise_equals_host_noise_per_sample() {
-        let mut out = batch(0.0);
-        Iid::new(Seed(3), 5, 4).fill(&mut out, LogSnr::new(0.0), LogSnr::new(1.0)).unwrap();
-        let mut second = vec![0.0_f32; 4];
-        Iid::new(Seed(3), 6, 4).fill(&mut second, LogSnr::new(0.0), LogSnr::new(1.0)).unwrap();
-        assert_eq!(values(&out.0.get(1)), second);
+        let (from, to) = (LogSnr::new(0.0), LogSnr::new(1.0));
+        for noise in [NoiseSpec::Iid, NoiseSpec::Antithetic, NoiseSpec::Brownian] {
+            let mut out = batch(0.0);
+            noise.path(Seed(3), 5, 4).fill(&mut out, from, to).unwrap();
+            let mut second = vec![0.0_f32; 4];
+            noise.path(Seed(3), 6, 4).fill(&mut second, from, to).unwrap();
+            assert_eq!(values(&out.0.get(1)), second, "{noise:?}");
+        }
     }
 }

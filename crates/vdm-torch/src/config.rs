@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::{NoiseSchedule, Scaling};
 use vdm_data::{Dataset, Source};
-use vdm_sample::{SamplerSpec, Seed};
+use vdm_sample::{Method, SamplerSpec, Seed};
 
 use crate::evaluate::EvaluationSpec;
 use crate::head::Head;
@@ -107,7 +107,9 @@ impl RunConfig {
     pub fn check(&self) -> Result<(), Error> {
         objective::check(&self.diffusion)?;
         self.head.check()?;
-        self.sampler.time_grid(&self.diffusion.schedule, Scaling::VariancePreserving)?;
+        if let Method::OnGrid { grid, steps, .. } = &self.sampler.method {
+            grid.time_grid(*steps, &self.diffusion.schedule, Scaling::VariancePreserving)?;
+        }
         Levels::new(self)?;
         let TrainingSpec { steps, batch, accumulate, optimizer, averaging, .. } = &self.training;
         let output = &self.output;

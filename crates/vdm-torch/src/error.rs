@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 
 use thiserror::Error;
-use vdm_sample::RunError;
+use vdm_sample::guidance::GuidanceError;
+use vdm_sample::{AdaptiveError, OdeError, RunError};
 
 /// What can go wrong between a configuration and a result. Messages say what to do about it.
 #[derive(Debug, Error)]
@@ -21,6 +22,15 @@ pub enum Error {
     /// The sampler's noise ran out.
     #[error(transparent)]
     Noise(#[from] vdm_sample::NoiseError),
+    /// The sampler's correction of the model has a number out of range.
+    #[error(transparent)]
+    Guidance(#[from] GuidanceError),
+    /// The probability-flow ODE could not be solved to its tolerance.
+    #[error(transparent)]
+    Ode(Box<OdeError<Self>>),
+    /// Adaptive steps of DPM-Solver found no end.
+    #[error(transparent)]
+    AdaptiveSteps(Box<AdaptiveError<Self>>),
     /// libtorch reported an error.
     #[error(transparent)]
     Torch(#[from] tch::TchError),
@@ -104,6 +114,24 @@ impl From<RunError<Self>> for Error {
         match error {
             RunError::Model(error) => error,
             RunError::Noise(error) => error.into(),
+        }
+    }
+}
+
+impl From<OdeError<Self>> for Error {
+    fn from(error: OdeError<Self>) -> Self {
+        match error {
+            OdeError::Model(error) => error,
+            error => Self::Ode(Box::new(error)),
+        }
+    }
+}
+
+impl From<AdaptiveError<Self>> for Error {
+    fn from(error: AdaptiveError<Self>) -> Self {
+        match error {
+            AdaptiveError::Run(error) => error.into(),
+            error => Self::AdaptiveSteps(Box::new(error)),
         }
     }
 }

@@ -36,6 +36,7 @@
 mod batch;
 pub mod checkpoint;
 mod config;
+mod denoiser;
 mod device;
 mod energy;
 mod error;

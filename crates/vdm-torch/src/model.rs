@@ -4,10 +4,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use vdm_core::likelihood::Discretized;
 use vdm_core::schedule::LogSnrRange;
-use vdm_core::{
-    Denoiser, FromFn, NoiseLevel, NoiseSchedule, Prediction, Respecified, Scaling, Schedule,
-    Weighting,
-};
+use vdm_core::{NoiseLevel, NoiseSchedule, Prediction, Scaling, Schedule, Weighting};
 use vdm_data::Shape;
 use vdm_sample::Seed;
 
@@ -242,41 +239,11 @@ impl Model {
     }
 }
 
-impl Model {
-    /// The prediction of its head for items that share a level of its own scaling.
-    fn denoise_own(&self, z: &Batch, at: &NoiseLevel) -> Result<Prediction<Batch>, Error> {
-        let per_item = PerSample::level(at, z.0.size()[0], self.device);
-        tch::no_grad(|| {
-            let prediction = self.predict(z, &per_item, Mode::EVALUATION)?;
-            let of = self.spec.head.parameterization();
-            if prediction.of == of {
-                return Ok(prediction);
-            }
-            Ok(Prediction { value: prediction.to(of, z, at), of })
-        })
-    }
-}
-
-impl Denoiser<Batch> for Model {
-    type Error = Error;
-
-    /// At a level of any scaling: latents of equal log-SNR are proportional (monograph §2.3.3), so
-    /// those of another scaling than the model's are rescaled for the network.
-    fn denoise(&self, z: &Batch, at: &NoiseLevel) -> Result<Prediction<Batch>, Error> {
-        let scaling = self.spec.diffusion.scaling;
-        if scaling.level(at.log_snr) == *at {
-            return self.denoise_own(z, at);
-        }
-        let own = FromFn(|z: &Batch, at: &NoiseLevel| self.denoise_own(z, at));
-        Respecified::new(own, scaling).denoise(z, at)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::nn::MlpSpec;
-    use vdm_core::{LogSnr, Preconditioning};
+    use vdm_core::{Denoiser, LogSnr, Preconditioning};
 
     /// The image is `c_skip·y + c_out·F(c_in·y)` with `y = z/α` and EDM's own numbers.
     #[test]
@@ -292,6 +259,7 @@ mod tests {
             },
             network: NetworkSpec::Mlp(MlpSpec { width: 8, depth: 1, fourier: vec![] }),
             head: Head::Edm { data_std },
+            conditioning: None,
         };
         let model = Model::new(&spec, Seed(2), Device::Cpu).unwrap();
         tch::no_grad(|| {

@@ -91,7 +91,7 @@ impl Noising {
         diffusion: &Diffusion,
         proposal: &dyn NoiseSchedule,
     ) -> Result<Self, Error> {
-        let estimator = Estimator::new(diffusion.weighting, &diffusion.schedule, proposal)?;
+        let estimator = Estimator::new(diffusion.weighting.clone(), &diffusion.schedule, proposal)?;
         Ok(Self::new(u.to_vec(), proposal, |t| estimator.factor(t)))
     }
 

@@ -40,9 +40,11 @@ fn trained(config: &RunConfig, data: &Dataset, steps: usize) -> (Trainer, Vec<f6
 
 /// Noisy test points, each at a level of its own from end to end of the schedule.
 fn noisy(model: &Model, data: &Dataset, n: usize) -> (Batch, vdm_core::NoiseLevel<PerSample>) {
-    let times: Vec<f64> = vdm_core::times::low_discrepancy(0.5, n).collect();
     let schedule = &model.spec().diffusion.schedule;
-    let at = PerSample::levels_at(&times, schedule, Scaling::VariancePreserving, Device::Cpu);
+    let log_snrs: Vec<f64> = vdm_core::times::low_discrepancy(0.5, n)
+        .map(|t| vdm_core::NoiseSchedule::log_snr(schedule, t).value())
+        .collect();
+    let at = PerSample::levels_at(&log_snrs, Scaling::VariancePreserving, Device::Cpu);
     let pixels = Tensor::from_slice(&data.test.gather(&(0..n).collect::<Vec<_>>()));
     let x = model.encode(&pixels.view([n as i64, 1, 1, 2]));
     let mut eps = vec![0.0_f32; 2 * n];
@@ -159,6 +161,7 @@ fn unet(head: Head) -> ModelSpec {
         diffusion,
         network,
         head,
+        conditioning: None,
     }
 }
 

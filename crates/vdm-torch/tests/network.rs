@@ -1,10 +1,11 @@
 //! The networks: shapes, starting points, and what they refuse.
 
+use serde_json::json;
 use tch::{Device, Kind, Tensor};
 use vdm_core::{Denoiser, Parameterization, Scaling, Schedule, Weighting};
 use vdm_data::Shape;
 use vdm_sample::{
-    Ddim, DpmSolverPp2M, Entry, GridKind, NoNoise, SamplerSpec, Seed, SolverSpec, TimeGrid,
+    Ddim, DpmSolverPp2M, Entry, GridKind, Method, NoNoise, SamplerSpec, Seed, SolverSpec, TimeGrid,
     integrate,
 };
 use vdm_torch::nn::{
@@ -58,6 +59,21 @@ fn latents(seed: u64, shape: Shape) -> Batch {
 
 fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
     (a - b).abs().max().double_value(&[])
+}
+
+/// A solver that adds noise back has no use for a path that is followed once.
+#[test]
+fn noise_that_does_not_serve_a_solver_is_refused() {
+    let network = NetworkSpec::Unet(unet(1));
+    let model = Model::new(&spec(network, COLOR, Head::Noise), Seed(4), Device::Cpu).unwrap();
+    for solver in ["churn", "restart"] {
+        let sampler = json!({
+            "solver": solver, "grid": "uniform_time", "steps": 8, "noise": "brownian"
+        });
+        let sampler = serde_json::from_value(sampler).unwrap();
+        let error = vdm_torch::sample(&model, &sampler, Seed(9), 0, 1, 1, 0).unwrap_err();
+        assert!(error.to_string().contains("use independent noise"), "{solver}: {error}");
+    }
 }
 
 /// The last layer starts at zero: an untrained network answers with the best guess that does not
@@ -226,8 +242,15 @@ fn a_model_answers_under_every_scaling() {
 fn solvers_run_on_tensors() {
     let network = NetworkSpec::Unet(unet(1));
     let model = Model::new(&spec(network, COLOR, Head::Levels), Seed(4), Device::Cpu).unwrap();
-    for Entry { solver, .. } in SolverSpec::entries() {
-        let sampler = SamplerSpec { solver, grid: GridKind::UniformTime.into(), steps: 8 };
+    let on_grid = SolverSpec::entries().into_iter().map(|Entry { solver, .. }| {
+        SamplerSpec::from(Method::OnGrid { solver, grid: GridKind::UniformTime.into(), steps: 8 })
+    });
+    let other = [
+        json!({"solver": "ancestral", "grid": "uniform_time", "steps": 8, "noise": "brownian"}),
+        json!({"solver": "ddim", "grid": "uniform_time", "steps": 8, "guidance": "clip"}),
+    ];
+    let other = other.map(|json| serde_json::from_value::<SamplerSpec>(json).unwrap());
+    for sampler in on_grid.chain(other) {
         let draw = |first, count, batch| {
             vdm_torch::sample(&model, &sampler, Seed(9), first, count, batch, 3).unwrap()
         };

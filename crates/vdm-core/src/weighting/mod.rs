@@ -203,6 +203,18 @@ impl Weighting {
         )
     }
 
+    /// Whether `w` is not a function of the level alone: [`Simple`](Self::Simple), and sums with it.
+    ///
+    /// ```
+    /// use vdm_core::Weighting;
+    /// assert!(Weighting::hybrid(0.001).depends_on_schedule());
+    /// assert!(!Weighting::Elbo.depends_on_schedule());
+    /// ```
+    #[must_use]
+    pub fn depends_on_schedule(&self) -> bool {
+        self.log_weight(0.0_f64).is_none()
+    }
+
     /// `ln w` over any scalar; `None` for [`Simple`](Self::Simple), which has no formula of its own,
     /// and for sums with it.
     ///

@@ -8,7 +8,7 @@
 mod convergence;
 mod measure;
 
-use vdm_sample::{Entry, Solver, SolverSpec};
+use vdm_sample::{AdaptiveSpec, Entry, Solver, SolverSpec};
 
 const HEAD: &str = "\
 # Solvers
@@ -35,6 +35,16 @@ which slows its first halvings. Langevin steps have a bias that more steps do no
 | name | declared | measured | of the path | calls a step | when |
 |---|---:|---:|---:|---:|---|";
 
+const ADAPTIVE: &str = "
+## With steps of their own
+
+These take a tolerance instead of a grid and a number of steps, as fields of the solver:
+`{\"kind\": \"adaptive_ode\", \"relative\": 1e-3, \"absolute\": 1e-3}` or
+`{\"kind\": \"dpm_adaptive\", \"rtol\": 0.01}`. All follow the probability-flow ODE.
+
+| name | when |
+|---|---|";
+
 /// Solvers whose noise belongs to no interval of time.
 fn draws_outside_of_time(solver: &SolverSpec) -> bool {
     matches!(
@@ -60,5 +70,9 @@ fn main() {
             "| `{name}` | {} {kind} | {measured:.2} | {path} | {} | {when} |",
             properties.order, properties.calls_per_step,
         );
+    }
+    println!("{ADAPTIVE}");
+    for Entry { name, when, .. } in AdaptiveSpec::entries() {
+        println!("| `{name}` | {when} |");
     }
 }

@@ -7,22 +7,22 @@
 //! | [`Projected`] with [`Clip`] | the range of the data | Ho et al. 2020 |
 //! | [`Projected`] with [`DynamicThreshold`] | a quantile of the image's own range | Saharia et al. 2022 |
 //! | [`Projected`] with [`Known`] | what has been observed | Song et al. 2021; Lugmayr et al. 2022 |
+//! | [`Reconstruction`] | the gradient of an observation's likelihood | Song et al. 2023; Chung et al. 2023 |
 //! | [`Product`] | a weighted sum of scores | Liu et al. 2022; Du et al. 2023 |
 //! | [`Mixture`] | a weighted sum of densities | Du et al. 2023 |
 //!
 //! All are written on predictions whatever they predict: models of different parameterizations can
 //! be combined.
-//!
-//! Guidance by the gradient of an observation's likelihood (Chung et al. 2023; Song et al. 2023)
-//! is not among them: it takes the derivative of `x̂` by `z`, which a denoiser does not offer.
 
 mod composed;
 mod guided;
 mod projected;
+mod reconstruction;
 
 pub use composed::{LogDensity, Mixture, Product};
 pub use guided::Guided;
 pub use projected::{Clip, Components, DynamicThreshold, Known, Projected, Projection};
+pub use reconstruction::{LinearOperator, Reconstruction};
 
 use thiserror::Error;
 

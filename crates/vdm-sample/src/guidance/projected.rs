@@ -125,6 +125,12 @@ impl Clip {
         let found = format!("{low} and {high}");
         Err(GuidanceError { wrapper: "Clip", wanted: "low < high", found })
     }
+
+    /// `(low, high)`.
+    #[must_use]
+    pub fn bounds(self) -> (f64, f64) {
+        (self.low, self.high)
+    }
 }
 
 impl Default for Clip {
@@ -165,6 +171,12 @@ impl DynamicThreshold {
             return refuse("samples of at least 1 component", dims.to_string());
         }
         Ok(Self { quantile, dims })
+    }
+
+    /// Of a sample's magnitudes.
+    #[must_use]
+    pub fn quantile(self) -> f64 {
+        self.quantile
     }
 
     /// The quantile of the magnitudes, linear between the two nearest.

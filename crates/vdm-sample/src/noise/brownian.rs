@@ -42,7 +42,7 @@ const TICKS: u64 = 1 << DEPTH;
 const TICK: f64 = 2.0 / TICKS as f64;
 
 /// Increments of one Brownian motion per sample, a function of (seed, sample), consistent at every
-/// resolution and in every order of questions; asked backwards they change sign.
+/// resolution and in every order of questions.
 ///
 /// A new level costs 30 times the draws of [`Iid`](super::Iid), and consecutive steps share one.
 /// Levels are rounded to 2⁻²⁹ of the clock `λ/(1 + |λ|)`: about `2e-9·(1 + |λ|)²` nats.
@@ -89,7 +89,8 @@ impl BrownianPath {
     /// latent types build their [`NoiseSource`] on this.
     ///
     /// # Errors
-    /// [`NoiseError::Unresolved`] if the levels are not distinct within the resolution.
+    /// [`NoiseError::Unresolved`] if the levels are not distinct within the resolution,
+    /// [`NoiseError::Backwards`] if the second is the noisier one.
     ///
     /// # Panics
     /// If the source was made for samples of 0 components.
@@ -103,9 +104,12 @@ impl BrownianPath {
         if start == end || from.value().is_nan() || to.value().is_nan() {
             return Err(NoiseError::Unresolved { from, to });
         }
+        if start > end {
+            return Err(NoiseError::Backwards { from, to });
+        }
         let [start_at, end_at] =
             [(start, end), (end, start)].map(|(tick, other)| self.place(tick, other, out.len()));
-        let scale = (start.abs_diff(end) as f64 * TICK).sqrt().recip();
+        let scale = ((end - start) as f64 * TICK).sqrt().recip();
         let (before, after) = (&self.known[start_at].1, &self.known[end_at].1);
         for ((out, before), after) in out.iter_mut().zip(before).zip(after) {
             *out = out.lift((after - before) * scale);
@@ -205,7 +209,7 @@ mod tests {
         let (from, to) = (LogSnr::new(from), LogSnr::new(to));
         let mut unit = vec![0.0; len];
         path.fill(&mut unit, from, to).unwrap();
-        let std = (path.clock(to) - path.clock(from)).abs().sqrt();
+        let std = (path.clock(to) - path.clock(from)).sqrt();
         unit.iter().map(|xi| xi * std).collect()
     }
 
@@ -248,15 +252,15 @@ mod tests {
     }
 
     #[test]
-    fn backwards_is_the_negative_and_infinities_are_legal() {
+    fn infinities_are_legal_and_the_way_back_is_refused() {
         let mut path = BrownianPath::new(Seed(4), 0, 2);
         let ends = [f64::NEG_INFINITY, -3.0, 0.0, 8.0, f64::INFINITY];
         for (i, a) in ends.iter().enumerate() {
             for b in &ends[i + 1..] {
                 let there = increment(&mut path, *a, *b, 2);
-                let back = increment(&mut path, *b, *a, 2);
                 assert!(there.iter().all(|w| w.is_finite()), "{there:?}");
-                assert!(there.iter().zip(&back).all(|(w, v)| *w == -*v));
+                let back = path.fill(&mut vec![0.0_f64], LogSnr::new(*b), LogSnr::new(*a));
+                assert!(matches!(back, Err(NoiseError::Backwards { .. })), "{back:?}");
             }
         }
         assert_eq!(path.clock(LogSnr::new(f64::INFINITY)), 1.0);

@@ -73,6 +73,17 @@ pub enum NoiseError {
         /// `λ` at the other.
         to: LogSnr,
     },
+    /// A path that is followed towards data has no new noise for the way back.
+    #[error(
+        "noise is added from log-SNR {from} back to {to}, as churn and restart do: a Brownian path \
+         would undo what it gave on the way there; use independent noise"
+    )]
+    Backwards {
+        /// `λ` before the noise is added.
+        from: LogSnr,
+        /// `λ` after it.
+        to: LogSnr,
+    },
 }
 
 /// For deterministic solvers: an error when asked.

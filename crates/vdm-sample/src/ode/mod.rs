@@ -235,6 +235,11 @@ impl Adaptive {
         Ok(journey.run()?.into_iter().map(arrive).collect())
     }
 
+    /// That its numbers make sense.
+    pub(crate) fn check<E: Error + 'static>(&self) -> Result<(), OdeError<E>> {
+        self.tolerance().map(|_| ())
+    }
+
     fn tolerance<E: Error + 'static>(&self) -> Result<Tolerance, OdeError<E>> {
         let Self { absolute, relative, max_steps, .. } = *self;
         let refuse = |field, value, wanted| Err(OdeError::Setting { field, value, wanted });

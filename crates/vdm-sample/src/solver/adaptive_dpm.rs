@@ -223,7 +223,8 @@ fn check_ends<E: Error>(from: &NoiseLevel, to: &NoiseLevel) -> Result<(), Adapti
 }
 
 impl AdaptiveDpm {
-    fn check<E: Error>(&self) -> Result<(), AdaptiveError<E>> {
+    /// That its numbers make sense.
+    pub(crate) fn check<E: Error>(&self) -> Result<(), AdaptiveError<E>> {
         let Self { rtol, atol, h_init, proportional, integral, derivative, safety, .. } = *self;
         let positive_tolerance = rtol + atol > 0.0;
         let not_negative = |v: f64| v.is_finite() && v >= 0.0;

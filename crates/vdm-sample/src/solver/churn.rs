@@ -18,8 +18,9 @@ use crate::{Run, RunError, TimeGrid};
 /// Karras et al. 2022, algorithm 2. Raising takes the law of `σ` exactly to the law of `σ̂`, so
 /// with `noise_scale = 1` expectations have the inner solver's order. Start from `amount = 0` and
 /// raise it while samples improve: it corrects the model's errors at the price of an inner step
-/// that is longer by the factor `1 + γ`. Its noise runs from a level to a noisier one, which only
-/// independent sources ([`Iid`](crate::Iid)) serve.
+/// that is longer by the factor `1 + γ`. Its noise runs from a level to a noisier one, which
+/// independent sources ([`Iid`](crate::Iid)) serve and a [`BrownianPath`](crate::BrownianPath)
+/// refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Churn<S> {

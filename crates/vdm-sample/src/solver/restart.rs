@@ -14,7 +14,8 @@ use crate::{Run, RunError, TimeGrid};
 /// the law of one level exactly to that of the other, so expectations have the inner solver's
 /// order. Each walk down is a run of the inner solver on the interval's part of the grid, with a
 /// memory of its own; the last one's memory is carried on. The noise runs from a level to a noisier
-/// one, which only independent sources ([`Iid`](crate::Iid)) serve.
+/// one, which independent sources ([`Iid`](crate::Iid)) serve and a
+/// [`BrownianPath`](crate::BrownianPath) refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Restart<S> {

@@ -62,7 +62,7 @@ impl Proposal {
             });
         }
         if let Self::Fixed(proposal) = &proposal {
-            Estimator::new(diffusion.weighting, own, proposal)?;
+            Estimator::new(diffusion.weighting.clone(), own, proposal)?;
         }
         Ok(proposal)
     }
@@ -125,7 +125,8 @@ impl Proposal {
 mod tests {
     use super::*;
     use crate::Batch;
-    use crate::model::{Head, Mode, Model, ModelSpec};
+    use crate::head::Head;
+    use crate::model::{Mode, Model, ModelSpec};
     use crate::nn::{MlpSpec, NetworkSpec};
     use crate::objective;
     use tch::{Device, Tensor};

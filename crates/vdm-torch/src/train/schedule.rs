@@ -195,13 +195,13 @@ fn check(config: &RunConfig, spec: LearnedSchedule) -> Result<ScheduleMoments, E
         let remedy = "use \"continuous\" while the schedule is learned";
         return refuse("training.depth", format!("{:?}", config.training.depth), remedy);
     }
-    let weighting = diffusion.weighting;
-    if weighting == Weighting::Simple {
-        let remedy = "its weight is the schedule's own density, which would move to where errors \
+    let weighting = &diffusion.weighting;
+    if weighting.depends_on_schedule() {
+        let remedy = "\"simple\" weighs by the schedule's own density, which would move to where errors \
                       are small; use another while the schedule is learned";
-        return refuse("diffusion.weighting", "simple".into(), remedy);
+        return refuse("diffusion.weighting", format!("{weighting:?}"), remedy);
     }
-    if spec.ends == Part::Learned && weighting != Weighting::Elbo {
+    if spec.ends == Part::Learned && *weighting != Weighting::Elbo {
         let remedy = "use \"elbo\" to learn the ends: no other weighting is a bound with them";
         return refuse("diffusion.weighting", format!("{weighting:?}"), remedy);
     }
@@ -212,7 +212,8 @@ fn check(config: &RunConfig, spec: LearnedSchedule) -> Result<ScheduleMoments, E
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Diffusion, Head, Mode, Model, ModelSpec};
+    use crate::head::Head;
+    use crate::model::{Diffusion, Mode, Model, ModelSpec};
     use crate::nn::{MlpSpec, NetworkSpec};
     use crate::objective::{self, Noising};
     use crate::{Batch, PerSample};
