@@ -123,7 +123,8 @@ fn set(document: &mut Value, path: &str, value: Value) -> Result<()> {
     Ok(())
 }
 
-fn source(data: &str, size: Option<usize>) -> Result<Source> {
+/// Data by name, or by path.
+pub(crate) fn source(data: &str, size: Option<usize>) -> Result<Source> {
     Ok(match data {
         "digits" => Source::Digits {},
         "swirl" => Source::Swirl { items: None },

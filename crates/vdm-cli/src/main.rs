@@ -4,7 +4,9 @@ mod compress;
 mod configuration;
 mod decompress;
 mod evaluate;
+mod export;
 mod formats;
+mod import;
 mod observer;
 mod output;
 mod sample;
@@ -38,6 +40,10 @@ enum Command {
     Compress(compress::Options),
     /// Read the images of a compressed file
     Decompress(decompress::Options),
+    /// Make a run of a model that another library trained
+    Import(import::Options),
+    /// Write the model of a run as one safetensors file
+    Export(export::Options),
     /// Write report.html of a run again, from what lies in its folder
     Report(output::ReportOptions),
     /// List the presets, or print one as JSON
@@ -76,6 +82,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Decompress(options) => {
             decompress::decompress(&options).map(|()| ExitCode::SUCCESS)
         }
+        Command::Import(options) => import::import(&options).map(|()| ExitCode::SUCCESS),
+        Command::Export(options) => export::export(&options).map(|()| ExitCode::SUCCESS),
         Command::Report(options) => output::report(&options).map(|()| ExitCode::SUCCESS),
         Command::Presets { name } => {
             configuration::print_presets(name.as_deref()).map(|()| ExitCode::SUCCESS)

@@ -89,7 +89,7 @@ pub(crate) fn train(options: &Options) -> Result<ExitCode> {
     }
 }
 
-fn checkpoint_folder(run: &RunDir) -> PathBuf {
+pub(crate) fn checkpoint_folder(run: &RunDir) -> PathBuf {
     run.root().join("checkpoints")
 }
 

@@ -313,28 +313,34 @@ pub(crate) fn load_into(path: &Path, into: &Named) -> Result<(), Error> {
     let found = Tensor::read_safetensors(path).map_err(|e| {
         damaged(format!("cannot be read as safetensors ({e}); use another checkpoint"))
     })?;
+    copy_into(found, into).map_err(damaged)
+}
+
+/// Copies tensors over those of the same names.
+///
+/// # Errors
+/// In words, naming the first that is missing, extra, mis-shaped or of another type. Nothing is
+/// changed then.
+pub(crate) fn copy_into(found: Named, into: &Named) -> Result<(), String> {
     let mut found: std::collections::HashMap<String, Tensor> = found.into_iter().collect();
     let mut pairs = Vec::with_capacity(into.len());
     for (name, target) in into {
         let value = found.remove(name).ok_or_else(|| {
-            damaged(format!("has no tensor {name}: it is of another model than the configuration"))
+            format!("has no tensor {name}: it is of another model than the configuration")
         })?;
         if value.size() != target.size() || value.kind() != Kind::Float {
-            return Err(damaged(format!(
+            return Err(format!(
                 "{name} is {:?} of shape {:?}, the configured model has f32 of shape {:?}",
                 value.kind(),
                 value.size(),
                 target.size()
-            )));
+            ));
         }
         pairs.push((target, value));
     }
     if let Some(name) = found.keys().min() {
-        return Err(damaged(format!(
-            "has a tensor {name} that the configured model does not have"
-        )));
+        return Err(format!("has a tensor {name} that the configured model does not have"));
     }
-    // Only now that everything fits is anything changed.
     tch::no_grad(|| {
         for (target, value) in pairs {
             target.shallow_clone().copy_(&value);

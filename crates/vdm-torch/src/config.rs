@@ -1,6 +1,7 @@
 //! One document that fixes a run.
 
 use serde::{Deserialize, Serialize};
+use vdm_core::schedule::LogSnrRange;
 use vdm_core::{NoiseSchedule, Scaling};
 use vdm_data::{Dataset, Source};
 use vdm_sample::{Method, SamplerSpec, Seed};
@@ -29,6 +30,10 @@ pub struct RunConfig {
     pub network: NetworkSpec,
     /// The meaning of its output.
     pub head: Head,
+    /// The levels that the network knows as its first and last; the ends of the schedule unless
+    /// given, as with weights that were trained elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditioning: Option<LogSnrRange>,
     /// How it is trained.
     pub training: TrainingSpec,
     /// How its likelihood is estimated at the end.
@@ -96,7 +101,7 @@ impl RunConfig {
             diffusion: self.diffusion.clone(),
             network: self.network.clone(),
             head: self.head,
-            conditioning: Some(self.diffusion.schedule.range()),
+            conditioning: Some(self.conditioning.unwrap_or(self.diffusion.schedule.range())),
         }
     }
 

@@ -99,6 +99,14 @@ pub enum Error {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// A file of another library that cannot be read as a model, or one that cannot be written.
+    #[error("{path}: {problem}")]
+    Foreign {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// A checkpoint that is damaged or of another model.
     #[error("checkpoint {path}: {problem}")]
     Checkpoint {

@@ -6,6 +6,7 @@
 //! | head | prediction | at `o = 0` |
 //! |---|---|---|
 //! | `noise` | `ε̂ = z + o` | `z` |
+//! | `plain_noise` | `ε̂ = o` | 0 |
 //! | `image` | `x̂ = o` | 0 |
 //! | `velocity` | `v̂ = o` | 0 |
 //! | `flow` | `ε̂ − x̂ = o` | 0 |
@@ -32,6 +33,8 @@ use crate::nn::Requirements;
 pub enum Head {
     /// `ε̂ = z + output` (VDM).
     Noise,
+    /// `ε̂ = output` (DDPM).
+    PlainNoise,
     /// `x̂ = output`.
     Image,
     /// `v̂ = output` (Salimans and Ho 2022).
@@ -65,7 +68,7 @@ impl Head {
     #[must_use]
     pub fn parameterization(self) -> Parameterization {
         match self {
-            Self::Noise => Parameterization::Noise,
+            Self::Noise | Self::PlainNoise => Parameterization::Noise,
             Self::Image | Self::Levels => Parameterization::Image,
             Self::Velocity => Parameterization::Velocity,
             Self::Flow => Parameterization::Flow,

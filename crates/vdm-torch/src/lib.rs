@@ -2,7 +2,8 @@
 //!
 //! The mathematics is [`vdm_core`]'s and the solvers are [`vdm_sample`]'s; this crate adds tensors
 //! ([`Batch`], [`PerSample`]), networks ([`nn`]), the bound on batches, training that resumes
-//! bit-exactly ([`train`]), checkpoints ([`checkpoint`]) and test likelihood ([`evaluate`]).
+//! bit-exactly ([`train`]), checkpoints ([`checkpoint`]), weights of other libraries ([`foreign`])
+//! and test likelihood ([`evaluate`]).
 //!
 //! ```
 //! use tch::Device;
@@ -41,6 +42,7 @@ mod device;
 mod energy;
 mod error;
 mod evaluate;
+pub mod foreign;
 mod head;
 mod model;
 pub mod nn;

@@ -169,7 +169,7 @@ impl Model {
         let (z, head) = (&z.0, self.spec.head);
         let value = match head {
             Head::Noise => self.output(z, at, mode)? + z,
-            Head::Image | Head::Velocity | Head::Flow => self.output(z, at, mode)?,
+            Head::PlainNoise | Head::Image | Head::Velocity | Head::Flow => self.output(z, at, mode)?,
             Head::Score => z * &at.sigma.0 - self.output(z, at, mode)?,
             Head::Energy => z * &at.sigma.0 + self.potential_gradient(z, at, mode)?,
             Head::Edm { data_std } => {
@@ -189,9 +189,8 @@ impl Model {
         at: &NoiseLevel<PerSample>,
         mode: Mode,
     ) -> Result<Tensor, Error> {
-        let range = self.spec.conditioning_range();
-        let time = (range.max() - &at.log_snr.0) / (range.max() - range.min());
-        let forward = || self.network.forward(input, &time.view([-1]), mode.train);
+        let time = self.network.time(&at.log_snr.0.view([-1]), self.spec.conditioning_range());
+        let forward = || self.network.forward(input, &time, mode.train);
         let output = match mode.precision {
             Precision::F32 => forward(),
             // Around the network alone: what follows is f32 arithmetic of the bound.

@@ -214,6 +214,7 @@ fn sizes_that_do_not_fit_are_refused_by_field() {
 fn a_model_answers_under_every_scaling() {
     for head in [
         Head::Noise,
+        Head::PlainNoise,
         Head::Image,
         Head::Velocity,
         Head::Flow,

@@ -18,6 +18,7 @@
 //! | `karras` | [`Karras`] | `−2ρ ln` of a line in `t` (EDM's sampling grid) |
 //! | `polyexponential` | [`Polyexponential`] | linear in `t^ρ` |
 //! | `monotone` | [`Monotone`] | piecewise linear in `t`, learned |
+//! | `monotone_network` | [`MonotoneNetwork`] | a monotone network, as VDM's code learns it |
 //! | `histogram` | [`Histogram`] | `p(λ)` piecewise constant, adaptive |
 //! | `discrete` | [`Discrete`] | a table for integer timesteps (DDPM, iDDPM) |
 //!
@@ -51,6 +52,7 @@ mod histogram;
 mod knots;
 mod linear;
 mod monotone;
+mod network;
 mod parametric;
 mod truncated;
 mod vp;
@@ -65,6 +67,7 @@ pub use discrete::{Betas, Discrete, Spacing};
 pub use histogram::Histogram;
 pub use linear::Linear;
 pub use monotone::Monotone;
+pub use network::{MonotoneNetwork, MonotoneWeights};
 pub use parametric::{Parameters, Parametric, Partials};
 pub use truncated::Truncated;
 pub use vp::{IddpmCosine, Sigmoid, VpLinear};
@@ -373,6 +376,8 @@ pub enum Schedule {
     Polyexponential(Truncated<Polyexponential>),
     /// Piecewise linear with positive increments, the form learned schedules take.
     Monotone(Monotone),
+    /// A monotone network, as VDM's code learns it.
+    MonotoneNetwork(MonotoneNetwork),
     /// Piecewise constant density of levels, the form adaptive schedules take.
     Histogram(Histogram),
     /// A table for integer timesteps.
@@ -395,6 +400,7 @@ macro_rules! dispatch {
             Schedule::Karras($inner) => $body,
             Schedule::Polyexponential($inner) => $body,
             Schedule::Monotone($inner) => $body,
+            Schedule::MonotoneNetwork($inner) => $body,
             Schedule::Histogram($inner) => $body,
             Schedule::Discrete($inner) => $body,
         }

@@ -1,4 +1,4 @@
-//! The layers both networks are made of.
+//! The layers all networks are made of.
 
 use tch::Tensor;
 
@@ -48,14 +48,17 @@ impl Linear {
     }
 }
 
-/// A convolution of odd kernel size that keeps height and width.
+/// A convolution of odd kernel size.
 #[derive(Debug)]
 pub(super) struct Conv {
     weight: Tensor,
     bias: Tensor,
+    stride: i64,
+    padding: i64,
 }
 
 impl Conv {
+    /// Keeps height and width.
     pub(super) fn new(
         scope: &Scope<'_>,
         inputs: i64,
@@ -67,33 +70,42 @@ impl Conv {
         Self {
             weight: scope.tensor("weight", &[outputs, inputs, kernel, kernel], initial),
             bias: scope.tensor("bias", &[outputs], initial),
+            stride: 1,
+            padding: kernel / 2,
         }
     }
 
+    /// The same with every `stride`-th pixel of the image framed by `padding` zeros.
+    pub(super) fn strided(self, stride: i64, padding: i64) -> Self {
+        Self { stride, padding, ..self }
+    }
+
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
-        let padding = self.weight.size()[2] / 2;
-        x.conv2d(&self.weight, Some(&self.bias), 1, padding, 1, 1)
+        x.conv2d(&self.weight, Some(&self.bias), self.stride, self.padding, 1, 1)
     }
 }
 
-/// Group normalization with VDM's ε of 1e-6.
+/// Group normalization.
 #[derive(Debug)]
 pub(super) struct GroupNorm {
     weight: Tensor,
     bias: Tensor,
     groups: i64,
+    epsilon: f64,
 }
 
 impl GroupNorm {
-    pub(super) fn new(scope: &Scope<'_>, channels: i64, groups: i64) -> Self {
+    /// `epsilon` is added to the variance.
+    pub(super) fn new(scope: &Scope<'_>, channels: i64, groups: i64, epsilon: f64) -> Self {
         Self {
             weight: scope.tensor("weight", &[channels], Initial::Ones),
             bias: scope.tensor("bias", &[channels], Initial::Zeros),
             groups,
+            epsilon,
         }
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
-        x.group_norm(self.groups, Some(&self.weight), Some(&self.bias), 1e-6, true)
+        x.group_norm(self.groups, Some(&self.weight), Some(&self.bias), self.epsilon, true)
     }
 }

@@ -1,16 +1,22 @@
 //! Networks, as plain functions over named tensors.
 
+mod diffusers;
 mod layers;
 mod mlp;
 mod parameters;
 mod unet;
 
+pub use diffusers::{
+    Activation, DiffusersSpec, DiffusersUNet, DownBlock, MidBlock, Resampling, TimeEmbeddingType,
+    TimeScaleShift, UNet2DConfig, UpBlock,
+};
 pub use mlp::{Mlp, MlpSpec};
 pub use parameters::{Initial, Parameters, Scope};
 pub use unet::{Attention, TrunkSpec, UNet, UNetSpec};
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
+use vdm_core::schedule::LogSnrRange;
 use vdm_data::Shape;
 
 use crate::Error;
@@ -23,6 +29,8 @@ pub enum NetworkSpec {
     Unet(UNetSpec),
     /// A multi-layer perceptron, for points.
     Mlp(MlpSpec),
+    /// Diffusers' `UNet2DModel`, for images.
+    Diffusers(Box<DiffusersSpec>),
 }
 
 /// What the meaning of its output asks of a network.
@@ -35,6 +43,11 @@ pub struct Requirements {
     pub twice_differentiable: bool,
 }
 
+impl Requirements {
+    /// One number per component, differentiated once.
+    pub const PLAIN: Self = Self { outputs_per_channel: 1, twice_differentiable: false };
+}
+
 /// A network with its weights: `[B, C, H, W]` and a time per item to `[B, outputs, H, W]`.
 #[derive(Debug)]
 pub enum Network {
@@ -42,6 +55,8 @@ pub enum Network {
     Unet(Box<UNet>),
     /// See [`Mlp`].
     Mlp(Mlp),
+    /// See [`DiffusersUNet`].
+    Diffusers(Box<DiffusersUNet>),
 }
 
 impl NetworkSpec {
@@ -60,6 +75,15 @@ impl NetworkSpec {
                 Network::Unet(Box::new(UNet::new(spec, shape, requirements, scope)?))
             }
             Self::Mlp(spec) => Network::Mlp(Mlp::new(spec, shape, requirements, scope)?),
+            Self::Diffusers(_) if requirements != Requirements::PLAIN => {
+                let value = "diffusers".into();
+                let remedy =
+                    "heads \"levels\" and \"energy\" need a network of kind \"unet\" or \"mlp\"";
+                return Err(Error::Config { field: "network.kind", value, remedy });
+            }
+            Self::Diffusers(spec) => {
+                Network::Diffusers(Box::new(DiffusersUNet::new(spec, shape, scope)?))
+            }
         })
     }
 
@@ -69,17 +93,29 @@ impl NetworkSpec {
         match self {
             Self::Unet(spec) => spec.dropout > 0.0,
             Self::Mlp(_) => false,
+            Self::Diffusers(spec) => spec.config.dropout > 0.0,
         }
     }
 }
 
 impl Network {
-    /// `z` is `[B, C, H, W]`; `time` is `[B]`, 0 at the data end of the schedule's log-SNR range
-    /// and 1 at its noise end. `train` turns dropout on.
+    /// `z` is `[B, C, H, W]`; `time` is `[B]`, as [`time`](Self::time) gives it. `train` turns
+    /// dropout on.
     pub fn forward(&self, z: &Tensor, time: &Tensor, train: bool) -> Tensor {
         match self {
             Self::Unet(net) => net.forward(z, time, train),
             Self::Mlp(net) => net.forward(z, time),
+            // What lies beyond is a learned variance.
+            Self::Diffusers(net) => net.forward(z, time, train).narrow(1, 0, z.size()[1]),
+        }
+    }
+
+    /// What the network is told of noise levels, `[B]` to `[B]`: 0 at the data end of `range` and 1
+    /// at its noise end; of diffusers' networks, timesteps.
+    pub fn time(&self, log_snr: &Tensor, range: LogSnrRange) -> Tensor {
+        match self {
+            Self::Unet(_) | Self::Mlp(_) => (range.max() - log_snr) / (range.max() - range.min()),
+            Self::Diffusers(net) => net.timesteps(log_snr),
         }
     }
 }

@@ -43,6 +43,9 @@ pub struct UNetSpec {
     pub trunk: Option<TrunkSpec>,
 }
 
+/// VDM's.
+const NORM_EPSILON: f64 = 1e-6;
+
 /// Sizes of a [`UNet`]'s trunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -132,7 +135,7 @@ impl ResBlock {
         let UNetSpec { groups, dropout, .. } = *spec;
         let child = |name: &str| scope.child(name);
         Self {
-            norm1: GroupNorm::new(&child("norm1"), inputs, groups),
+            norm1: GroupNorm::new(&child("norm1"), inputs, groups, NORM_EPSILON),
             conv1: Conv::new(&child("conv1"), inputs, width, 3, Start::FanIn),
             condition: Linear::without_bias(
                 &child("condition"),
@@ -140,7 +143,7 @@ impl ResBlock {
                 width,
                 Start::Zero,
             ),
-            norm2: GroupNorm::new(&child("norm2"), width, groups),
+            norm2: GroupNorm::new(&child("norm2"), width, groups, NORM_EPSILON),
             conv2: Conv::new(&child("conv2"), width, width, 3, Start::Zero),
             shortcut: (inputs != width)
                 .then(|| Conv::new(&child("shortcut"), inputs, width, 1, Start::FanIn)),
@@ -183,7 +186,7 @@ impl SelfAttention {
     fn new(scope: &Scope<'_>, width: i64, groups: i64, kernel: Kernel) -> Self {
         Self {
             kernel,
-            norm: GroupNorm::new(&scope.child("norm"), width, groups),
+            norm: GroupNorm::new(&scope.child("norm"), width, groups, NORM_EPSILON),
             query_key_value: Conv::new(&scope.child("qkv"), width, 3 * width, 1, Start::FanIn),
             output: Conv::new(&scope.child("output"), width, width, 1, Start::Zero),
         }
@@ -331,7 +334,7 @@ impl UNet {
             down: (0..spec.depth).map(|i| stage(format!("down.{i}"), width)).collect(),
             middle: Middle::new(&scope.child("middle"), spec, kernel),
             up: (0..=spec.depth).map(|i| stage(format!("up.{i}"), 2 * width)).collect(),
-            norm: GroupNorm::new(&scope.child("norm"), width, spec.groups),
+            norm: GroupNorm::new(&scope.child("norm"), width, spec.groups, NORM_EPSILON),
             output: Conv::new(
                 &scope.child("output"),
                 width,

@@ -195,6 +195,21 @@ impl Trainer {
         }
     }
 
+    /// Takes over the weights of another model, trained elsewhere, in place of random ones.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if they have other names or shapes.
+    pub fn start_from(&mut self, model: &Model) -> Result<(), Error> {
+        for own in [&self.model, &self.average] {
+            let weights = model.parameters().named();
+            checkpoint::copy_into(weights, &own.parameters().named()).map_err(|value| {
+                let remedy = "start from a model of the same configuration";
+                Error::Config { field: "network", value, remedy }
+            })?;
+        }
+        Ok(())
+    }
+
     /// Writes a checkpoint of the present step.
     ///
     /// # Errors

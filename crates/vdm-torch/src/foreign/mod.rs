@@ -1,0 +1,84 @@
+//! Weights of other libraries as models of this one, and of this one as a file for others.
+//!
+//! | function | reads |
+//! |---|---|
+//! | [`vdm_flax`] | google-research/vdm: Flax's msgpack checkpoint, or `param/…` in safetensors |
+//! | [`diffusers`] | a folder of a diffusers `UNet2DModel` with its scheduler |
+//! | [`exported`] | what [`export`] wrote |
+//!
+//! Each gives an [`Imported`] network whose meaning is known: process, prediction, architecture.
+//! With the shape of the data it is a [`Model`] like any other, so a library that only samples
+//! gets a likelihood. Layouts, names and what is left out are in `docs/foreign-weights.md`.
+
+mod diffusers;
+mod export;
+mod flax;
+#[cfg(test)]
+mod parity;
+mod tensors;
+mod vdm_flax;
+
+use std::path::PathBuf;
+
+use tch::Device;
+use vdm_core::schedule::LogSnrRange;
+use vdm_data::Shape;
+use vdm_sample::Seed;
+
+pub use diffusers::{DiffusersOptions, diffusers};
+pub use export::{export, exported};
+pub use vdm_flax::{VdmFlaxOptions, vdm_flax};
+
+use crate::Error;
+use crate::checkpoint::{Named, copy_into};
+use crate::head::Head;
+use crate::model::{Diffusion, Model, ModelSpec};
+use crate::nn::NetworkSpec;
+
+/// A trained network, its weights in the names and layouts of ours.
+#[derive(Debug)]
+pub struct Imported {
+    /// The process it was trained on.
+    pub diffusion: Diffusion,
+    /// Its architecture.
+    pub network: NetworkSpec,
+    /// The meaning of its output.
+    pub head: Head,
+    /// The levels that it knows as its first and last, if not the ends of the schedule. VDM's own code
+    /// tells the network where a level lies between the ends that its schedule had before it was
+    /// learned.
+    pub conditioning: Option<LogSnrRange>,
+    /// Number of values a component of its data takes.
+    pub levels: u16,
+    path: PathBuf,
+    weights: Named,
+}
+
+impl Imported {
+    /// The model of items of `shape` with components of `levels` values.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`] if a tensor is missing, extra or mis-shaped, or the data have another
+    /// number of levels; [`Error::Config`] if the architecture does not fit the shape.
+    pub fn model(&self, shape: Shape, levels: u16, device: Device) -> Result<Model, Error> {
+        let refuse = |problem| Error::Foreign { path: self.path.clone(), problem };
+        if levels != self.levels {
+            return Err(refuse(format!(
+                "was trained on data of {} levels, these have {levels}; choose other data",
+                self.levels
+            )));
+        }
+        let spec = ModelSpec {
+            shape,
+            levels,
+            diffusion: self.diffusion.clone(),
+            network: self.network.clone(),
+            head: self.head,
+            conditioning: self.conditioning,
+        };
+        let model = Model::new(&spec, Seed(0), device)?;
+        let weights = self.weights.iter().map(|(name, t)| (name.clone(), t.shallow_clone()));
+        copy_into(weights.collect(), &model.parameters().named()).map_err(refuse)?;
+        Ok(model)
+    }
+}

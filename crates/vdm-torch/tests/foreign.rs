@@ -1,0 +1,281 @@
+//! Models of other libraries: diffusers' networks against its own output, files that do not fit, and
+//! the way out and back in. google-research/vdm is compared term by term in `src/foreign/parity.rs`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+use vdm_core::schedule::Betas;
+use vdm_core::{Denoiser, Scaling, Schedule};
+use vdm_data::Shape;
+use vdm_sample::Seed;
+use vdm_torch::foreign::{
+    DiffusersOptions, Imported, VdmFlaxOptions, diffusers, export, exported, vdm_flax,
+};
+use vdm_torch::nn::{DiffusersUNet, NetworkSpec, Parameters};
+use vdm_torch::{Batch, Head, Model};
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+/// A copy of a fixture's folder with a scheduler, for a test to change.
+fn copy(case: &str, scheduler: &Value) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(fixtures().join("diffusers_unet").join(case)).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let text = serde_json::to_string(scheduler).unwrap();
+    fs::write(folder.path().join("scheduler_config.json"), text).unwrap();
+    folder
+}
+
+fn ddpm() -> Value {
+    json!({"_class_name": "DDPMScheduler", "beta_schedule": "linear", "beta_start": 1e-4,
+           "beta_end": 0.02, "num_train_timesteps": 1000, "prediction_type": "epsilon",
+           "clip_sample": true})
+}
+
+fn shape(of: &Tensor) -> Shape {
+    let [channels, height, width] = [1, 2, 3].map(|i| of.size()[i] as usize);
+    Shape { channels, height, width }
+}
+
+/// A recorded array.
+fn recorded(path: &Path, name: &str) -> Option<Tensor> {
+    let found = Tensor::read_safetensors(path).unwrap();
+    found.into_iter().find(|(n, _)| n == name).map(|(_, tensor)| tensor)
+}
+
+/// 1e-5 of the largest value, for two orders of float32 sums. Against the same network in float64,
+/// 2e-6: diffusers' own float32 is up to 8.1e-7 away from it, ours up to 1.01e-6.
+#[test]
+fn diffusers_networks_answer_as_the_original() {
+    for (case, label) in [
+        ("attn_c16_24_in1", None),
+        ("attn_c16_24_in3", None),
+        ("scaleshift_fourier_c16", None),
+        ("ddpm_old_names", None),
+        ("resnet_blocks_gelu", None),
+        ("classes_mish_no_attention", Some(2)),
+        ("no_middle_relu", None),
+    ] {
+        let folder = copy(case, &ddpm());
+        let path = folder.path().join("io.safetensors");
+        let io = |name| recorded(&path, name).unwrap();
+        let options = DiffusersOptions { label, ..Default::default() };
+        let imported = diffusers(folder.path(), &options).unwrap();
+        let shape = shape(&io("sample"));
+        let model = imported.model(shape, 256, Device::Cpu).unwrap();
+        let NetworkSpec::Diffusers(spec) = &imported.network else { panic!("{case}") };
+        let parameters = Parameters::new(Seed(0), Device::Cpu);
+        let net = DiffusersUNet::new(spec, shape, &parameters.root()).unwrap();
+        let out = tch::no_grad(|| {
+            let weights = model.parameters().tensors();
+            for (own, weight) in parameters.tensors().into_iter().zip(weights) {
+                own.shallow_clone().copy_(&weight);
+            }
+            net.forward(&io("sample"), &io("timestep").to_kind(Kind::Float), false)
+        });
+        for (name, tolerance) in [("output", 1e-5), ("output_f64", 2e-6)] {
+            let Some(wanted) = recorded(&path, name) else { continue };
+            assert_eq!(out.size(), wanted.size());
+            let largest = wanted.abs().max().double_value(&[]);
+            let error = (&out - &wanted).abs().max().double_value(&[]) / largest;
+            assert!(error < tolerance, "{case} {name}: {error}");
+        }
+    }
+}
+
+/// At a level of the table the model is the network at that timestep: index and λ are two names of
+/// one thing. λ passes through float32, which moves a timestep by some 1e-5.
+#[test]
+fn levels_are_timesteps() {
+    let folder = copy("attn_c16_24_in3", &ddpm());
+    let imported = diffusers(folder.path(), &DiffusersOptions::default()).unwrap();
+    let path = folder.path().join("io.safetensors");
+    let io = |name| recorded(&path, name).unwrap();
+    let model = imported.model(shape(&io("sample")), 256, Device::Cpu).unwrap();
+    let Schedule::Discrete(table) = &model.spec().diffusion.schedule else { panic!() };
+    assert_eq!(model.spec().head, Head::PlainNoise);
+    for (i, n) in
+        Vec::<f64>::try_from(io("timestep").to_kind(Kind::Double)).unwrap().iter().enumerate()
+    {
+        let at = Scaling::VariancePreserving.level(table.log_snr_at(*n as usize).value());
+        let item = |t: Tensor| t.narrow(0, i as i64, 1);
+        let got = model.denoise(&Batch(item(io("sample"))), &at).unwrap().value.0;
+        let error = (got - item(io("output"))).abs().max().double_value(&[]);
+        assert!(error < 1e-4, "timestep {n}: {error}");
+    }
+}
+
+#[test]
+fn schedulers_give_the_table_and_the_prediction() {
+    let head = |change: Value| {
+        let mut scheduler = ddpm();
+        for (key, value) in change.as_object().unwrap() {
+            scheduler[key] = value.clone();
+        }
+        let folder = copy("no_middle_relu", &scheduler);
+        let imported = diffusers(folder.path(), &DiffusersOptions::default())?;
+        Ok::<_, vdm_torch::Error>((imported.head, imported.diffusion.schedule))
+    };
+    assert_eq!(head(json!({"prediction_type": "v_prediction"})).unwrap().0, Head::Velocity);
+    assert_eq!(head(json!({"prediction_type": "sample"})).unwrap().0, Head::Image);
+    let (_, schedule) = head(json!({"beta_schedule": "squaredcos_cap_v2"})).unwrap();
+    let cosine = Betas::Cosine { steps: 1000, offset: 0.008, cap: 0.999 };
+    let table = vdm_core::schedule::Discrete::new(cosine, false).unwrap();
+    assert_eq!(schedule, Schedule::Discrete(table));
+    for (change, named) in [
+        (json!({"prediction_type": "flow"}), "prediction_type: unknown variant `flow`"),
+        (json!({"beta_schedule": "laplace"}), "beta_schedule: unknown variant `laplace`"),
+        (json!({"beta_schedule": null}), "has neither beta_schedule nor trained_betas"),
+        (json!({"rescale_betas_zero_snr": true}), "rescale_betas_zero_snr = true"),
+        (json!({"trained_betas": [0.1, 2.0]}), "beta[1] = 2"),
+    ] {
+        let error = head(change).unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
+    }
+}
+
+/// Options that are not supported, by field and value.
+#[test]
+fn options_that_are_not_supported_are_named() {
+    for (field, value, named) in [
+        ("_class_name", json!("UNet2DConditionModel"), "_class_name = \"UNet2DConditionModel\""),
+        ("down_block_types", json!(["SkipDownBlock2D"]), "unknown variant `SkipDownBlock2D`"),
+        ("up_block_types", json!(["AttnUpBlock2D", "KUpBlock2D"]), "up_block_types[1]"),
+        ("time_embedding_type", json!("learned"), "time_embedding_type: unknown variant `learned`"),
+        ("resnet_time_scale_shift", json!("spatial"), "resnet_time_scale_shift: unknown variant"),
+        ("act_fn", json!("tanh"), "act_fn: unknown variant `tanh`"),
+        ("class_embed_type", json!("timestep"), "class_embed_type = \"timestep\""),
+        ("norm_num_groups", json!(null), "norm_num_groups: invalid type: null"),
+        ("encoder_hid_dim", json!(4), "unknown field `encoder_hid_dim`"),
+        ("norm_num_groups", json!(5), "network.config.norm_num_groups = 5"),
+        ("attention_head_dim", json!(99), "network.config.attention_head_dim = 99"),
+        ("downsample_padding", json!(2), "network.config.downsample_padding = 2"),
+        ("layers_per_block", json!(0), "network.config.layers_per_block = 0"),
+        ("out_channels", json!(5), "network.config.out_channels = 5"),
+        ("block_out_channels", json!([8]), "network.config.down_block_types = 2 blocks"),
+        ("mid_block_scale_factor", json!(0), "network.config.mid_block_scale_factor = 0"),
+        ("layers_per_block", json!(2), "has no tensor down_blocks.0.resnets.1.norm1.weight"),
+        ("add_attention", json!(false), "has a tensor mid_block.attentions.0"),
+        ("block_out_channels", json!([8, 16]), "of shape [12"),
+        ("num_class_embeds", json!(3), "name one from 0 with --label"),
+    ] {
+        let folder = copy("ddpm_old_names", &ddpm());
+        let path = folder.path().join("config.json");
+        let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        config[field] = value;
+        fs::write(&path, serde_json::to_vec(&config).unwrap()).unwrap();
+        let shape = Shape { channels: 1, height: 8, width: 8 };
+        let error = diffusers(folder.path(), &DiffusersOptions::default())
+            .and_then(|imported| imported.model(shape, 256, Device::Cpu))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(named), "{field}: {error}");
+    }
+}
+
+#[test]
+fn folders_and_data_that_do_not_fit_are_named() {
+    let folder = copy("ddpm_old_names", &ddpm());
+    let options = DiffusersOptions::default();
+    let imported = diffusers(folder.path(), &options).unwrap();
+    let refused = |channels, side, levels| {
+        let shape = Shape { channels, height: side, width: side };
+        imported.model(shape, levels, Device::Cpu).unwrap_err().to_string()
+    };
+    assert!(refused(3, 8, 256).starts_with("network.config.in_channels = 1"));
+    assert!(refused(1, 7, 256).contains("2 resolutions of 7×7"));
+    assert!(refused(1, 8, 17).contains("data of 256 levels, these have 17"));
+    let error = |path: &Path| diffusers(path, &options).unwrap_err().to_string();
+    fs::remove_file(folder.path().join("scheduler_config.json")).unwrap();
+    assert!(error(folder.path()).contains("--scheduler FILE"));
+    let labelled = DiffusersOptions {
+        label: Some(1),
+        scheduler: Some(fixtures().join("diffusers_unet/nowhere.json")),
+    };
+    assert!(diffusers(folder.path(), &labelled).unwrap_err().to_string().contains("nowhere.json"));
+    assert!(error(&folder.path().join("nowhere")).contains("config.json"));
+}
+
+fn vdm(path: &Path) -> Result<Imported, vdm_torch::Error> {
+    vdm_flax(path, &VdmFlaxOptions::default())
+}
+
+/// Files of google-research/vdm with one tensor missing, left over, or of another shape.
+#[test]
+fn tensors_that_do_not_fit_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.safetensors");
+    let original = fixtures().join("vdm_flax/fourier_l2_c32.safetensors");
+    let changed = |change: fn(&mut Vec<(String, Tensor)>)| {
+        let mut tensors = Tensor::read_safetensors(&original).unwrap();
+        change(&mut tensors);
+        Tensor::write_safetensors(&tensors, &path).unwrap();
+        vdm(&path).unwrap_err().to_string()
+    };
+    let error = changed(|t| t.retain(|(n, _)| !n.ends_with("mid.attn_1/k/kernel")));
+    assert!(error.ends_with(": has no tensor score_model/mid.attn_1/k/kernel"), "{error}");
+    assert!(
+        changed(|t| {
+            let zeros = Tensor::zeros([31, 32], (Kind::Float, Device::Cpu));
+            t.iter_mut().find(|(n, _)| n.ends_with("mid.attn_1/k/kernel")).unwrap().1 = zeros;
+        })
+        .contains("score_model/mid.attn_1/k/kernel has shape [31, 32] instead of [32, 32]")
+    );
+    assert!(
+        changed(|t| {
+            t.push(("param/extra".into(), Tensor::zeros([1], (Kind::Float, Device::Cpu))));
+        })
+        .contains("has a tensor extra that this architecture does not have")
+    );
+    assert!(changed(|t| t.retain(|(n, _)| !n.starts_with("param/"))).contains("param/"));
+}
+
+/// Checkpoints cut off anywhere, or with a byte changed, are refused or read, but never a panic.
+#[test]
+fn damaged_checkpoints_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ckpt-1.flax");
+    let bytes = fs::read(fixtures().join("vdm_flax/plain_attn_l1_c32_5x7.flax")).unwrap();
+    for length in [0, 1, 7, 100, 5_000, bytes.len() / 2, bytes.len() - 1] {
+        fs::write(&path, &bytes[..length]).unwrap();
+        let error = vdm(&path).unwrap_err().to_string();
+        assert!(error.contains("ckpt-1.flax: "), "{length}: {error}");
+    }
+    for place in (0..60).step_by(3) {
+        let mut bytes = bytes.clone();
+        bytes[place] ^= 0xa5;
+        fs::write(&path, &bytes).unwrap();
+        let _read_or_refused = vdm(&path);
+    }
+}
+
+fn weights(model: &Model) -> Vec<(String, Vec<f32>)> {
+    let host = |(name, t): (String, Tensor)| (name, Vec::try_from(t.flatten(0, -1)).unwrap());
+    model.parameters().named().into_iter().map(host).collect()
+}
+
+#[test]
+fn a_model_survives_its_own_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let shape = Shape { channels: 3, height: 5, width: 7 };
+    let original = vdm(&fixtures().join("vdm_flax/fourier_l2_c32.safetensors"));
+    let model = original.unwrap().model(shape, 256, Device::Cpu).unwrap();
+    export(&model, &path).unwrap();
+    let again = exported(&path).unwrap().model(shape, 256, Device::Cpu).unwrap();
+    assert_eq!(again.spec(), model.spec());
+    assert_eq!(weights(&again), weights(&model));
+
+    let foreign = fixtures().join("vdm_flax/fourier_l2_c32.safetensors");
+    let error = exported(&foreign).unwrap_err().to_string();
+    assert!(error.contains("`vdm export`"), "{error}");
+    assert!(exported(folder.path()).is_err());
+    let nowhere = folder.path().join("no/such/folder.safetensors");
+    assert!(export(&model, &nowhere).unwrap_err().to_string().contains("cannot be written"));
+}
