@@ -2,13 +2,20 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use indicatif::ProgressBar;
-use serde_json::json;
+use serde_json::{Value, json};
+use vdm_core::bound::bits_per_dim;
+use vdm_core::{NoiseSchedule, Scaling, Schedule};
 use vdm_data::{Dataset, Items};
+use vdm_sample::estimate::{
+    BoundEstimate, Change, Dequantization, DiffusionTerm, Estimate, FlowBound, FlowEstimate,
+    Rounds, Rung, Summary, Trace,
+};
+use vdm_sample::{Adaptive, ProbeLaw};
 use vdm_torch::checkpoint::{load_model, read_info};
-use vdm_torch::{Depth, DeviceChoice, EvaluationSpec, Likelihood, RunConfig};
+use vdm_torch::{DeviceChoice, Evaluation, Likelihood, RunConfig};
 
 use crate::output;
 
@@ -18,24 +25,68 @@ pub(crate) struct Options {
     /// Folder of the run
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
+    /// bound: the variational bound; iwae: the importance-weighted one; ode: the likelihood of the
+    /// probability-flow ODE
+    #[arg(long, value_enum, default_value = "bound")]
+    estimator: Estimator,
     /// Which items
     #[arg(long, value_enum, default_value = "test")]
     split: Split,
-    /// T of the T-step bound; the continuous-time bound without it
-    #[arg(long, value_name = "T")]
-    steps: Option<u32>,
-    /// Noised copies of each item [default: as configured]
-    #[arg(long)]
-    draws: Option<usize>,
     /// Only this many items, from the first
     #[arg(long)]
     items: Option<usize>,
+    /// T of the T-step bound; the continuous-time bound without it. Several, ascending, are compared
+    /// with each other and with the continuous-time bound
+    #[arg(long, value_name = "T[,T…]", value_delimiter = ',')]
+    steps: Vec<u32>,
+    /// Noised copies of each item in a round; all T steps where there are no more [default: as
+    /// configured]
+    #[arg(long)]
+    draws: Option<usize>,
+    /// Rounds of draws [default: 1; 8 for several T]
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Go on until the error due to the draws is this small, in bits per dimension
+    #[arg(long, value_name = "BITS")]
+    standard_error: Option<f64>,
+    /// Rounds after which to stop all the same
+    #[arg(long, default_value_t = 1000)]
+    max_rounds: usize,
+    /// K: paths of iwae [default: 8] or draws of ode [default: 1] under one logarithm
+    #[arg(long, value_name = "K")]
+    importance_samples: Option<usize>,
+    /// How an item becomes a latent of the ODE [default: posterior]
+    #[arg(long, value_enum)]
+    dequantization: Option<Law>,
+    /// Random directions the trace of the ODE is estimated from; 0 for the exact trace [default: exact
+    /// up to 256 components, else 1]
+    #[arg(long)]
+    probes: Option<usize>,
+    /// Absolute and relative tolerance of the ODE [default: 1e-5]
+    #[arg(long)]
+    tolerance: Option<f64>,
+    /// Make latents in another scaling than the model's, such as straight-line: no number changes
+    #[arg(long, value_name = "NAME|JSON")]
+    scaling: Option<String>,
+    /// Take levels from another schedule with the model's end points, such as cosine
+    #[arg(long, value_name = "NAME|JSON")]
+    schedule: Option<String>,
     /// Checkpoint of this step [default: the best on validation]
     #[arg(long, value_name = "STEP")]
     checkpoint: Option<u64>,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
+    /// Also write the JSON document here
+    #[arg(long, value_name = "FILE.json")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Estimator {
+    Bound,
+    Iwae,
+    Ode,
 }
 
 /// Part of a data set.
@@ -44,6 +95,23 @@ pub(crate) enum Split {
     Train,
     Validation,
     Test,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Law {
+    Uniform,
+    TruncatedNormal,
+    Posterior,
+}
+
+impl From<Law> for Dequantization {
+    fn from(law: Law) -> Self {
+        match law {
+            Law::Uniform => Self::Uniform,
+            Law::TruncatedNormal => Self::TruncatedNormal,
+            Law::Posterior => Self::Posterior,
+        }
+    }
 }
 
 impl Split {
@@ -57,8 +125,15 @@ impl Split {
     }
 }
 
-/// The bound on a split under a checkpoint of a run, printed as text and JSON.
+/// What an estimator found: in words, and for the document.
+struct Found {
+    text: String,
+    document: Value,
+}
+
+/// The likelihood of a split under a checkpoint of a run, printed as text and JSON.
 pub(crate) fn evaluate(options: &Options) -> Result<()> {
+    options.check()?;
     let run = output::existing_run(&options.run)?;
     let config: RunConfig = vdm_report::files::read_json(&run.config())?;
     let data = vdm_data::load(&config.data)?;
@@ -70,23 +145,309 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
     let count = options.items.unwrap_or(all.len()).min(all.len());
     ensure!(count > 0, "--items 0: use at least 1");
     let items = all.select(&(0..count).collect::<Vec<_>>());
-    let spec = EvaluationSpec {
-        draws: options.draws.unwrap_or(config.evaluation.draws),
-        ..config.evaluation
-    };
-    let depth = options.steps.map_or(Depth::Continuous, |steps| Depth::Discrete { steps });
+    let mut evaluation = Evaluation::new(&model, &items, config.seed, config.evaluation.batch);
+    options.specify(&mut evaluation)?;
     let bar = ProgressBar::new(count as u64);
-    let progress = |done: usize| bar.set_position(done as u64);
-    let result = vdm_torch::evaluate(&model, &items, depth, spec, config.seed, progress)?;
+    let task = Task {
+        options,
+        evaluation: &evaluation,
+        draws: options.draws.unwrap_or(config.evaluation.draws),
+        dims: data.shape.dims(),
+        bar: &bar,
+    };
+    let found = task.run()?;
     bar.finish_and_clear();
-    output::say(describe(&result));
+    output::say(&found.text);
+    output::say(format_args!("  data {}, SHA-256 {}", data.name, data.sha256));
+    let split = format!("{:?}", options.split).to_lowercase();
     let document = json!({
-        "data": {"name": data.name, "sha256": data.sha256, "split": format!("{:?}", options.split).to_lowercase()},
+        "data": {"name": data.name, "sha256": data.sha256, "split": split, "items": count},
+        "levels": data.levels,
         "checkpoint_step": info.step,
-        "likelihood": likelihood(&result),
+        "seed": config.seed,
+        "schedule": evaluation.schedule,
+        "scaling": evaluation.scaling,
+        "result": found.document,
     });
     output::say(serde_json::to_string_pretty(&document).context("numbers are JSON")?);
+    if let Some(path) = &options.out {
+        vdm_report::files::write_json(path, &document)?;
+    }
     Ok(())
+}
+
+impl Options {
+    /// That no flag was given that the estimator has no use for.
+    fn check(&self) -> Result<()> {
+        use Estimator::{Bound, Iwae, Ode};
+        let uses: [(&str, bool, &[Estimator]); 6] = [
+            ("--steps", !self.steps.is_empty(), &[Bound, Iwae]),
+            ("--draws", self.draws.is_some(), &[Bound]),
+            ("--importance-samples", self.importance_samples.is_some(), &[Iwae, Ode]),
+            ("--dequantization", self.dequantization.is_some(), &[Ode]),
+            ("--probes", self.probes.is_some(), &[Ode]),
+            ("--tolerance", self.tolerance.is_some(), &[Ode]),
+        ];
+        for (flag, given, of) in uses {
+            let names: Vec<String> = of.iter().map(|e| format!("{e:?}").to_lowercase()).collect();
+            ensure!(
+                !given || of.contains(&self.estimator),
+                "{flag} has no meaning for --estimator {}: leave it out, or use --estimator {}",
+                format!("{:?}", self.estimator).to_lowercase(),
+                names.join(" or ")
+            );
+        }
+        ensure!(
+            self.estimator != Iwae || self.steps.len() == 1,
+            "--estimator iwae needs one number of steps: add --steps T, such as --steps 100"
+        );
+        ensure!(!self.steps.contains(&0), "--steps 0: use at least 1");
+        let ascending = self.steps.windows(2).all(|pair| pair[0] < pair[1]);
+        ensure!(ascending, "--steps {:?}: list them ascending, each once", self.steps);
+        if let Some(error) = self.standard_error {
+            ensure!(error > 0.0, "--standard-error {error}: use a number above 0, such as 0.001");
+        }
+        ensure!(self.rounds != Some(0), "--rounds 0: use at least 1");
+        Ok(())
+    }
+
+    /// The schedule and scaling asked for.
+    fn specify(&self, evaluation: &mut Evaluation<'_>) -> Result<()> {
+        if let Some(text) = &self.scaling {
+            let name = if text.trim_start().starts_with('{') {
+                text.clone()
+            } else {
+                json!(text.replace('-', "_")).to_string()
+            };
+            evaluation.scaling = serde_json::from_str::<Scaling>(&name)
+                .with_context(|| format!("--scaling {text} is none"))?;
+        }
+        let Some(text) = &self.schedule else { return Ok(()) };
+        let ends = evaluation.schedule.range();
+        let schedule: Schedule = if text.trim_start().starts_with('{') {
+            serde_json::from_str(text)
+        } else {
+            let kind = text.replace('-', "_");
+            serde_json::from_value(
+                json!({"kind": kind, "log_snr_max": ends.max(), "log_snr_min": ends.min()}),
+            )
+        }
+        .with_context(|| format!("--schedule {text} is none"))?;
+        let found = schedule.range();
+        if found != ends {
+            bail!(
+                "--schedule runs from log-SNR {} to {}, the model from {} to {}: give it those ends, \
+                 other levels are another model",
+                found.max(),
+                found.min(),
+                ends.max(),
+                ends.min()
+            );
+        }
+        evaluation.schedule = schedule;
+        Ok(())
+    }
+}
+
+/// An evaluation under way.
+struct Task<'a> {
+    options: &'a Options,
+    evaluation: &'a Evaluation<'a>,
+    draws: usize,
+    dims: usize,
+    bar: &'a ProgressBar,
+}
+
+impl Task<'_> {
+    fn run(&self) -> Result<Found> {
+        match (self.options.estimator, self.options.steps.as_slice()) {
+            (Estimator::Bound, [] | [_]) => self.bound(),
+            (Estimator::Bound, _) => self.ladder(),
+            (Estimator::Iwae, steps) => self.importance_weighted(steps),
+            (Estimator::Ode, _) => self.flow(),
+        }
+    }
+
+    fn rounds(&self, default: usize) -> Rounds {
+        let Options { rounds, standard_error, max_rounds, .. } = *self.options;
+        let least = rounds.unwrap_or(default);
+        match standard_error {
+            None => Rounds::exactly(least),
+            Some(bits) => {
+                let nats = bits / bits_per_dim(1.0, self.dims);
+                Rounds { least, ..Rounds::until(nats, max_rounds.max(least)) }
+            }
+        }
+    }
+
+    fn progress(&self, done: usize) {
+        self.bar.set_position(done as u64);
+    }
+
+    fn diffusion(&self, steps: Option<u32>) -> DiffusionTerm {
+        let draws = self.draws;
+        match steps {
+            None => DiffusionTerm::Continuous { draws },
+            Some(steps) if draws >= steps as usize => DiffusionTerm::Dense { steps },
+            Some(steps) => DiffusionTerm::Sparse { steps, draws },
+        }
+    }
+
+    fn bound(&self) -> Result<Found> {
+        let diffusion = self.diffusion(self.options.steps.first().copied());
+        let BoundEstimate { estimate, curve } =
+            self.evaluation.bound(diffusion, self.rounds(1), |_, done| self.progress(done))?;
+        let name = named(diffusion);
+        let mut document = self.document(&name, &estimate);
+        document["curve"] = json!(curve);
+        Ok(Found { text: self.text(&name, &estimate), document })
+    }
+
+    fn ladder(&self) -> Result<Found> {
+        let steps = self.options.steps.iter().copied().map(Some).chain([None]);
+        let rungs: Vec<DiffusionTerm> = steps.map(|steps| self.diffusion(steps)).collect();
+        let progress = |_, _, done| self.progress(done);
+        let ladder = self.evaluation.ladder(&rungs, self.rounds(8), progress)?;
+        let mut text = Vec::new();
+        let mut rungs = Vec::new();
+        for Rung { diffusion, estimate, change } in &ladder {
+            let name = named(*diffusion);
+            text.push(self.text(&name, estimate));
+            let mut rung = self.document(&name, estimate);
+            if let Some(change) = change {
+                text.push(format!("  {}", self.changed(change)));
+                rung["change"] = json!({
+                    "difference": change.difference.bits_per_dim(self.dims),
+                    "items_worse": change.worse,
+                    "items_certainly_worse": change.certainly_worse,
+                });
+            }
+            rungs.push(rung);
+        }
+        Ok(Found { text: text.join("\n"), document: json!({ "ladder": rungs }) })
+    }
+
+    fn changed(&self, change: &Change) -> String {
+        let difference = change.difference.bits_per_dim(self.dims);
+        let certainly = change.certainly_worse.map_or_else(String::new, |n| {
+            format!(", for {n} by more than 3 standard errors of the draws")
+        });
+        format!(
+            "{:+.4}{} from the one above; worse for {} of {} items{certainly}",
+            difference.mean,
+            plus_minus(difference.draw_error),
+            change.worse,
+            change.items
+        )
+    }
+
+    fn importance_weighted(&self, steps: &[u32]) -> Result<Found> {
+        let samples = self.options.importance_samples.unwrap_or(8);
+        let steps = steps.first().copied().context("checked: one number of steps")?;
+        let estimate =
+            self.evaluation.importance_weighted(steps, samples, self.rounds(1), |_, done| {
+                self.progress(done);
+            })?;
+        let name = format!("importance-weighted {steps}-step bound, K = {samples}");
+        let mut document = self.document(&name, &estimate);
+        document["importance_samples"] = json!(samples);
+        Ok(Found { text: self.text(&name, &estimate), document })
+    }
+
+    fn flow(&self) -> Result<Found> {
+        let Options { probes, tolerance, importance_samples, dequantization, .. } = self.options;
+        let mut solver = Adaptive::default();
+        if let Some(tolerance) = *tolerance {
+            (solver.absolute, solver.relative) = (tolerance, tolerance);
+        }
+        let trace = match probes.unwrap_or(usize::from(self.dims > 256)) {
+            0 => Trace::Exact,
+            probes => Trace::Hutchinson { probes, law: ProbeLaw::default() },
+        };
+        let dequantization = dequantization.unwrap_or(Law::Posterior).into();
+        let samples = importance_samples.unwrap_or(1);
+        let plan = FlowBound {
+            solver,
+            range: self.evaluation.schedule.range(),
+            dequantization,
+            trace,
+            samples,
+            rounds: self.rounds(1),
+            batch: self.evaluation.batch,
+        };
+        let FlowEstimate { estimate, calls } =
+            self.evaluation.flow(plan, |_, done| self.progress(done))?;
+        let name = format!(
+            "probability-flow ODE, {} dequantization, K = {samples}, {}, tolerance {:e}",
+            serde_json::to_value(dequantization)?.as_str().unwrap_or_default().replace('_', "-"),
+            match trace {
+                Trace::Exact => "exact trace".to_owned(),
+                Trace::Hutchinson { probes, .. } => format!("{probes} probes"),
+            },
+            solver.relative
+        );
+        let mut document = self.document(&name, &estimate);
+        document["plan"] = json!({
+            "solver": solver, "dequantization": dequantization, "trace": trace,
+            "importance_samples": samples,
+        });
+        document["model_calls"] = json!(calls.mean());
+        let text =
+            format!("{}\n  {:.0} model calls per draw", self.text(&name, &estimate), calls.mean());
+        Ok(Found { text, document })
+    }
+
+    fn text(&self, name: &str, estimate: &Estimate) -> String {
+        let bits = |summary: Summary| summary.bits_per_dim(self.dims);
+        let total = bits(estimate.total);
+        let terms: Vec<String> = estimate
+            .terms
+            .iter()
+            .map(|term| format!("{} {:.4}", term.name, bits(term.mean).mean))
+            .collect();
+        let draws = match total.draw_error {
+            Some(error) => format!(" (of the draws alone: {error:.4})"),
+            None => String::new(),
+        };
+        format!(
+            "{:.4}{} bits/dim on {} items{draws}\n  {}\n  {name}, rounds: {}",
+            total.mean,
+            plus_minus(total.standard_error),
+            estimate.items.len(),
+            terms.join(", "),
+            estimate.rounds
+        )
+    }
+
+    fn document(&self, name: &str, estimate: &Estimate) -> Value {
+        let terms: serde_json::Map<String, Value> = estimate
+            .terms
+            .iter()
+            .map(|term| (term.name.to_owned(), json!(term.mean.bits_per_dim(self.dims))))
+            .collect();
+        json!({
+            "estimator": name,
+            "bits_per_dim": estimate.total.bits_per_dim(self.dims),
+            "terms": terms,
+            "rounds": estimate.rounds,
+        })
+    }
+}
+
+fn plus_minus(error: Option<f64>) -> String {
+    error.map_or_else(String::new, |error| format!(" ± {error:.4}"))
+}
+
+fn named(diffusion: DiffusionTerm) -> String {
+    match diffusion {
+        DiffusionTerm::Continuous { draws } => {
+            format!("continuous-time bound (L_inf), {draws} stratified draws per item")
+        }
+        DiffusionTerm::Sparse { steps, draws } => {
+            format!("{steps}-step bound (L_T), {draws} stratified draws per item")
+        }
+        DiffusionTerm::Dense { steps } => format!("{steps}-step bound (L_T), every step"),
+    }
 }
 
 /// A likelihood in words.

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use tch::Device;
 use vdm_core::Schedule;
 use vdm_report::{RunDir, files};
+use vdm_sample::Method;
 use vdm_torch::checkpoint::Checkpoints;
 use vdm_torch::foreign::{self, DiffusersOptions, Imported, VdmFlaxOptions};
 use vdm_torch::train::Trainer;
@@ -23,7 +24,7 @@ pub(crate) struct Options {
     /// What wrote it
     #[arg(long, value_enum)]
     from: Origin,
-    /// A checkpoint or .safetensors of google-research/vdm; the folder of a diffusers UNet2DModel;
+    /// A checkpoint or .safetensors of google-research/vdm; the folder of a diffusers `UNet2DModel`;
     /// or a file of `vdm export`
     path: PathBuf,
     /// Its data: digits, or a path: IDX or CIFAR-10 folder, .npy, .npz, folder of images
@@ -35,13 +36,13 @@ pub(crate) struct Options {
     /// Folder of the run, which must not hold one yet
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Of vdm-flax: gamma_min of its configuration [default: -13.3]
+    /// Of vdm-flax: `gamma_min` of its configuration [default: -13.3]
     #[arg(long, value_name = "GAMMA", allow_negative_numbers = true)]
     gamma_min: Option<f64>,
-    /// Of vdm-flax: gamma_max of its configuration [default: 5]
+    /// Of vdm-flax: `gamma_max` of its configuration [default: 5]
     #[arg(long, value_name = "GAMMA", allow_negative_numbers = true)]
     gamma_max: Option<f64>,
-    /// Of diffusers: its training's scheduler_config.json [default: in the folder or ../scheduler]
+    /// Of diffusers: its training's `scheduler_config.json` [default: in the folder or ../scheduler]
     #[arg(long, value_name = "FILE")]
     scheduler: Option<PathBuf>,
     /// The class to model, if it is conditioned on one
@@ -116,9 +117,11 @@ pub(crate) fn import(options: &Options) -> Result<()> {
     config.network = imported.network.clone();
     config.head = imported.head;
     config.conditioning = imported.conditioning;
-    if let Schedule::Discrete(table) = &config.diffusion.schedule {
+    if let Schedule::Discrete(table) = &config.diffusion.schedule
+        && let Method::OnGrid { steps, .. } = &mut config.sampler.method
+    {
         // From index to index: every timestep the network was trained on, and no other.
-        config.sampler.steps = table.steps() - 1;
+        *steps = table.steps() - 1;
     }
     config.check()?;
     let data = vdm_data::load(&config.data)?;

@@ -127,6 +127,7 @@ fn a_run_leaves_what_it_promises() {
         run(&["eval", "--run", dir, "--split", "validation", "--steps", "50", "--items", "7"]);
     let text = String::from_utf8_lossy(&evaluated.stdout).into_owned();
     assert!(text.contains("50-step bound (L_T)") && text.contains("on 7 items"), "{text}");
+    estimators(dir, folder.path());
     let missing = run(&["eval", "--run", dir, "--checkpoint", "3"]);
     let text = String::from_utf8_lossy(&missing.stderr).into_owned();
     assert!(text.contains("no checkpoint of step 3; there are [10]"), "{text}");
@@ -238,7 +239,7 @@ fn bad_input_is_named() {
         (vec!["train", "--out", "<held>"], "already holds a run"),
         (vec!["train", "--resume", "<empty>"], "is not the folder of a run"),
         (vec!["train", "--resume", "<empty>", "--seed", "3"], "--seed cannot change"),
-        (vec!["train", "--config", "<config.json.bad>"], "is not a JSON document"),
+        (vec!["train", "--config", "<config.json.bad>"], "is not a configuration of a run: EOF"),
         (vec!["train", "--config", "<nowhere>"], "cannot read the configuration"),
         (vec!["train", "--data", "<nowhere>"], "nowhere"),
         (vec!["train", "--data", "<empty>"], "empty"),
@@ -294,4 +295,51 @@ fn a_run_folder_belongs_to_one_process() {
     first.wait().unwrap();
     let text = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(text.contains("another process is training in"), "{text}");
+}
+
+/// Every estimator on a trained run, and what none of them takes.
+fn estimators(dir: &str, folder: &Path) {
+    let out = folder.join("likelihood.json");
+    let eval = |more: &[&str]| {
+        let mut args = vec!["eval", "--run", dir, "--items", "2", "--out", out.to_str().unwrap()];
+        args.extend(more);
+        let ran = run(&args);
+        let [text, fault] =
+            [&ran.stdout, &ran.stderr].map(|b| String::from_utf8_lossy(b).into_owned());
+        assert_eq!(ran.status.success(), fault.is_empty(), "{fault}");
+        (text, fault)
+    };
+    let document = || -> Value { serde_json::from_slice(&fs::read(&out).unwrap()).unwrap() };
+
+    let (text, _) = eval(&["--steps", "4,8", "--draws", "4", "--rounds", "2"]);
+    assert!(text.contains("4-step bound (L_T), every step") && text.contains("SHA-256"), "{text}");
+    assert!(text.contains("worse for"), "{text}");
+    let ladder = document()["result"]["ladder"].as_array().unwrap().clone();
+    assert_eq!(ladder.len(), 3);
+    assert!(ladder[2]["change"]["items_worse"].is_u64() && ladder[0]["change"].is_null());
+
+    let (text, _) = eval(&["--draws", "4", "--scaling", "straight-line", "--schedule", "cosine"]);
+    assert!(text.contains("L_inf"), "{text}");
+    assert!(document()["result"]["curve"][0]["rate"].is_f64());
+    assert_eq!(document()["scaling"], "straight_line");
+
+    let (text, _) = eval(&["--estimator", "iwae", "--steps", "3", "--importance-samples", "2"]);
+    assert!(text.contains("importance-weighted 3-step bound, K = 2"), "{text}");
+    let more = ["--estimator", "ode", "--probes", "1", "--tolerance", "0.1"];
+    let (text, _) = eval(&[&more[..], &["--dequantization", "uniform"]].concat());
+    assert!(text.contains("uniform dequantization, K = 1, 1 probes"), "{text}");
+
+    for (flags, named) in [
+        (&["--tolerance", "0.1"][..], "use --estimator ode"),
+        (&["--estimator", "iwae"], "--steps T"),
+        (&["--estimator", "ode", "--draws", "3"], "use --estimator bound"),
+        (&["--steps", "8,4"], "ascending"),
+        (&["--estimator", "ode", "--probes", "1", "--importance-samples", "2"], "exact trace"),
+        (&["--schedule", r#"{"kind":"linear","log_snr_max":3,"log_snr_min":-3}"#], "those ends"),
+        (&["--scaling", "sideways"], "--scaling sideways"),
+        (&["--standard-error", "0"], "--standard-error 0"),
+    ] {
+        let (_, fault) = eval(flags);
+        assert!(fault.contains(named), "{flags:?}: {fault}");
+    }
 }

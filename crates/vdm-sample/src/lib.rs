@@ -50,6 +50,7 @@
 //! [`vdm_core::Latent::lincomb`]: `examples/plain_vec.rs` and `examples-candle` show it. The feature `rayon` adds
 //! `integrate_many`, which runs many chains in parallel.
 
+pub mod estimate;
 pub mod exponential;
 mod grid;
 pub mod guidance;

@@ -141,7 +141,9 @@ fn predict_each(
     let rescaled: Vec<(Batch, NoiseLevel)> = rescaled.collect();
     let predictions = join(model, &rescaled)?;
     let answers = predictions.into_iter().zip(&rescaled).zip(items);
-    Ok(answers.map(|((prediction, (z, own)), (_, at))| hand_on(model, prediction, z, own, at)).collect())
+    Ok(answers
+        .map(|((prediction, (z, own)), (_, at))| hand_on(model, prediction, z, own, at))
+        .collect())
 }
 
 /// The network's own predictions for latents of its own scaling.

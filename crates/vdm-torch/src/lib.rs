@@ -54,7 +54,9 @@ pub use batch::{Batch, PerSample};
 pub use config::{OutputSpec, PRESETS, RunConfig, TrainingSpec};
 pub use device::DeviceChoice;
 pub use error::Error;
-pub use evaluate::{EndTerms, EvaluationSpec, Likelihood, LossCurve, end_terms, evaluate};
+pub use evaluate::{
+    EndTerms, Evaluation, EvaluationSpec, Likelihood, LossCurve, end_terms, evaluate,
+};
 pub use head::Head;
 pub use model::{Diffusion, Mode, Model, ModelSpec, Precision};
 pub use objective::Depth;

@@ -169,7 +169,9 @@ impl Model {
         let (z, head) = (&z.0, self.spec.head);
         let value = match head {
             Head::Noise => self.output(z, at, mode)? + z,
-            Head::PlainNoise | Head::Image | Head::Velocity | Head::Flow => self.output(z, at, mode)?,
+            Head::PlainNoise | Head::Image | Head::Velocity | Head::Flow => {
+                self.output(z, at, mode)?
+            }
             Head::Score => z * &at.sigma.0 - self.output(z, at, mode)?,
             Head::Energy => z * &at.sigma.0 + self.potential_gradient(z, at, mode)?,
             Head::Edm { data_std } => {

@@ -66,6 +66,9 @@ fn m48_a_model_answers_alike_under_another_schedule() {
     assert_ne!(wider.conditioning_range(), spec.conditioning_range());
 }
 
+/// What a case does to a configuration.
+type Change<'a> = &'a dyn Fn(&mut serde_json::Value);
+
 #[test]
 fn configurations_that_do_not_fit_are_named() {
     let learned = |ends: &str, interior: &str, learning_rate: f64| json!({"learned": {"ends": ends, "interior": interior, "learning_rate": learning_rate}});
@@ -82,7 +85,7 @@ fn configurations_that_do_not_fit_are_named() {
         config.check().map_err(|error| error.to_string())
     };
     assert_eq!(refusal(&|_| ()), Ok(()));
-    let cases: [(&dyn Fn(&mut serde_json::Value), &str); 9] = [
+    let cases: [(Change<'_>, &str); 9] = [
         (&|c| c["diffusion"]["schedule"] = cosine.clone(), "\"monotone\""),
         (&|c| c["diffusion"]["schedule"] = linear.clone(), "training.schedule.learned.interior"),
         (&|c| c["training"]["schedule"] = learned("pinned", "pinned", 0.01), "\"fixed\""),

@@ -125,7 +125,7 @@ mod tests {
         }
         assert!((spread.mean() / estimator.mean(error) - 1.0).abs() < 1e-4);
         assert!((spread.variance() / estimator.variance(error) - 1.0).abs() < 1e-3);
-        let best = optimal(Weighting::Elbo, &schedule, 64, error).unwrap();
+        let best = optimal(&Weighting::Elbo, &schedule, 64, error).unwrap();
         let least = of(&best).variance(error);
         // The second moments, of which the variances are small differences.
         let squared = estimator.mean(error).powi(2);

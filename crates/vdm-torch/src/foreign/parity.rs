@@ -138,7 +138,8 @@ fn bounds_are_those_of_the_original() {
                 let item = |batch: &Batch| Batch(batch.0.narrow(0, i, 1));
                 let noising = noising.part(i as usize..i as usize + 1);
                 let mode = Mode::EVALUATION;
-                objective::diffusion_loss(model, &item(&x), &item(&eps), &noising, mode)
+                let levels = noising.levels(Scaling::VariancePreserving, Device::Cpu);
+                objective::diffusion_loss(model, &item(&x), &item(&eps), &noising, &levels, mode)
                     .unwrap()
                     .nats()
             });

@@ -170,8 +170,9 @@ mod tests {
             let x = model.encode(&Tensor::from_slice(&pixels).view(size));
             let eps = Batch::from_slice(&eps, size, Device::Cpu);
             let noising = proposal.noising(&u, diffusion, Depth::Continuous).unwrap();
+            let levels = noising.levels(diffusion.scaling, Device::Cpu);
             let mode = Mode::EVALUATION;
-            let loss = objective::diffusion_loss(model, &x, &eps, &noising, mode).unwrap();
+            let loss = objective::diffusion_loss(model, &x, &eps, &noising, &levels, mode).unwrap();
             let nats = Vec::<f32>::try_from(loss.nats().detach()).unwrap();
             let nats: Vec<f64> = nats.into_iter().map(f64::from).collect();
             let draws = noising.draws(&nats);

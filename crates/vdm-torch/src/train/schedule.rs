@@ -279,7 +279,7 @@ mod tests {
         let leaf = PerSample::new(&noising.log_snrs, Device::Cpu).0.set_requires_grad(true);
         let at = diffusion.scaling.level(PerSample(leaf.shallow_clone()));
         let mode = Mode::EVALUATION;
-        let loss = objective::diffusion_loss_at(model, &x, &eps, &noising, &at, mode).unwrap();
+        let loss = objective::diffusion_loss(model, &x, &eps, &noising, &at, mode).unwrap();
         let nats = loss.nats();
         nats.sum(Kind::Double).backward();
         let (nats, by_squares) = (host(&nats), host(&leaf.grad()));

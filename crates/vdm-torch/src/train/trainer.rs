@@ -400,7 +400,7 @@ impl Trainer {
             None => noising.levels(scaling, self.model.device()),
             Some(log_snr) => scaling.level(log_snr.clone()),
         };
-        let loss = objective::diffusion_loss_at(&self.model, &x, eps, noising, &at, mode)?;
+        let loss = objective::diffusion_loss(&self.model, &x, eps, noising, &at, mode)?;
         let nats = loss.nats();
         (nats.sum(Kind::Float) * scale).backward();
         let ends = self.levels.ends_are_learned();

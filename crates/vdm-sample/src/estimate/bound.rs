@@ -1,0 +1,252 @@
+//! The variational bound of every item: prior, reconstruction, and `L_T` or `L_∞`.
+//!
+//! ```text
+//! −log p(x) ≤ KL(q(z_1|x) ‖ p(z_1)) + E[−log p(x|z_0)] + E_u[c(u) ‖ε − ε̂(z_u)‖²],  u ~ U(0, 1)
+//! L_∞   c = −½ dλ/dt at t = u
+//! L_T   c = ½ T expm1(λ_s − λ_t) at t = i/T, s = (i − 1)/T, i = ⌊uT⌋ + 1
+//! ```
+//!
+//! A round takes `n` numbers `u` of an item, one in each `n`-th of `[0, 1)`, or all `T` steps. Times
+//! and noise are functions of (seed, item, draw), so an item's number depends on neither the batch
+//! nor the other items.
+
+use serde::{Deserialize, Serialize};
+use vdm_core::{LogSnr, NoiseSchedule, bound, times};
+
+use super::curve::{Curve, CurvePoint};
+use super::process::{Draw, Process};
+use super::{Estimate, EstimateError, Rounds};
+use crate::{Purpose, Seed};
+
+/// Which diffusion term, and how many noised copies of an item a round takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum DiffusionTerm {
+    /// `L_∞` at stratified times.
+    Continuous {
+        /// Copies, `≥ 1`.
+        draws: usize,
+    },
+    /// `L_T` at stratified steps.
+    Sparse {
+        /// `T ≥ 1`.
+        steps: u32,
+        /// Copies, `≥ 1`.
+        draws: usize,
+    },
+    /// `L_T`, every step of it.
+    Dense {
+        /// `T ≥ 1`.
+        steps: u32,
+    },
+}
+
+impl DiffusionTerm {
+    /// Noised copies of an item in a round.
+    #[must_use]
+    pub fn copies(self) -> usize {
+        match self {
+            Self::Continuous { draws } | Self::Sparse { draws, .. } => draws,
+            Self::Dense { steps } => steps as usize,
+        }
+    }
+
+    /// `T`, if there is one.
+    #[must_use]
+    pub fn steps(self) -> Option<u32> {
+        match self {
+            Self::Continuous { .. } => None,
+            Self::Sparse { steps, .. } | Self::Dense { steps } => Some(steps),
+        }
+    }
+
+    fn check<E: std::error::Error + 'static>(self) -> Result<(), EstimateError<E>> {
+        let refuse =
+            |field| Err(EstimateError::Setting { field, value: 0.0, wanted: "at least 1" });
+        match self {
+            Self::Sparse { steps: 0, .. } | Self::Dense { steps: 0 } => refuse("steps"),
+            Self::Continuous { draws: 0 } | Self::Sparse { draws: 0, .. } => refuse("draws"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The estimator.
+///
+/// For `L_∞` every schedule with the model's end points is legal: the value stays, and the schedule
+/// is a proposal that decides the variance ([`vdm_core::importance`]). `L_T` is that schedule's own.
+///
+/// ```
+/// use vdm_core::{GaussianMixture, Scaling, Schedule, likelihood::Discretized};
+/// use vdm_sample::Seed;
+/// use vdm_sample::estimate::{Bound, DiffusionTerm, DiscreteItems, Modeled, Rounds};
+///
+/// let model = GaussianMixture::new(vec![1.0], vec![vec![0.1]], vec![0.3])?;
+/// let items = DiscreteItems { code: Discretized::new(256)?, values: vec![vec![120], vec![150]] };
+/// let scaling = Scaling::VariancePreserving;
+/// let process = Modeled::<Vec<f64>, _> { model: &model, items: &items, scaling, seed: Seed(1) };
+/// let schedule = Schedule::linear(12.0, -10.0)?;
+/// let bound = Bound {
+///     schedule: &schedule,
+///     diffusion: DiffusionTerm::Continuous { draws: 16 },
+///     rounds: Rounds::until(0.5, 10_000), // nats
+///     seed: Seed(1),
+///     batch: 64,
+/// };
+/// let found = bound.estimate(&process, |_, _| ())?;
+/// assert!(found.estimate.total.draw_error.unwrap() <= 0.5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Bound<'a> {
+    /// Where the levels of the copies come from.
+    pub schedule: &'a dyn NoiseSchedule,
+    /// The diffusion term.
+    pub diffusion: DiffusionTerm,
+    /// How often.
+    pub rounds: Rounds,
+    /// Of the run.
+    pub seed: Seed,
+    /// Copies per call of the process, `≥ 1`. Changes no number.
+    pub batch: usize,
+}
+
+/// A bound with its curves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BoundEstimate {
+    /// The bound; its terms `prior`, `reconstruction` and `diffusion` add up to the total.
+    pub estimate: Estimate,
+    /// Error, rate and distortion by level.
+    pub curve: Vec<CurvePoint>,
+}
+
+/// The names of a bound's values.
+const NAMES: [&str; 4] = ["bound", "prior", "reconstruction", "diffusion"];
+
+impl Bound<'_> {
+    /// Estimates the bound of every item. `progress(round, items)` is told how many items of a round
+    /// are done.
+    ///
+    /// # Errors
+    /// Any [`EstimateError`].
+    pub fn estimate<P: Process + ?Sized>(
+        &self,
+        process: &P,
+        mut progress: impl FnMut(u64, usize),
+    ) -> Result<BoundEstimate, EstimateError<P::Error>> {
+        self.check()?;
+        let items = process.items();
+        let mut curve = Curve::new(self.schedule.range(), items);
+        let estimate = self.rounds.run(NAMES, items, |round| {
+            self.round(process, round, Some(&mut curve), |done| progress(round, done))
+        })?;
+        let prior = estimate.terms[0].mean.mean;
+        let curve = curve.points(prior, items, estimate.rounds, process.dims());
+        Ok(BoundEstimate { estimate, curve })
+    }
+
+    pub(super) fn check<E: std::error::Error + 'static>(&self) -> Result<(), EstimateError<E>> {
+        if self.batch == 0 {
+            let wanted = "at least 1";
+            return Err(EstimateError::Setting { field: "batch", value: 0.0, wanted });
+        }
+        self.diffusion.check()
+    }
+
+    /// One estimate of every item: the bound and its three terms.
+    pub(super) fn round<P: Process + ?Sized>(
+        &self,
+        process: &P,
+        round: u64,
+        mut curve: Option<&mut Curve>,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Vec<[f64; 4]>, EstimateError<P::Error>> {
+        let (items, copies) = (process.items(), self.diffusion.copies());
+        let mut found = Vec::with_capacity(items);
+        let mut first = 0;
+        while first < items {
+            let group = first..items.min(first + (self.batch / copies).max(1));
+            let prior = process.prior(group.clone(), self.schedule.log_snr(1.0));
+            let prior = prior.map_err(EstimateError::Model)?;
+            let reconstruction = self.reconstruction(process, group.clone(), round)?;
+            let (draws, factors): (Vec<Draw>, Vec<f64>) =
+                group.clone().flat_map(|item| self.copies(item, round)).unzip();
+            let mut nats = Vec::with_capacity(draws.len());
+            for (draws, factors) in draws.chunks(self.batch).zip(factors.chunks(self.batch)) {
+                let errors = process.noise_errors(draws).map_err(EstimateError::Model)?;
+                for ((draw, factor), error) in draws.iter().zip(factors).zip(errors) {
+                    nats.push(factor * error);
+                    if let Some(curve) = curve.as_deref_mut() {
+                        curve.add(draw.item, draw.log_snr, error, factor * error);
+                    }
+                }
+            }
+            let diffusion = nats.chunks_exact(copies).map(|nats| nats.iter().sum::<f64>());
+            for ((prior, reconstruction), diffusion) in
+                prior.into_iter().zip(reconstruction).zip(diffusion)
+            {
+                let total = prior + reconstruction + diffusion;
+                found.push([total, prior, reconstruction, diffusion]);
+            }
+            first = group.end;
+            progress(first);
+        }
+        Ok(found)
+    }
+
+    fn reconstruction<P: Process + ?Sized>(
+        &self,
+        process: &P,
+        items: std::ops::Range<usize>,
+        round: u64,
+    ) -> Result<Vec<f64>, EstimateError<P::Error>> {
+        let number = round * (self.diffusion.copies() as u64 + 1);
+        let log_snr = self.schedule.log_snr(0.0);
+        let draws: Vec<Draw> = items.map(|item| Draw { item, number, log_snr }).collect();
+        let parts = draws.chunks(self.batch).map(|draws| process.reconstruction(draws));
+        let parts: Result<Vec<Vec<f64>>, _> = parts.collect();
+        Ok(parts.map_err(EstimateError::Model)?.concat())
+    }
+
+    /// The noised copies of an item, each with what its error counts for in the sum over them.
+    fn copies(&self, item: usize, round: u64) -> Vec<(Draw, f64)> {
+        let copies = self.diffusion.copies();
+        // Number 0 of a round is the noise of z_0.
+        let number = |copy: usize| round * (copies as u64 + 1) + 1 + copy as u64;
+        let at = |(copy, (log_snr, factor))| (Draw { item, number: number(copy), log_snr }, factor);
+        match self.diffusion {
+            DiffusionTerm::Dense { steps } => {
+                (1..=steps).map(|i| self.step(i, steps)).enumerate().map(at).collect()
+            }
+            DiffusionTerm::Continuous { .. } => {
+                let level = |t| {
+                    let factor = bound::continuous_factor(self.schedule.slope(t));
+                    (self.schedule.log_snr(t), factor / copies as f64)
+                };
+                self.strata(item, round).into_iter().map(level).enumerate().map(at).collect()
+            }
+            DiffusionTerm::Sparse { steps, .. } => {
+                let level = |u: f64| {
+                    let i = (u * f64::from(steps)) as u32 + 1;
+                    let (log_snr, factor) = self.step(i.min(steps), steps);
+                    (log_snr, factor * f64::from(steps) / copies as f64)
+                };
+                self.strata(item, round).into_iter().map(level).enumerate().map(at).collect()
+            }
+        }
+    }
+
+    /// The level of step `i` of `steps`, and the factor of its error.
+    fn step(&self, i: u32, steps: u32) -> (LogSnr, f64) {
+        let [s, t] = [i - 1, i].map(|i| self.schedule.log_snr(f64::from(i) / f64::from(steps)));
+        (t, bound::discrete_factor(s, t))
+    }
+
+    /// One number in each equal part of `[0, 1)`.
+    fn strata(&self, item: usize, round: u64) -> Vec<f64> {
+        let copies = self.diffusion.copies() as u64;
+        let draw =
+            |copy| self.seed.uniform(Purpose::EvaluationTime, round * copies + copy, item as u64);
+        times::stratified(&(0..copies).map(draw).collect::<Vec<_>>()).collect()
+    }
+}

@@ -1,0 +1,211 @@
+//! Discrete data under the probability-flow ODE.
+//!
+//! [`FlowLikelihood`] gives `log p(z_0)` of a latent; [`Dequantization`] draws the latent of an item
+//! and says how the two make a bound on `−log p(x)`. With `K` draws it is importance-weighted,
+//! `−E log (1/K) Σ p(z_0)p(x|z_0)/q(z_0|x)`, and tends to the likelihood itself as `K` grows.
+//!
+//! The trace may be estimated ([`Trace::Hutchinson`]) as long as `K = 1`: its noise has mean 0 in
+//! `log p` and not in `p`, so that under the logarithm of a mean it would make the data look likelier
+//! than they are.
+
+use std::error::Error;
+
+use serde::{Deserialize, Serialize};
+use vdm_core::schedule::LogSnrRange;
+use vdm_core::{Divergence, JacobianProduct, LogSnr, NoiseLevel};
+
+use super::importance_weighted::bounds;
+use super::process::Modeled;
+use super::{Dequantization, Estimate, EstimateError, Moments, Rounds};
+use crate::{Adaptive, FlowLikelihood, InnerProduct, LogLikelihood, ProbeLaw, ProbeSource, Probes};
+
+/// How the divergence of the flow is had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Trace {
+    /// Exactly.
+    Exact,
+    /// From random directions.
+    Hutchinson {
+        /// How many per item, `≥ 1`.
+        probes: usize,
+        /// Their law.
+        law: ProbeLaw,
+    },
+}
+
+/// The estimator.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FlowBound {
+    /// How the ODE is solved.
+    pub solver: Adaptive,
+    /// The model's levels, both ends finite: latents are dequantized at the cleanest, where training
+    /// had them too, and have their prior at the noisiest.
+    pub range: LogSnrRange,
+    /// How an item becomes a latent.
+    pub dequantization: Dequantization,
+    /// The divergence.
+    pub trace: Trace,
+    /// `K ≥ 1` draws under one logarithm.
+    pub samples: usize,
+    /// How often.
+    pub rounds: Rounds,
+    /// Items that are solved together, `≥ 1`. Changes no number.
+    pub batch: usize,
+}
+
+/// A bound by the flow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FlowEstimate {
+    /// The bound, and as terms the means over draws of `dequantization` (`E log q(z_0|x)`), `flow`
+    /// (`−E log p(z_0)`), `reconstruction` (`−E log p(x|z_0)`) and `one_sample`, which is their sum
+    /// and, for `K = 1`, the bound.
+    pub estimate: Estimate,
+    /// Model calls per draw.
+    pub calls: Moments,
+}
+
+/// The names of its values.
+const NAMES: [&str; 5] = ["bound", "dequantization", "flow", "reconstruction", "one_sample"];
+
+/// Draws of one item are this far apart in the numbers that probes go by.
+const SAMPLES_PER_DRAW: u64 = 1 << 40;
+
+impl FlowBound {
+    /// Estimates the bound of every item. `progress(round, items)` is told how many items of a round
+    /// are done.
+    ///
+    /// # Errors
+    /// Any [`EstimateError`].
+    pub fn estimate<Z, D>(
+        &self,
+        process: &Modeled<'_, Z, D>,
+        mut progress: impl FnMut(u64, usize),
+    ) -> Result<FlowEstimate, EstimateError<D::Error>>
+    where
+        Z: InnerProduct,
+        D: Divergence<Z> + JacobianProduct<Z> + ?Sized,
+        Probes: ProbeSource<Z>,
+    {
+        let width = self.check(process)?;
+        let items = process.items.len();
+        let mut calls = Moments::default();
+        let estimate = self.rounds.run(NAMES, items, |round| {
+            let mut rows = Vec::with_capacity(items);
+            while rows.len() < items {
+                let group: Vec<usize> = (rows.len()..items).take(self.batch).collect();
+                let mut parts: Vec<Vec<[f64; 3]>> = vec![Vec::new(); group.len()];
+                for k in 0..self.samples as u64 {
+                    let number = round * self.samples as u64 + k;
+                    let draws = self.draw(process, &group, number, width, &mut calls)?;
+                    parts.iter_mut().zip(draws).for_each(|(parts, draw)| parts.push(draw));
+                }
+                rows.extend(parts.iter().map(|draws| row(draws)));
+                progress(round, rows.len());
+            }
+            Ok(rows)
+        })?;
+        Ok(FlowEstimate { estimate, calls })
+    }
+
+    /// The width of a cell, if these settings make sense.
+    fn check<Z, D: ?Sized, E: Error + 'static>(
+        &self,
+        process: &Modeled<'_, Z, D>,
+    ) -> Result<f64, EstimateError<E>> {
+        let refuse = |field, value, wanted| Err(EstimateError::Setting { field, value, wanted });
+        let counts = [("importance samples", self.samples), ("batch", self.batch)];
+        if let Some((field, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return refuse(field, 0.0, "at least 1");
+        }
+        if self.samples > 1 && self.trace != Trace::Exact {
+            let wanted = "1 with an estimated trace, whose noise would make the result no bound; \
+                          take the exact trace for more";
+            return refuse("importance samples", self.samples as f64, wanted);
+        }
+        match process.items.cell_width() {
+            Some(width) => Ok(width),
+            None if self.dequantization.is_of_cells() => {
+                let wanted = "discrete items; for continuous ones use the posterior";
+                refuse("cell width", f64::NAN, wanted)
+            }
+            None => Ok(f64::NAN),
+        }
+    }
+
+    /// One draw of some consecutive items: `log q(z_0|x)`, `−log p(z_0)` and `−log p(x|z_0)` of each.
+    fn draw<Z, D>(
+        &self,
+        process: &Modeled<'_, Z, D>,
+        items: &[usize],
+        number: u64,
+        width: f64,
+        calls: &mut Moments,
+    ) -> Result<Vec<[f64; 3]>, EstimateError<D::Error>>
+    where
+        Z: InnerProduct,
+        D: Divergence<Z> + JacobianProduct<Z> + ?Sized,
+        Probes: ProbeSource<Z>,
+    {
+        let at = process.scaling.level(self.range.max());
+        let (latents, log_q): (Vec<Z>, Vec<f64>) = items
+            .iter()
+            .map(|item| {
+                let key = (number, *item as u64);
+                let dims = process.items.dims();
+                let (offset, log_q) = self.dequantization.draw(&at, width, dims, process.seed, key);
+                let (x, offset) = (process.items.encode(*item), process.items.latent(&offset));
+                (Z::lincomb(&[(at.alpha, &x), (1.0, &offset)]), log_q)
+            })
+            .unzip();
+        let log_likelihoods = if self.dequantization.is_of_cells() {
+            vec![0.0; items.len()]
+        } else {
+            let asked: Vec<(usize, &Z)> = items.iter().copied().zip(&latents).collect();
+            process.items.log_likelihoods(&asked, &at)
+        };
+        let first_sample = items.first().map_or(0, |item| *item as u64) + number * SAMPLES_PER_DRAW;
+        let flows = self.solve(process, latents, first_sample)?;
+        flows.iter().for_each(|flow| calls.add(flow.end.calls as f64));
+        let parts = log_q.into_iter().zip(flows).zip(log_likelihoods);
+        Ok(parts.map(|((log_q, flow), log_p)| [log_q, -flow.nats(), -log_p]).collect())
+    }
+
+    fn solve<Z, D>(
+        &self,
+        process: &Modeled<'_, Z, D>,
+        latents: Vec<Z>,
+        first_sample: u64,
+    ) -> Result<Vec<LogLikelihood<Z>>, EstimateError<D::Error>>
+    where
+        Z: InnerProduct,
+        D: Divergence<Z> + JacobianProduct<Z> + ?Sized,
+        Probes: ProbeSource<Z>,
+    {
+        let NoiseLevel { alpha, sigma, .. } = process.scaling.level(self.range.min());
+        let flow = FlowLikelihood {
+            solver: self.solver,
+            data: LogSnr::new(self.range.max()),
+            noise: LogSnr::new(self.range.min()),
+            scaling: process.scaling,
+            prior_std: Some(alpha.hypot(sigma)),
+        };
+        let found = match self.trace {
+            Trace::Exact => flow.exact(process.model, latents),
+            Trace::Hutchinson { probes: count, law } => {
+                let probes = Probes { seed: process.seed, first_sample, count, law };
+                flow.hutchinson(process.model, latents, &probes)
+            }
+        };
+        found.map_err(EstimateError::Ode)
+    }
+}
+
+/// The values of one item from the parts of its draws.
+fn row(draws: &[[f64; 3]]) -> [f64; 5] {
+    let log_weights: Vec<f64> = draws.iter().map(|parts| -parts.iter().sum::<f64>()).collect();
+    let [bound, one_sample] = bounds(&log_weights);
+    let mean =
+        |part: usize| draws.iter().map(|parts| parts[part]).sum::<f64>() / draws.len() as f64;
+    [bound, mean(0), mean(1), mean(2), one_sample]
+}

@@ -1,0 +1,99 @@
+//! The bound at several depths: what more steps change, on average and item by item.
+//!
+//! Twice the steps lower `L_T` on average over the data if the denoiser is good, but not for every
+//! single item (erratum E14, [`vdm_core::bound`]). A ladder estimates all depths with the same draws
+//! and reports the difference of each rung from the one before, with errors of the differences
+//! themselves.
+
+use serde::Serialize;
+
+use super::bound::{Bound, DiffusionTerm};
+use super::process::Process;
+use super::rounds::Term;
+use super::{Estimate, EstimateError, Summary};
+
+/// Differences that stand out of their own error by this factor count as certain.
+const CERTAIN: f64 = 3.0;
+
+/// A rung and how it compares with the one before it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rung {
+    /// Its diffusion term.
+    pub diffusion: DiffusionTerm,
+    /// The bound.
+    pub estimate: Estimate,
+    /// What changed from the rung before; `None` for the first.
+    pub change: Option<Change>,
+}
+
+/// The difference of two bounds on the same items, from the same draws.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Change {
+    /// This rung less the one before, in nats per item.
+    pub difference: Summary,
+    /// Items whose bound became worse, by their estimates.
+    pub worse: usize,
+    /// Items whose bound became worse by more than 3 standard errors of their difference; `None` for
+    /// a single round. With 8 rounds chance alone puts 1 % of unchanged items here.
+    pub certainly_worse: Option<usize>,
+    /// Of so many.
+    pub items: usize,
+}
+
+impl Bound<'_> {
+    /// The bound with each of some diffusion terms in turn, in place of its own.
+    ///
+    /// # Errors
+    /// Any [`EstimateError`].
+    pub fn ladder<P: Process + ?Sized>(
+        &self,
+        process: &P,
+        rungs: &[DiffusionTerm],
+        mut progress: impl FnMut(DiffusionTerm, u64, usize),
+    ) -> Result<Vec<Rung>, EstimateError<P::Error>> {
+        let mut ladder: Vec<Rung> = Vec::with_capacity(rungs.len());
+        // Of the rung below, each round's bounds of all items.
+        let mut below: Vec<Vec<f64>> = Vec::new();
+        for diffusion in rungs {
+            let bound = Self { diffusion: *diffusion, ..*self };
+            bound.check()?;
+            let mut own: Vec<Vec<f64>> = Vec::new();
+            let names = ["bound", "change", "prior", "reconstruction", "diffusion"];
+            let mut estimate = self.rounds.run(names, process.items(), |round| {
+                let values =
+                    bound.round(process, round, None, |i| progress(*diffusion, round, i))?;
+                let before = below.get(round as usize);
+                let change = |item: usize, total| before.map_or(0.0, |before| total - before[item]);
+                own.push(values.iter().map(|[total, ..]| *total).collect());
+                let rows = values.iter().enumerate();
+                Ok(rows
+                    .map(|(i, [total, a, b, c])| [*total, change(i, *total), *a, *b, *c])
+                    .collect())
+            })?;
+            let change = estimate.terms.remove(0);
+            ladder.push(Rung {
+                diffusion: *diffusion,
+                estimate,
+                change: (!below.is_empty()).then(|| Change::of(&change)),
+            });
+            below = own;
+        }
+        Ok(ladder)
+    }
+}
+
+impl Change {
+    fn of(term: &Term) -> Self {
+        let certainly = |item: &super::Moments| {
+            item.standard_error().map(|error| item.mean() > CERTAIN * error)
+        };
+        let certainly_worse: Option<usize> =
+            term.items.iter().map(|item| certainly(item).map(usize::from)).sum();
+        Self {
+            difference: term.mean,
+            worse: term.items.iter().filter(|item| item.mean() > 0.0).count(),
+            certainly_worse,
+            items: term.items.len(),
+        }
+    }
+}

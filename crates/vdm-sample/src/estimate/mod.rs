@@ -1,0 +1,38 @@
+//! Likelihood, estimated from draws, with errors one can trust.
+//!
+//! | estimator | bounds | use it |
+//! |---|---|---|
+//! | [`Bound`] | `−log p(x)` of the `T`-step or the continuous-time model | by default: cheapest, with every term and the curves by level |
+//! | [`ImportanceWeighted`] | the same for `T` steps, tighter | to see how much of `L_T` is the gap of the bound; costs `K·T` calls |
+//! | [`FlowBound`] | `−log p(x)` of the probability-flow ODE's model | to compare with flows and with published ODE likelihoods |
+//!
+//! All work in rounds of draws that repeat until the error due to the draws is as small as asked
+//! ([`Rounds`]), report that error and the one that differences between items add ([`Summary`]), and
+//! give each item the same number in any batch, since its draws are a function of (seed, item, draw).
+//! Numbers are nats per item; [`Summary::bits_per_dim`] converts them.
+//!
+//! They know no latent type. Data are [`Items`], and [`Modeled`] joins them to a
+//! [`Denoiser`](vdm_core::Denoiser); [`Process`] is the door for a tensor library that makes one
+//! tensor of many draws. `docs/likelihood.md` says which numbers may be compared.
+
+mod bound;
+mod curve;
+mod dequantization;
+mod flow;
+mod importance_weighted;
+mod items;
+mod ladder;
+mod process;
+mod rounds;
+mod statistics;
+
+pub use bound::{Bound, BoundEstimate, DiffusionTerm};
+pub use curve::CurvePoint;
+pub use dequantization::Dequantization;
+pub use flow::{FlowBound, FlowEstimate, Trace};
+pub use importance_weighted::ImportanceWeighted;
+pub use items::{ContinuousItems, DiscreteItems, Items};
+pub use ladder::{Change, Rung};
+pub use process::{Draw, Modeled, Process};
+pub use rounds::{Estimate, EstimateError, Rounds, Term};
+pub use statistics::{Moments, Summary};

@@ -1,0 +1,182 @@
+//! Discrete data under the probability-flow ODE.
+
+use vdm_core::{GaussianMixture, NoiseSchedule, Scalar, Scaling, quadrature};
+use vdm_sample::estimate::{
+    Dequantization, DiscreteItems, FlowBound, FlowEstimate, Items, Rounds, Trace,
+};
+use vdm_sample::{Adaptive, Pair, ProbeLaw, Seed};
+
+use crate::fixture::{
+    VP, covers, eight_bit, encoded, gaussian, mean, mixture, of_draws, process, schedule,
+};
+
+const LAWS: [Dequantization; 3] =
+    [Dequantization::Uniform, Dequantization::TruncatedNormal, Dequantization::Posterior];
+
+fn settings(dequantization: Dequantization, samples: usize, rounds: usize) -> FlowBound {
+    // An error of 1e-6 of the latent is 1e-4 nats at most: nothing beside the errors below.
+    let solver = Adaptive {
+        method: Pair::PrinceDormand87,
+        absolute: 1e-6,
+        relative: 1e-6,
+        ..Adaptive::default()
+    };
+    FlowBound {
+        solver,
+        range: schedule().range(),
+        dequantization,
+        trace: Trace::Exact,
+        samples,
+        rounds: Rounds::exactly(rounds),
+        batch: 64,
+    }
+}
+
+fn run(
+    settings: FlowBound,
+    model: &GaussianMixture,
+    items: &DiscreteItems,
+    seed: Seed,
+) -> FlowEstimate {
+    settings.estimate(&process(model, items, seed), |_, _| ()).unwrap()
+}
+
+/// `E_q[log q(z_0|x) − log p(z_0) − log p(x|z_0)]` by quadrature over the cell or the noise, with the
+/// exact density of `z_0`.
+fn exact(model: &GaussianMixture, items: &DiscreteItems, law: Dequantization) -> f64 {
+    let at = VP.level(schedule().range().max());
+    let std = at.sigma / at.alpha;
+    let half = 1.0 / 256.0;
+    let density = |x: &[f64], u: [f64; 2]| {
+        let z: Vec<f64> = x.iter().zip(u).map(|(x, u)| at.alpha * (x + u)).collect();
+        // Of z_0/α_0.
+        model.log_density(&z, &at) + 2.0 * at.alpha.ln()
+    };
+    let mass = 1.0 - 2.0 * (-half / std).normal_cdf();
+    let normal =
+        |u: f64| (-0.5 * (u / std).powi(2)).exp() / (std * std::f64::consts::TAU.sqrt() * mass);
+    let over_cell = |q: &dyn Fn(f64) -> f64, x: &[f64]| {
+        quadrature::interval(-half, half, |a| {
+            quadrature::interval(-half, half, |b| {
+                let q = q(a) * q(b);
+                q * (q.ln() - density(x, [a, b]))
+            })
+        })
+    };
+    let item = |(i, x): (usize, &Vec<f64>)| match law {
+        Dequantization::Uniform => over_cell(&|_| 128.0, x),
+        Dequantization::TruncatedNormal => over_cell(&normal, x),
+        Dequantization::Posterior => quadrature::normal(2, |eps| {
+            let u = [std * eps[0], std * eps[1]];
+            let log_q: f64 =
+                eps.iter().map(|e| -0.5 * (e * e + (std::f64::consts::TAU * std * std).ln())).sum();
+            let z: Vec<f64> = x.iter().zip(u).map(|(x, u)| at.alpha * (x + u)).collect();
+            log_q - density(x, u) - items.log_likelihoods(&[(i, &z)], &at)[0]
+        }),
+    };
+    mean(encoded(items).iter().enumerate().map(item))
+}
+
+/// `−log P` of each item's cell under the law of `z_0/α_0`, from normal distribution functions alone.
+fn cells(model: &GaussianMixture, items: &DiscreteItems) -> f64 {
+    let at = VP.level(schedule().range().max());
+    let item = |x: &Vec<f64>| {
+        let component = |(weight, mean, std): (f64, &[f64], f64)| {
+            let spread = std.hypot(at.sigma / at.alpha);
+            let side = |(x, m): (&f64, &f64)| {
+                let cdf = |edge: f64| ((edge - m) / spread).normal_cdf();
+                cdf(x + 1.0 / 256.0) - cdf(x - 1.0 / 256.0)
+            };
+            weight * x.iter().zip(mean).map(side).product::<f64>()
+        };
+        -model.components().map(component).sum::<f64>().ln()
+    };
+    mean(encoded(items).iter().map(item))
+}
+
+/// Each law within 4 standard errors of its exact value, and those of cells above the cells' code length.
+#[test]
+fn every_law_agrees_with_quadrature() {
+    let (model, items) = (mixture(), eight_bit(&mixture(), 3));
+    let cells = cells(&model, &items);
+    for law in LAWS {
+        let found = run(settings(law, 1, 30), &model, &items, Seed(3));
+        let (mean, error) = of_draws(found.estimate.total);
+        let exact = exact(&model, &items, law);
+        println!("{law:?}: {mean:.5} ± {error:.5}, exactly {exact:.5}, cells {cells:.5}");
+        // 3e-4 for the prior of z_1, which is the noised data's but for that.
+        assert!((mean - exact).abs() < 4.0 * error + 3e-4, "{law:?}");
+        assert!(found.calls.mean() > 20.0);
+        if law.is_of_cells() {
+            assert!(exact > cells, "{law:?} is a bound");
+        }
+    }
+}
+
+/// M72: with many samples both laws of cells tend to the same: the probability of the cell. The bias of 64
+/// is their weights' relative variance over 128, below 1e-3.
+#[test]
+fn m72_likelihoods_of_discrete_data_are_those_of_their_cells() {
+    let (model, items) = (mixture(), eight_bit(&mixture(), 3));
+    let cells = cells(&model, &items);
+    for law in &LAWS[..2] {
+        let found = run(settings(*law, 64, 3), &model, &items, Seed(4)).estimate;
+        let (mean, error) = of_draws(found.total);
+        println!("{law:?}, K = 64: {mean:.5} ± {error:.5}, exactly {cells:.5}");
+        assert!((mean - cells).abs() < 5.0 * error + 2e-3, "{law:?}");
+        assert!(mean < found.term("one_sample").unwrap().mean.mean);
+    }
+}
+
+#[test]
+#[ignore = "1,200 estimates, a minute: cargo xtask test --full"]
+fn intervals_hold_the_exact_value_of_each_law() {
+    for (name, model) in [("gaussian", gaussian()), ("mixture", mixture())] {
+        let items = eight_bit(&model, 4);
+        for law in LAWS {
+            let exact = exact(&model, &items, law);
+            covers(
+                &format!("{name}, {law:?}"),
+                200,
+                |_| exact,
+                |repeat| {
+                    of_draws(run(settings(law, 1, 20), &model, &items, Seed(repeat)).estimate.total)
+                },
+            );
+        }
+    }
+}
+
+/// An estimated trace gives the same within its errors, the same in any batch, and no logarithm of a
+/// mean.
+#[test]
+fn estimated_traces_agree_with_exact_ones() {
+    let (model, items) = (mixture(), eight_bit(&mixture(), 3));
+    let exact = settings(Dequantization::TruncatedNormal, 1, 100);
+    let trace = Trace::Hutchinson { probes: 2, law: ProbeLaw::Rademacher };
+    let probed = FlowBound { trace, ..exact };
+    let [a, b] = [exact, probed].map(|s| of_draws(run(s, &model, &items, Seed(3)).estimate.total));
+    assert!((a.0 - b.0).abs() < 4.0 * a.1.hypot(b.1), "{a:?} {b:?}");
+    let few = FlowBound { rounds: Rounds::exactly(2), ..probed };
+    let alone = FlowBound { batch: 1, ..few };
+    assert_eq!(run(few, &model, &items, Seed(3)), run(alone, &model, &items, Seed(3)));
+    let many = FlowBound { samples: 2, ..probed };
+    let error = many.estimate(&process(&model, &items, Seed(3)), |_, _| ()).unwrap_err();
+    assert!(error.to_string().contains("exact trace"), "{error}");
+}
+
+/// M48 for the ODE: the likelihood is that of the same model under every scaling. Five times the
+/// solver's tolerance of 1e-6 over the noise of `z_0`, 2.5e-3.
+#[test]
+fn m48_the_flow_gives_the_same_likelihood_under_every_scaling() {
+    let (model, items) = (mixture(), eight_bit(&mixture(), 2));
+    let with = |scaling| {
+        let process = vdm_sample::estimate::Modeled { scaling, ..process(&model, &items, Seed(3)) };
+        let settings = settings(Dequantization::Posterior, 1, 2);
+        settings.estimate(&process, |_, _| ()).unwrap().estimate.total.mean
+    };
+    let here = with(VP);
+    for scaling in [Scaling::VarianceExploding, Scaling::StraightLine] {
+        assert!((here - with(scaling)).abs() < 2e-3, "{scaling:?}: {here} {}", with(scaling));
+    }
+}

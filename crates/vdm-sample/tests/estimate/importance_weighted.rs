@@ -1,0 +1,159 @@
+//! The importance-weighted bound.
+
+use std::f64::consts::TAU;
+
+use vdm_core::{GaussianMixture, NoiseLevel, NoiseSchedule, Posterior, Scaling, Schedule};
+use vdm_sample::Seed;
+use vdm_sample::estimate::{
+    Bound, ContinuousItems, DiffusionTerm, Estimate, ImportanceWeighted, Modeled, Rounds,
+};
+
+use crate::fixture::{VP, covers, eight_bit, mixture, of_draws, process, schedule};
+
+fn log_normal(x: f64, mean: f64, var: f64) -> f64 {
+    -0.5 * ((x - mean).powi(2) / var + (TAU * var).ln())
+}
+
+fn line() -> GaussianMixture {
+    GaussianMixture::new(vec![0.4, 0.6], vec![vec![-0.8], vec![0.5]], vec![0.4, 0.6]).unwrap()
+}
+
+fn short() -> Schedule {
+    Schedule::linear(3.0, -3.0).unwrap()
+}
+
+fn estimate(
+    model: &GaussianMixture,
+    items: &ContinuousItems,
+    [steps, samples]: [usize; 2],
+    rounds: usize,
+    seed: Seed,
+) -> Estimate {
+    let (schedule, rounds) = (short(), Rounds::exactly(rounds));
+    let steps = steps as u32;
+    let estimator = ImportanceWeighted { schedule: &schedule, steps, samples, rounds, batch: 64 };
+    let process = Modeled::<Vec<f64>, _> { model, items, scaling: VP, seed };
+    estimator.estimate(&process, |_, _| ()).unwrap()
+}
+
+/// `log w` of one step from the definition: five densities of two latents.
+fn log_weight(model: &GaussianMixture, x: f64, [first, second]: [f64; 2]) -> f64 {
+    let [clean, noisy] = [0.0, 1.0].map(|t| VP.level(short().log_snr(t).value()));
+    let q = Posterior::between(&clean, &noisy);
+    let z1 = noisy.alpha * x + noisy.sigma * first;
+    let z0 = q.on_z * z1 + q.on_x * x + q.var.sqrt() * second;
+    let x_hat = model.posterior_mean(&[z1], &noisy)[0];
+    log_normal(x, z0 / clean.alpha, (clean.sigma / clean.alpha).powi(2))
+        + log_normal(z1, 0.0, 1.0)
+        + log_normal(z0, q.on_z * z1 + q.on_x * x_hat, q.var)
+        - log_normal(z1, noisy.alpha * x, noisy.sigma.powi(2))
+        - log_normal(z0, q.on_z * z1 + q.on_x * x, q.var)
+}
+
+/// `−E log (w_1 + w_2)/2` of one step, by the trapezoidal rule in the four noises.
+fn two_samples(model: &GaussianMixture, x: f64) -> f64 {
+    let node = |i: i32| 0.25 * f64::from(i - 24);
+    let mut weights = Vec::new();
+    for (i, j) in (0..49).flat_map(|i| (0..49).map(move |j| (i, j))) {
+        let share = (log_normal(node(i), 0.0, 1.0) + log_normal(node(j), 0.0, 1.0)).exp() / 16.0;
+        weights.push((share, log_weight(model, x, [node(i), node(j)])));
+    }
+    let pair = |(a, v): &(f64, f64), (b, w): &(f64, f64)| {
+        let mean = v.max(*w) + (0.5 + 0.5 * (-(v - w).abs()).exp()).ln();
+        a * b * mean
+    };
+    -weights.iter().map(|v| weights.iter().map(|w| pair(v, w)).sum::<f64>()).sum::<f64>()
+}
+
+/// One step and two samples, whose expectation is an integral in four dimensions.
+#[test]
+fn two_samples_agree_with_quadrature() {
+    let (model, x) = (line(), 0.7);
+    let items = ContinuousItems(vec![vec![x]]);
+    let (mean, error) = of_draws(estimate(&model, &items, [1, 2], 40_000, Seed(1)).total);
+    let exact = two_samples(&model, x);
+    println!("K = 2: {mean:.4} ± {error:.4}, exactly {exact:.4}");
+    assert!((mean - exact).abs() < 4.0 * error && error < 0.015);
+}
+
+#[test]
+#[ignore = "200 estimates of 300 rounds, seconds: cargo xtask test --full"]
+fn intervals_hold_the_importance_weighted_bound() {
+    let (model, x) = (line(), 0.7);
+    let items = ContinuousItems(vec![vec![x]]);
+    let exact = two_samples(&model, x);
+    covers(
+        "K = 2",
+        200,
+        |_| exact,
+        |repeat| of_draws(estimate(&model, &items, [1, 2], 300, Seed(repeat)).total),
+    );
+}
+
+/// `−log p(x)` of the `T`-step model for Gaussian data, whose exact denoiser is affine: the law of
+/// `z_s` follows from that of `z_t` step by step.
+fn exact_of_steps(model: &GaussianMixture, steps: u32, x: f64) -> f64 {
+    let at = |i: u32| VP.level(short().log_snr(f64::from(i) / f64::from(steps)).value());
+    let (mut mean, mut var) = (0.0, 1.0);
+    for i in (1..=steps).rev() {
+        let (s, t): (NoiseLevel, NoiseLevel) = (at(i - 1), at(i));
+        let q = Posterior::between(&s, &t);
+        let at_zero = model.posterior_mean(&[0.0], &t)[0];
+        let slope = model.posterior_mean(&[1.0], &t)[0] - at_zero;
+        let gain = q.on_z + q.on_x * slope;
+        mean = gain * mean + q.on_x * at_zero;
+        var = gain * gain * var + q.var;
+    }
+    let clean = at(0);
+    let var = (var + clean.sigma.powi(2)) / clean.alpha.powi(2);
+    -log_normal(x, mean / clean.alpha, var)
+}
+
+/// More samples lower the bound, down to the likelihood of the `T`-step model itself: within 5
+/// standard errors plus the bias of 256 samples, which is half the relative variance of their mean
+/// weight and below 0.01 here.
+#[test]
+fn more_samples_close_in_on_the_likelihood() {
+    let model = GaussianMixture::new(vec![1.0], vec![vec![0.3]], vec![0.7]).unwrap();
+    let items = ContinuousItems(vec![vec![-0.6]]);
+    let exact = exact_of_steps(&model, 5, -0.6);
+    let mut above = f64::INFINITY;
+    for (samples, rounds) in [(1, 4000), (4, 2000), (16, 1000), (256, 200)] {
+        let (mean, error) = of_draws(estimate(&model, &items, [5, samples], rounds, Seed(2)).total);
+        println!("K = {samples}: {mean:.4} ± {error:.4}, exactly {exact:.4}");
+        assert!(mean > exact - 4.0 * error && mean < above, "K = {samples}: {mean} ± {error}");
+        above = mean;
+    }
+    assert!(above < exact + 0.03, "{above}, exactly {exact}");
+}
+
+/// One sample is the bound: the same expectation, within 4 standard errors, on 8-bit data; and the
+/// same number under every scaling.
+#[test]
+fn one_sample_is_the_bound() {
+    let (model, items) = (mixture(), eight_bit(&mixture(), 3));
+    let (schedule, rounds) = (schedule(), Rounds::exactly(400));
+    let of = |scaling, samples| {
+        let estimator =
+            ImportanceWeighted { schedule: &schedule, steps: 12, samples, rounds, batch: 100 };
+        let process = Modeled { scaling, ..process(&model, &items, Seed(5)) };
+        estimator.estimate(&process, |_, _| ()).unwrap()
+    };
+    let one = of(VP, 1);
+    let bound = Bound {
+        schedule: &schedule,
+        diffusion: DiffusionTerm::Dense { steps: 12 },
+        rounds,
+        seed: Seed(6),
+        batch: 600,
+    };
+    let bound = bound.estimate(&process(&model, &items, Seed(6)), |_, _| ()).unwrap().estimate;
+    let ((a, a_error), (b, b_error)) = (of_draws(one.total), of_draws(bound.total));
+    println!("K = 1: {a:.3} ± {a_error:.3}; the bound: {b:.3} ± {b_error:.3}");
+    assert!((a - b).abs() < 4.0 * a_error.hypot(b_error));
+    assert_eq!(one.term("one_sample").unwrap().mean, one.total);
+    let there = of(Scaling::StraightLine, 1).total.mean;
+    assert!((a - there).abs() < 1e-9 * a.abs(), "{a} {there}");
+    let five = of(VP, 5);
+    assert!(five.total.mean < five.term("one_sample").unwrap().mean.mean);
+}

@@ -1,0 +1,6 @@
+//! Estimators of likelihood against oracles: models whose every number is known without sampling.
+
+mod bound;
+mod fixture;
+mod flow;
+mod importance_weighted;

@@ -1,0 +1,271 @@
+//! Test likelihood of a trained model: the estimators of [`vdm_sample::estimate`] on tensors.
+
+mod process;
+
+use serde::{Deserialize, Serialize};
+use vdm_core::{NoiseSchedule, Scaling, Schedule, bound};
+use vdm_data::Items;
+use vdm_sample::Seed;
+use vdm_sample::estimate::{
+    Bound, BoundEstimate, CurvePoint, DiffusionTerm, Draw, Estimate, EstimateError, FlowBound,
+    FlowEstimate, ImportanceWeighted, Modeled, Moments, Rounds, Rung,
+};
+
+use crate::model::Model;
+use crate::objective::Depth;
+use crate::{Batch, Error};
+use process::{OneByOne, Tensors};
+
+/// How a likelihood is estimated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationSpec {
+    /// Noised copies of each item, at times that divide `[0, 1]` evenly; at least 1.
+    pub draws: usize,
+    /// Items per pass of the network. Does not change the result.
+    pub batch: usize,
+}
+
+/// A bound on the negative log-likelihood, all terms in bits per dimension.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Likelihood {
+    /// The bound: the sum of the three terms, averaged over items.
+    pub bits_per_dim: f64,
+    /// Standard error of that mean: items differ, and each is estimated from a few draws.
+    pub standard_error: f64,
+    /// `KL(q(z_1|x) ‖ p(z_1))`.
+    pub prior: f64,
+    /// `−log p(x|z_0)`.
+    pub reconstruction: f64,
+    /// `L_∞` or `L_T`.
+    pub diffusion: f64,
+    /// How many items it is the mean over.
+    pub items: usize,
+    /// In words, for people: which bound, how many draws.
+    pub estimator: String,
+    /// Noise error by level.
+    pub curve: LossCurve,
+}
+
+/// The two terms of the bound that depend on the data and the schedule's ends alone, in bits per
+/// dimension.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EndTerms {
+    /// `KL(q(z_1|x) ‖ p(z_1))`.
+    pub prior: f64,
+    /// `−log p(x|z_0)`.
+    pub reconstruction: f64,
+}
+
+/// The end terms on the first 1,000 of `items`: what to add to a training loss, whose diffusion
+/// term is all that learns, to read it as a bound.
+#[must_use]
+pub fn end_terms(model: &Model, items: &Items, seed: Seed) -> EndTerms {
+    let schedule = &model.spec().diffusion.schedule;
+    let tensors = Evaluation::new(model, items, seed, 64).tensors();
+    let dims = model.spec().shape.dims();
+    let (mut prior, mut reconstruction) = (Moments::default(), Moments::default());
+    let indices: Vec<usize> = (0..items.len().min(1000)).collect();
+    for indices in indices.chunks(64) {
+        let first = indices[0];
+        let draw = |item| Draw { item, number: 0, log_snr: schedule.log_snr(0.0) };
+        let draws: Vec<Draw> = indices.iter().copied().map(draw).collect();
+        let nats = tensors.prior(first..first + indices.len(), schedule.log_snr(1.0));
+        nats.iter().for_each(|nats| prior.add(bound::bits_per_dim(*nats, dims)));
+        let nats = tensors.reconstruction(&draws);
+        nats.iter().for_each(|nats| reconstruction.add(bound::bits_per_dim(*nats, dims)));
+    }
+    EndTerms { prior: prior.mean(), reconstruction: reconstruction.mean() }
+}
+
+/// `E‖ε − ε̂‖²/D` in equal bins of log-SNR, over all draws of all items.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LossCurve {
+    /// Bin centers, from noise to data; bins with draws of fewer than two items are left out.
+    pub log_snr: Vec<f64>,
+    /// Mean in each bin.
+    pub loss: Vec<f64>,
+    /// Standard error of that mean, over items.
+    pub standard_error: Vec<f64>,
+}
+
+impl LossCurve {
+    fn new(points: &[CurvePoint]) -> Self {
+        let mut curve = Self::default();
+        for point in points {
+            if let Some(error) = point.standard_error {
+                curve.log_snr.push(point.log_snr);
+                curve.loss.push(point.noise_error);
+                curve.standard_error.push(error);
+            }
+        }
+        curve
+    }
+}
+
+/// Estimates the bound on all of `items`, in one round.
+///
+/// Draws are a function of (seed, item, draw), so an item's number depends neither on the batch
+/// size nor on the other items; sums are kept in f64. `progress(done)` is told how many items are
+/// done.
+///
+/// # Errors
+/// [`Error::Config`] for no draws, no steps or an empty batch; [`Error::NonFiniteLikelihood`].
+pub fn evaluate(
+    model: &Model,
+    items: &Items,
+    depth: Depth,
+    spec: EvaluationSpec,
+    seed: Seed,
+    mut progress: impl FnMut(usize),
+) -> Result<Likelihood, Error> {
+    let draws = spec.draws;
+    let (diffusion, name) = match depth {
+        Depth::Continuous => {
+            (DiffusionTerm::Continuous { draws }, "continuous-time bound (L_inf)".to_owned())
+        }
+        Depth::Discrete { steps } => {
+            (DiffusionTerm::Sparse { steps, draws }, format!("{steps}-step bound (L_T)"))
+        }
+    };
+    let evaluation = Evaluation::new(model, items, seed, spec.batch);
+    let found = evaluation.bound(diffusion, Rounds::exactly(1), |_, done| progress(done));
+    let BoundEstimate { estimate, curve } = found.map_err(of_bound)?;
+    let dims = model.spec().shape.dims();
+    let bits = |term: &str| {
+        let mean = estimate.term(term).map_or(f64::NAN, |term| term.mean.mean);
+        bound::bits_per_dim(mean, dims)
+    };
+    let total = estimate.total.bits_per_dim(dims);
+    Ok(Likelihood {
+        bits_per_dim: total.mean,
+        standard_error: total.standard_error.unwrap_or(f64::INFINITY),
+        prior: bits("prior"),
+        reconstruction: bits("reconstruction"),
+        diffusion: bits("diffusion"),
+        items: items.len(),
+        estimator: format!("{name}, {draws} stratified draws per item"),
+        curve: LossCurve::new(&curve),
+    })
+}
+
+fn of_bound(error: EstimateError<Error>) -> Error {
+    match error {
+        EstimateError::Model(error) => error,
+        EstimateError::Setting { field, value, wanted } => {
+            let value = value.to_string();
+            Error::Config { field, value, remedy: wanted }
+        }
+        EstimateError::NotFinite { value, .. } => {
+            Error::NonFiniteLikelihood { bits_per_dim: value }
+        }
+        EstimateError::Ode(error) => {
+            let value = error.to_string();
+            Error::Config { field: "probability-flow ODE", value, remedy: "change its settings" }
+        }
+    }
+}
+
+/// A model, the items it is judged on, and the specification it is judged under.
+///
+/// Schedule and scaling are the model's own to begin with. Under others with the same end points the
+/// continuous-time bound and the flow's likelihood are the same numbers (monograph §2.3.3); `L_T` is
+/// another hierarchy's under another schedule.
+#[derive(Debug, Clone)]
+pub struct Evaluation<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// The items.
+    pub items: &'a Items,
+    /// How levels follow from time.
+    pub schedule: Schedule,
+    /// The scaling that latents are made in.
+    pub scaling: Scaling,
+    /// Of all draws.
+    pub seed: Seed,
+    /// Noised items per pass of the network. Changes no number.
+    pub batch: usize,
+}
+
+impl<'a> Evaluation<'a> {
+    /// Under the model's own specification.
+    #[must_use]
+    pub fn new(model: &'a Model, items: &'a Items, seed: Seed, batch: usize) -> Self {
+        let diffusion = &model.spec().diffusion;
+        let (schedule, scaling) = (diffusion.schedule.clone(), diffusion.scaling);
+        Self { model, items, schedule, scaling, seed, batch }
+    }
+
+    fn tensors(&self) -> Tensors<'a> {
+        let Self { model, items, scaling, seed, .. } = *self;
+        Tensors { model, items, scaling, seed }
+    }
+
+    fn plan(&self, diffusion: DiffusionTerm, rounds: Rounds) -> Bound<'_> {
+        let Self { seed, batch, .. } = *self;
+        Bound { schedule: &self.schedule, diffusion, rounds, seed, batch }
+    }
+
+    /// The variational bound.
+    ///
+    /// # Errors
+    /// Any [`EstimateError`].
+    pub fn bound(
+        &self,
+        diffusion: DiffusionTerm,
+        rounds: Rounds,
+        progress: impl FnMut(u64, usize),
+    ) -> Result<BoundEstimate, EstimateError<Error>> {
+        self.plan(diffusion, rounds).estimate(&self.tensors(), progress)
+    }
+
+    /// The variational bound at several depths, and what changes from each to the next.
+    ///
+    /// # Errors
+    /// Any [`EstimateError`].
+    pub fn ladder(
+        &self,
+        rungs: &[DiffusionTerm],
+        rounds: Rounds,
+        progress: impl FnMut(DiffusionTerm, u64, usize),
+    ) -> Result<Vec<Rung>, EstimateError<Error>> {
+        let first = rungs.first().copied().unwrap_or(DiffusionTerm::Continuous { draws: 1 });
+        self.plan(first, rounds).ladder(&self.tensors(), rungs, progress)
+    }
+
+    /// The importance-weighted bound of `samples` paths of `steps` steps.
+    ///
+    /// # Errors
+    /// Any [`EstimateError`].
+    pub fn importance_weighted(
+        &self,
+        steps: u32,
+        samples: usize,
+        rounds: Rounds,
+        progress: impl FnMut(u64, usize),
+    ) -> Result<Estimate, EstimateError<Error>> {
+        let Self { batch, .. } = *self;
+        let plan = ImportanceWeighted { schedule: &self.schedule, steps, samples, rounds, batch };
+        self.one_by_one(|process| plan.estimate(process, progress))
+    }
+
+    /// The bound by the probability-flow ODE. Range and batch of `plan` are replaced by the
+    /// evaluation's.
+    ///
+    /// # Errors
+    /// Any [`EstimateError`].
+    pub fn flow(
+        &self,
+        plan: FlowBound,
+        progress: impl FnMut(u64, usize),
+    ) -> Result<FlowEstimate, EstimateError<Error>> {
+        let plan = FlowBound { range: self.schedule.range(), batch: self.batch, ..plan };
+        self.one_by_one(|process| plan.estimate(process, progress))
+    }
+
+    fn one_by_one<T>(&self, run: impl FnOnce(&Modeled<'_, Batch, Model>) -> T) -> T {
+        let Self { model, items, scaling, seed, .. } = *self;
+        let items = OneByOne { model, items };
+        run(&Modeled { model, items: &items, scaling, seed })
+    }
+}
