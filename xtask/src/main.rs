@@ -66,6 +66,10 @@ const SUBCOMMANDS: &[Subcommand] = &[
     forwarded("sample", "draw samples from a trained model"),
     forwarded("solvers", "list the solvers that sampling can use"),
     forwarded("eval", "measure a trained model's test likelihood"),
+    forwarded("compress", "compress images losslessly with a trained model"),
+    forwarded("decompress", "read the images of a compressed file"),
+    forwarded("import", "make a run of a model that another library trained"),
+    forwarded("export", "write a trained model as one safetensors file"),
     forwarded("report", "write a run's report"),
     own(
         "data",
@@ -129,7 +133,7 @@ fn finish(outcome: Result<ExitCode>, help: &str) -> ExitCode {
 fn overview() -> String {
     let list: String = SUBCOMMANDS
         .iter()
-        .map(|subcommand| format!("  {:<8}  {}\n", subcommand.name, subcommand.summary))
+        .map(|subcommand| format!("  {:<10}  {}\n", subcommand.name, subcommand.summary))
         .collect();
     format!(
         "Usage: cargo xtask COMMAND [ARGUMENTS]\n\n{list}\n\

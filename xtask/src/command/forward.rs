@@ -1,4 +1,4 @@
-//! `cargo xtask train | sample | solvers | eval | report`: set-up if needed, build, then the `vdm` binary.
+//! `cargo xtask train | sample | eval | compress | …`: set-up if needed, build, then the `vdm` binary.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
