@@ -1,7 +1,7 @@
 //! Prints `docs/accuracy.md`: the worst error of every public function against reference numbers.
 //!
 //! ```sh
-//! cargo run --release -p vdm-core --example accuracy > docs/accuracy.md
+//! cargo run --release -p vdm-core --features reports --example accuracy > docs/accuracy.md
 //! ```
 
 #[path = "../tests/it/parity/mod.rs"]
@@ -14,7 +14,7 @@ use parity::{Parity, single, small_steps};
 fn main() {
     println!("# Accuracy\n");
     println!(
-        "Written by `cargo run --release -p vdm-core --example accuracy > docs/accuracy.md`.\n"
+        "Written by `cargo run --release -p vdm-core --features reports --example accuracy > docs/accuracy.md`.\n"
     );
     println!("## f64 against reference numbers\n");
     println!(

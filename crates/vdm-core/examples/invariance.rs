@@ -2,7 +2,7 @@
 //! each: the value does not depend on the schedule, the variance does.
 //!
 //! ```sh
-//! cargo run --release -p vdm-core --example invariance
+//! cargo run --release -p vdm-core --features reports --example invariance
 //! ```
 
 #[path = "../tests/it/data.rs"]

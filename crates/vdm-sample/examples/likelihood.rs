@@ -1,6 +1,6 @@
 //! Error of probability-flow likelihoods beside what they cost, as markdown.
 //!
-//! `cargo run --release -p vdm-sample --example likelihood > docs/flow-likelihood.md`
+//! `cargo run --release -p vdm-sample --features reports --example likelihood > docs/flow-likelihood.md`
 //!
 //! Data are 32 draws from a mixture of four Gaussians in 16 dimensions, whose density is known. All
 //! errors are in nats per sample, with the exact density at the noise end, so that nothing but
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .collect();
     println!(
         "# Likelihood along the probability-flow ODE\n\nWritten by `cargo run --release -p vdm-sample \
-         --example likelihood > docs/flow-likelihood.md`. Errors against the closed form, in nats per \
+         --features reports --example likelihood > docs/flow-likelihood.md`. Errors against the closed form, in nats per \
          sample, by tolerance and model calls per sample, on a mixture of four Gaussians whose \
          density at the noise end is exact too, so that only integration and trace err.\n"
     );

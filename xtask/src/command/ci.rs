@@ -30,10 +30,12 @@ pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
     };
     step("formatting", &mut cargo(&["fmt", "--all", "--check"]))?;
     setup::ensure_ready(&checkout)?;
-    let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    let lints =
+        ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
     step("lints", &mut cargo(&lints))?;
     // The variable replaces the doctests' linking flags, which building pages does not need.
-    let mut documentation = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
+    let mut documentation =
+        cargo(&["doc", "--workspace", "--all-features", "--no-deps", "--quiet"]);
     step("documentation", documentation.env("RUSTDOCFLAGS", "-D warnings"))?;
     println!("== invariants");
     ensure!(tidy::check(&checkout)? == 0, "the invariants do not hold");

@@ -53,7 +53,7 @@ fn options(args: Vec<OsString>) -> Result<bool, lexopt::Error> {
 pub(crate) fn run_tests(checkout: &Checkout, full: bool) -> Result<ExitCode> {
     let start = Instant::now();
     let mut command = cargo::cargo(checkout);
-    command.args(["test", "--workspace", "--no-fail-fast"]);
+    command.args(["test", "--workspace", "--all-features", "--no-fail-fast"]);
     if full {
         command.args(["--", "--include-ignored"]);
     }

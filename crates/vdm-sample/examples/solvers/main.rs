@@ -1,7 +1,7 @@
 //! Writes the table of solvers: what each declares, and what is observed of it.
 //!
 //! ```sh
-//! cargo run --release -p vdm-sample --example solvers > docs/solvers.md
+//! cargo run --release -p vdm-sample --features reports --example solvers > docs/solvers.md
 //! ```
 
 #[path = "../../tests/it/convergence.rs"]
@@ -13,7 +13,7 @@ use vdm_sample::{AdaptiveSpec, Entry, Solver, SolverSpec};
 const HEAD: &str = "\
 # Solvers
 
-Written by `cargo run --release -p vdm-sample --example solvers > docs/solvers.md`; the tests of
+Written by `cargo run --release -p vdm-sample --features reports --example solvers > docs/solvers.md`; the tests of
 `crates/vdm-sample/tests/it/orders` hold each family to its declared orders.
 
 Names are those of configurations and of `vdm sample --solver NAME`; an object `{\"kind\": NAME, …}`

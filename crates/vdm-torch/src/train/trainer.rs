@@ -329,6 +329,21 @@ impl Trainer {
         Ok(StepReport { step, loss, gradient_norm, learning_rate, draws, end_terms })
     }
 
+    /// The gradient of a batch's mean loss per dimension by all weights, as one vector; changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] or [`Error::Shim`].
+    pub fn gradient(&self, batch: &TrainingBatch) -> Result<Tensor, Error> {
+        let noising = self.levels.noising(&batch.times, &self.model.spec().diffusion)?;
+        self.optimizer.clear_gradients();
+        self.backward(batch, &noising)?;
+        let flat = |weight: &Tensor| weight.grad().flatten(0, -1);
+        let parts: Vec<Tensor> = self.model.parameters().tensors().iter().map(flat).collect();
+        let gradient = Tensor::f_cat(&parts, 0)?;
+        self.optimizer.clear_gradients();
+        Ok(gradient)
+    }
+
     /// Lets the proposal see the step's losses and the schedule learn from them; returns the mean of
     /// the end terms if they were measured.
     fn update_levels(

@@ -1,0 +1,190 @@
+//! What an objective reaches in a given time: the parameterizations of the text and the ways to choose
+//! noise levels, on the digits preset and from the same seed, each trained for as many seconds.
+//!
+//! Proposals of levels do not change the objective, so besides what they reach in equal time they are
+//! compared where nothing else differs: at the weights of one training, by the variance of the
+//! gradient that a batch gives.
+
+mod report;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use tch::{Device, Kind};
+use vdm_core::importance::Spread;
+use vdm_core::{NoiseSchedule, Schedule};
+use vdm_data::Dataset;
+use vdm_torch::checkpoint::Checkpoints;
+use vdm_torch::train::{Times, Trainer};
+use vdm_torch::{Depth, Likelihood, RunConfig, evaluate};
+
+pub use report::markdown;
+
+use crate::preset;
+
+/// Batches whose gradients are compared.
+const GRADIENTS: usize = 200;
+/// The last of a training's steps, whose losses tell its variance.
+const LAST_STEPS: u64 = 200;
+/// Bins of log-SNR for the least variance a proposal could have.
+const BINS: usize = 20;
+
+/// One way to train, as changes of the preset.
+#[derive(Debug, Clone)]
+pub struct Variant {
+    /// What the table calls it.
+    pub label: &'static str,
+    /// JSON pointers into the configuration, and what is put there.
+    pub changes: Vec<(&'static str, Value)>,
+}
+
+/// What it came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// See [`Variant::label`].
+    pub label: &'static str,
+    /// Steps done in the time.
+    pub steps: u64,
+    /// The bound on the test split.
+    pub test: Likelihood,
+    /// Losses of the last steps.
+    pub spread: Spread,
+    /// Trace of the covariance of a batch's gradient over its squared norm, at the weights of the first
+    /// variant, with levels drawn as this one came to draw them; where its proposal has their ends.
+    pub gradient_noise: Option<f64>,
+}
+
+/// Every parameterization, with levels drawn by the preset's linear schedule.
+#[must_use]
+pub fn heads() -> Vec<Variant> {
+    let names = ["levels", "noise", "image", "velocity", "flow", "score", "energy"];
+    let head = |label| Variant { label, changes: vec![("/head", json!(label))] };
+    let edm = ("/head", json!({"edm": {"data_std": 0.7}}));
+    names.into_iter().map(head).chain([Variant { label: "edm", changes: vec![edm] }]).collect()
+}
+
+/// Every way to choose levels, with the preset's head.
+///
+/// # Errors
+/// If the preset is none.
+pub fn schedules() -> Result<Vec<Variant>> {
+    let range = preset("digits")?.diffusion.schedule.range();
+    let of_kind = |kind: &str| {
+        let mut schedule =
+            json!({"kind": kind, "log_snr_max": range.max(), "log_snr_min": range.min()});
+        if kind == "monotone" {
+            schedule["increments"] = json!(vec![0.0; 12]);
+        }
+        ("/diffusion/schedule", schedule)
+    };
+    let learned = |ends: &str, interior: &str| {
+        let spec = json!({"ends": ends, "interior": interior, "learning_rate": 0.01});
+        ("/training/schedule", json!({ "learned": spec }))
+    };
+    let adaptive = ("/training/times", json!({"adaptive": {"bins": 50, "decay": 0.999}}));
+    let variant = |label, changes| Variant { label, changes };
+    Ok(vec![
+        variant("linear, fixed", vec![]),
+        variant("cosine, fixed", vec![of_kind("cosine")]),
+        variant("adaptive proposal", vec![adaptive]),
+        variant("interior learned", vec![of_kind("monotone"), learned("pinned", "learned")]),
+        variant("ends learned", vec![learned("learned", "pinned")]),
+        variant(
+            "ends and interior learned",
+            vec![of_kind("monotone"), learned("learned", "learned")],
+        ),
+    ])
+}
+
+/// Trains each variant for `seconds` and evaluates it; checkpoints of the first go into `folder`.
+///
+/// # Errors
+/// A variant that is no configuration, or whatever training fails with.
+pub fn compare(variants: &[Variant], seconds: f64, folder: &Path) -> Result<Vec<Outcome>> {
+    let mut reference = None;
+    let mut outcomes = Vec::new();
+    for variant in variants {
+        let config = variant.config()?;
+        let data = vdm_data::load(&config.data)?;
+        let (trainer, spread) = train(&config, &data, seconds)?;
+        let spec = config.evaluation;
+        let model = trainer.average();
+        let test = evaluate(model, &data.test, Depth::Continuous, spec, config.seed, |_| ())?;
+        eprintln!("{}: {:.4} after {}", variant.label, test.bits_per_dim, trainer.steps_done());
+        let path = match &reference {
+            Some(path) => path,
+            None => reference.insert(trainer.save(&Checkpoints::new(folder, 1), None)?),
+        };
+        outcomes.push(Outcome {
+            label: variant.label,
+            steps: trainer.steps_done(),
+            test,
+            spread,
+            gradient_noise: gradient_noise(
+                &variants[0].config()?,
+                &data,
+                path,
+                &trainer.proposal(),
+            )?,
+        });
+    }
+    Ok(outcomes)
+}
+
+impl Variant {
+    fn config(&self) -> Result<RunConfig> {
+        // With every default in its place.
+        let mut document = serde_json::to_value(preset("digits")?)?;
+        for (place, value) in &self.changes {
+            let field = document.pointer_mut(place);
+            *field.with_context(|| format!("{}: no field {place}", self.label))? = value.clone();
+        }
+        serde_json::from_value(document).with_context(|| format!("{} is no run", self.label))
+    }
+}
+
+fn train(config: &RunConfig, data: &Dataset, seconds: f64) -> Result<(Trainer, Spread)> {
+    let mut trainer = Trainer::new(config, data, Device::Cpu)?;
+    let mut batches = trainer.batches(Arc::new(data.train.clone()))?;
+    let mut draws = std::collections::VecDeque::new();
+    while trainer.seconds() < seconds {
+        let batch = batches.next().context("batches go on for ever")??;
+        draws.push_back(trainer.train_step(&batch)?.draws);
+        if draws.len() as u64 > LAST_STEPS {
+            draws.pop_front();
+        }
+    }
+    let mut spread = Spread::new(trainer.average().spec().diffusion.schedule.range(), BINS);
+    draws.iter().flatten().for_each(|draw| spread.observe(draw));
+    Ok((trainer, spread))
+}
+
+/// See [`Outcome::gradient_noise`].
+fn gradient_noise(
+    config: &RunConfig,
+    data: &Dataset,
+    weights: &Path,
+    proposal: &Schedule,
+) -> Result<Option<f64>> {
+    if proposal.range() != config.diffusion.schedule.range() {
+        return Ok(None);
+    }
+    let mut config = config.clone();
+    config.training.times = Times::Proposal(proposal.clone());
+    let trainer = Trainer::resume(&config, data, Device::Cpu, weights)?;
+    let mut batches = trainer.batches(Arc::new(data.train.clone()))?;
+    let (mut sum, mut squares) = (None, 0.0);
+    for _ in 0..GRADIENTS {
+        let batch = batches.next().context("batches go on for ever")??;
+        let gradient = trainer.gradient(&batch)?.to_kind(Kind::Double);
+        squares += gradient.square().sum(Kind::Double).double_value(&[]);
+        sum = Some(sum.map_or_else(|| gradient.shallow_clone(), |sum| sum + &gradient));
+    }
+    let n = GRADIENTS as f64;
+    let of_sum = sum.map_or(0.0, |sum| sum.square().sum(Kind::Double).double_value(&[]));
+    // Without the bias of the mean's own noise.
+    let noise = (squares - of_sum / n) / (n - 1.0);
+    Ok(Some(noise / (of_sum / (n * n) - noise / n)))
+}
