@@ -105,7 +105,7 @@ impl<'a, D: Denoiser<Vec<f32>>> Codec<'a, D> {
     /// ([`Archive`](crate::Archive) does).
     ///
     /// # Errors
-    /// [`Error::Exhausted`], [`Error::NonFinite`], or the model's own.
+    /// [`Error::Exhausted`], [`Error::Growing`], [`Error::NonFinite`], or the model's own.
     pub fn decompress(
         &self,
         words: &[u64],
@@ -117,7 +117,14 @@ impl<'a, D: Denoiser<Vec<f32>>> Codec<'a, D> {
         // read, not with what is promised.
         let mut pixels = Vec::new();
         for batch in batches(items, self.batch).rev() {
-            self.pop(&mut stack, batch.len() * self.dims, &mut pixels)?;
+            let count = batch.len() * self.dims;
+            self.pop(&mut stack, count, &mut pixels)?;
+            // What is left is what the writer had before this batch, which cannot exceed the whole by
+            // more than one batch gave back. Without this, a wrong model and a forged number of items
+            // could go on for ever.
+            if stack.len() > words.len() + count {
+                return Err(Error::Growing.into());
+            }
             progress(items - batch.start);
         }
         pixels.reverse();

@@ -84,6 +84,13 @@ pub enum Error {
          it was written; use the same build, type of machine, device and number of threads"
     )]
     Exhausted,
+    /// Reading put more back than it took.
+    #[error(
+        "the code grows while it is read: it holds fewer items than it says, or the model answers \
+         differently here than where it was written; use the same file, build, type of machine, \
+         device and number of threads"
+    )]
+    Growing,
     /// Decoded pixels that are not the ones that were coded.
     #[error(
         "the pixels read have SHA-256 {found}, those written had {wanted}: the model answers \

@@ -115,6 +115,11 @@ impl Stack {
         Ok(Self(AnsCoder::from_raw_parts(words, state)))
     }
 
+    /// Words below the state.
+    pub(crate) fn len(&self) -> usize {
+        self.0.bulk().words.len()
+    }
+
     /// Draws from a law with bits of the stack.
     pub(crate) fn sample(&mut self, law: &Normal) -> Result<i32, Error> {
         self.turn_pad();
