@@ -17,7 +17,7 @@ Written by `cargo run --release -p vdm-sample --features reports --example solve
 `crates/vdm-sample/tests/it/orders` hold each family to its declared orders.
 
 Names are those of configurations and of `vdm sample --solver NAME`; an object `{\"kind\": NAME, …}`
-changes settings. Orders are slopes of log error over four halvings of the step, 72 to 1,152 steps
+changes settings. Orders are slopes of log error over five halvings of the step, 36 to 1,152 steps
 uniform in log-SNR from −6 to 6:
 
 - **deterministic**: geometric mean of the errors of the probability-flow ODE's solution over 16 starts
@@ -29,7 +29,7 @@ uniform in log-SNR from −6 to 6:
   (churn, restart, Langevin steps), there is no such path.
 
 Measured orders above the declared one are no error: UniPC's corrector adds one, and linear
-multistep methods are limited by a first step that is small here. Churn at 72 steps is at its cap,
+multistep methods are limited by a first step that is small here. Churn at 36 steps is at its cap,
 which slows its first halvings. Langevin steps have a bias that more steps do not lessen: order 0.
 
 | name | declared | measured | of the path | calls a step | when |

@@ -10,7 +10,7 @@ use crate::convergence::{HALVINGS, Paths, distance, mixture, order};
 
 const SCALING: Scaling = Scaling::VariancePreserving;
 /// Divisible by 2 and 3, so that solvers that walk in blocks take whole ones.
-const FEWEST_STEPS: usize = 72;
+const FEWEST_STEPS: usize = 36;
 
 /// Equal steps of log-SNR from −6 to 6: no end is singular, so no step is of lower order for that.
 fn grid(steps: usize) -> TimeGrid {

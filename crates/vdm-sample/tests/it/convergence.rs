@@ -5,7 +5,7 @@ use vdm_core::{GaussianMixture, LogSnr, Scaling};
 use vdm_sample::{Adaptive, NoNoise, Pair, Seed, Solver, TimeGrid, integrate, prior};
 
 /// From the coarsest to the finest grid measured.
-pub(crate) const HALVINGS: u32 = 4;
+pub(crate) const HALVINGS: u32 = 5;
 
 /// How many paths a typical error is taken over.
 const STARTS: u64 = 16;
