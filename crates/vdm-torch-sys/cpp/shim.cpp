@@ -38,6 +38,11 @@ std::vector<at::Tensor> list(at::Tensor** tensors, size_t n) {
   return out;
 }
 
+// A shallow clone shares the tensor, a view its storage; either is seen by its count.
+bool unshared(const at::Tensor& tensor) {
+  return tensor.defined() && tensor.use_count() == 1 && tensor.storage().use_count() == 1;
+}
+
 // Σ c_j z_j over N arrays, from begin to end. The one loop here whose speed is its own.
 template <size_t N>
 #if defined(__GNUC__) && !defined(__clang__)
@@ -137,9 +142,7 @@ int vdm_lincomb(at::Tensor* out, at::Tensor** terms, const double* c, size_t n) 
                   term.sizes());
       flat = flat && term.options().type_equal(z[0].options()) && term.is_contiguous();
     }
-    // A shallow clone shares the tensor, a view its storage; either is seen by its count.
-    const bool reusable = out->defined() && out->use_count() == 1 &&
-                          out->storage().use_count() == 1 && out->sizes() == z[0].sizes() &&
+    const bool reusable = unshared(*out) && out->sizes() == z[0].sizes() &&
                           out->options().type_equal(z[0].options()) && out->is_contiguous();
     if (!reusable) *out = at::empty_like(z[0], at::MemoryFormat::Contiguous);
     if (flat) {
@@ -151,6 +154,17 @@ int vdm_lincomb(at::Tensor* out, at::Tensor** terms, const double* c, size_t n) 
       for (size_t i = 1; i < n; i++) out->add_(z[i], c[i]);
     }
   });
+}
+
+// The memory of a contiguous f32 tensor on the CPU that is nobody else's; null if it is not one.
+float* vdm_own_memory(at::Tensor* tensor) {
+  float* memory = nullptr;
+  const int status = guarded([&] {
+    const bool plain = unshared(*tensor) && tensor->is_cpu() && tensor->is_contiguous() &&
+                       tensor->scalar_type() == at::kFloat && !tensor->requires_grad();
+    if (plain) memory = tensor->mutable_data_ptr<float>();
+  });
+  return status == 0 ? memory : nullptr;
 }
 
 // Autocast to bf16 on one device type, on or off.

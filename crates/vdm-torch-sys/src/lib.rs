@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`fused_adamw`], [`foreach_lerp`], [`global_norm`], [`clear_gradients`] | one kernel for a list of parameters, and an optimizer whose state can be saved |
 //! | [`lincomb_into`] | a sampler's step in one pass over memory |
+//! | [`own_memory`] | noise written where it is needed |
 //! | [`autocast_bf16`] | tch's autocast takes no data type, and none on the CPU |
 //! | [`load_library`] | the CUDA backend in a binary linked against the CPU libraries |
 //! | [`keep_freed_memory`] | freed activations are used again instead of unmapped |
@@ -52,6 +53,7 @@ unsafe extern "C" {
     fn vdm_global_norm(tensors: Tensors, n: usize, out: *mut *mut C_tensor) -> c_int;
     fn vdm_lincomb(out: *mut C_tensor, terms: Tensors, coefficients: *const f64, n: usize)
     -> c_int;
+    fn vdm_own_memory(tensor: *mut C_tensor) -> *mut f32;
     fn vdm_autocast_bf16(cuda: c_int, on: c_int) -> c_int;
 }
 
@@ -222,6 +224,18 @@ pub fn lincomb_into(out: &mut Tensor, terms: &[(f64, &Tensor)]) -> Result<(), Er
     })
 }
 
+/// The components of a contiguous f32 tensor on the CPU, row-major, if no other tensor shares them and
+/// no gradient is asked of it.
+pub fn own_memory(tensor: &mut Tensor) -> Option<&mut [f32]> {
+    let len = tensor.numel();
+    // SAFETY: reads counts and types of a tensor that lives through the call.
+    let memory = unsafe { vdm_own_memory(tensor.as_mut_ptr()) };
+    // SAFETY: the shim answers with a pointer only where there are `len` floats behind it that this
+    // tensor alone owns; the exclusive borrow keeps it from being shared, resized or read meanwhile. A
+    // tensor without components may have no memory.
+    (!memory.is_null()).then(|| unsafe { std::slice::from_raw_parts_mut(memory, len) })
+}
+
 /// Runs `body` with matrix products and convolutions on the device type in bf16.
 ///
 /// # Errors
@@ -345,6 +359,28 @@ mod tests {
         let mut view = z.view([2]);
         lincomb_into(&mut view, &[(3.0, &z)]).unwrap();
         assert_eq!(Vec::<f32>::try_from(&z).unwrap(), [1.0, 2.0]);
+    }
+
+    #[test]
+    fn only_plain_memory_of_ones_own_is_lent() {
+        let options = (Kind::Float, Device::Cpu);
+        let mut alone = Tensor::zeros([2, 3], options);
+        own_memory(&mut alone).unwrap()[4] = 7.0;
+        assert_eq!(alone.double_value(&[1, 1]), 7.0);
+        let shared = alone.shallow_clone();
+        assert_eq!(own_memory(&mut alone), None);
+        drop(shared);
+        let view = alone.view([6]);
+        assert_eq!(own_memory(&mut alone), None);
+        drop(view);
+        assert!(own_memory(&mut alone).is_some());
+        assert_eq!(own_memory(&mut alone.transpose(0, 1)), None);
+        assert_eq!(own_memory(&mut Tensor::zeros([2], (Kind::Double, Device::Cpu))), None);
+        assert_eq!(own_memory(&mut Tensor::zeros([2], options).set_requires_grad(true)), None);
+        assert_eq!(own_memory(&mut Tensor::new()), None);
+        assert!(
+            own_memory(&mut Tensor::zeros([0], options)).is_none_or(|memory| memory.is_empty())
+        );
     }
 
     #[test]

@@ -200,7 +200,11 @@ impl ProbeSource<Batch> for Probes {
 }
 
 impl NoiseSource<Batch> for NoisePath {
+    /// Into the tensor's own memory where it is the host's.
     fn fill(&mut self, out: &mut Batch, from: LogSnr, to: LogSnr) -> Result<(), NoiseError> {
+        if let Some(memory) = vdm_torch_sys::own_memory(&mut out.0) {
+            return self.fill_slice(memory, from, to);
+        }
         let mut host = vec![0.0_f32; out.0.numel()];
         self.fill_slice(&mut host, from, to)?;
         *out = out.with_values(&host);
