@@ -6,20 +6,30 @@ use vdm_sample::{
     BrownianPath, NoiseError, NoiseSource, Seed, SolverSpec, TimeGrid, integrate, prior,
 };
 
-use crate::convergence::{HALVINGS, Paths, distance, mixture, order};
+use crate::convergence::{HALVINGS, Paths, distance, mixture, order, whole_range};
 
 const SCALING: Scaling = Scaling::VariancePreserving;
 /// Divisible by 2 and 3, so that solvers that walk in blocks take whole ones.
 const FEWEST_STEPS: usize = 36;
+/// As fine for the whole range of levels as [`FEWEST_STEPS`] for a third of it, and a little finer, as the
+/// steps there differ in size.
+const FEWEST_STEPS_OF_ALL: usize = 216;
 
-/// Equal steps of log-SNR from −6 to 6: no end is singular, so no step is of lower order for that.
+/// Equal steps of log-SNR from −6 to 6, where the prediction still moves at both ends.
 fn grid(steps: usize) -> TimeGrid {
     let level = |i: usize| 12.0 * (i as f64 / steps as f64 - 0.5);
     TimeGrid::from_log_snrs((0..=steps).map(level), SCALING).unwrap()
 }
 
-/// Of the probability-flow ODE's solution, for deterministic solvers.
+/// Of the probability-flow ODE's solution over all levels, for deterministic solvers.
 pub(crate) fn of_the_ode(solver: &SolverSpec) -> f64 {
+    let paths = Paths::over_the_whole_range();
+    order(FEWEST_STEPS_OF_ALL, |steps| paths.error(solver, &whole_range(steps)))
+}
+
+/// The same where the grid begins and ends among levels at which the prediction still moves: what
+/// first and last steps of lower order cost.
+pub(crate) fn of_the_ode_between(solver: &SolverSpec) -> f64 {
     let paths = Paths::new(mixture(), -6.0, 6.0);
     order(FEWEST_STEPS, |steps| paths.error(solver, &grid(steps)))
 }

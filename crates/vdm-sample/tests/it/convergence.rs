@@ -1,6 +1,8 @@
 //! Orders of convergence as they are observed: slopes of the logarithm of an error over halvings of
 //! the step. Shared by the tests of orders and by the `solvers` example, which prints them.
 
+use std::f64::consts::PI;
+
 use vdm_core::{GaussianMixture, LogSnr, Scaling};
 use vdm_sample::{Adaptive, NoNoise, Pair, Seed, Solver, TimeGrid, integrate, prior};
 
@@ -37,6 +39,17 @@ pub(crate) fn mixture() -> GaussianMixture {
     .unwrap()
 }
 
+/// `λ` from −18 to 18 in steps of changing size, as an even grid hides errors in the weights of
+/// past predictions. At its ends the prediction hardly moves, so that the first and last steps,
+/// which are of lower order, do not hide the order between.
+pub(crate) fn whole_range(steps: usize) -> TimeGrid {
+    let log_snr = |i: usize| {
+        let u = 2.0 * i as f64 / steps as f64 - 1.0;
+        18.0 * u + 0.8 * (2.0 * PI * u).sin()
+    };
+    TimeGrid::from_log_snrs((0..=steps).map(log_snr), Scaling::VariancePreserving).unwrap()
+}
+
 /// Paths of the probability-flow ODE and where they end.
 pub(crate) struct Paths {
     model: GaussianMixture,
@@ -61,6 +74,14 @@ impl Paths {
             tight.solve(&model, starts.clone(), from, to, Scaling::VariancePreserving).unwrap();
         let truth = ends.into_iter().map(|end| end.z).collect();
         Self { model, starts, truth }
+    }
+
+    /// Between the ends of [`whole_range`]; with wider clusters than [`mixture`]'s, since high orders
+    /// need smooth paths to show before rounding does.
+    pub(crate) fn over_the_whole_range() -> Self {
+        let means = vec![vec![-1.0, 0.5], vec![0.8, 0.8], vec![0.2, -1.1]];
+        let model = GaussianMixture::new(vec![0.3, 0.5, 0.2], means, vec![0.6, 0.5, 0.7]);
+        Self::new(model.unwrap(), -18.0, 18.0)
     }
 
     /// Where a solver ends them.

@@ -1,49 +1,28 @@
 //! Multistep exponential integrators.
 
-use std::f64::consts::PI;
-
-use vdm_core::{GaussianMixture, LogSnr, Scaling};
+use vdm_core::{GaussianMixture, LogSnr};
 use vdm_sample::exponential::Predicts;
 use vdm_sample::{
     AngularAdams, DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp3M, ExponentialAdams,
-    NoiseError, NoiseSource, Order, SaSolver, SlopeWeight, Solver, TimeGrid, UniPc, UniPcVariant,
-    integrate,
+    NoiseError, NoiseSource, Order, SaSolver, SlopeWeight, Solver, UniPc, UniPcVariant, integrate,
 };
 
 use super::assert_order;
-use crate::convergence::{Paths, order};
+use crate::convergence::{Paths, order, whole_range};
 
 use Order::{Four, One, Three, Two};
 
 const SLOPES: [SlopeWeight; 2] = [SlopeWeight::Midpoint, SlopeWeight::Heun];
 const PREDICTS: [Predicts; 2] = [Predicts::Image, Predicts::Noise];
 
-/// `λ` from −18 to 18 in steps of changing size, as an even grid hides errors in the weights of
-/// past predictions. At its ends the prediction hardly moves, so that the first and last steps,
-/// which are of lower order, do not hide the order between.
-fn grid(steps: usize) -> TimeGrid {
-    let log_snr = |i: usize| {
-        let u = 2.0 * i as f64 / steps as f64 - 1.0;
-        18.0 * u + 0.8 * (2.0 * PI * u).sin()
-    };
-    TimeGrid::from_log_snrs((0..=steps).map(log_snr), Scaling::VariancePreserving).unwrap()
-}
-
-/// Wider clusters than elsewhere: high orders need smooth paths to show before rounding does.
-fn paths() -> Paths {
-    let means = vec![vec![-1.0, 0.5], vec![0.8, 0.8], vec![0.2, -1.1]];
-    let model = GaussianMixture::new(vec![0.3, 0.5, 0.2], means, vec![0.6, 0.5, 0.7]);
-    Paths::new(model.unwrap(), -18.0, 18.0)
-}
-
 fn check(solver: &(impl Solver<Vec<f64>> + std::fmt::Debug), paths: &Paths) {
-    let measured = order(256, |steps| paths.error(solver, &grid(steps)));
+    let measured = order(256, |steps| paths.error(solver, &whole_range(steps)));
     assert_order(&format!("{solver:?}"), measured, solver.properties().order);
 }
 
 #[test]
 fn exponential_adams_has_the_order_in_its_name() {
-    let paths = paths();
+    let paths = Paths::over_the_whole_range();
     for order in [One, Two, Three, Four] {
         check(&ExponentialAdams::new(order), &paths);
         check(&ExponentialAdams::deis(order), &paths);
@@ -53,7 +32,7 @@ fn exponential_adams_has_the_order_in_its_name() {
 /// The published third-order forms are declared, and measured, as second order.
 #[test]
 fn published_dpm_solvers_are_of_second_order() {
-    let paths = paths();
+    let paths = Paths::over_the_whole_range();
     for slope in SLOPES {
         check(&DpmSolverPp2M { slope, ..DpmSolverPp2M::default() }, &paths);
         check(&DpmSolverPp3M { slope, ..DpmSolverPp3M::default() }, &paths);
@@ -65,7 +44,7 @@ fn published_dpm_solvers_are_of_second_order() {
 /// Order 4 without its corrector only: with it the error meets rounding before the slope settles.
 #[test]
 fn unipc_gains_one_order_by_its_corrector() {
-    let paths = paths();
+    let paths = Paths::over_the_whole_range();
     for variant in [UniPcVariant::Bh1, UniPcVariant::Bh2, UniPcVariant::VaryCoefficients] {
         for predicts in PREDICTS {
             for order in [One, Two, Three] {
@@ -81,19 +60,19 @@ fn unipc_gains_one_order_by_its_corrector() {
 /// starts flat, as here, more is seen.
 #[test]
 fn angular_adams_gains_one_order_by_its_corrector() {
-    let paths = paths();
+    let paths = Paths::over_the_whole_range();
     for data_std in [0.5, 1.0] {
         for order in [One, Two] {
             check(&AngularAdams { order, data_std }, &paths);
         }
     }
     let four = AngularAdams { order: Four, ..AngularAdams::default() };
-    assert!(order(256, |steps| paths.error(&four, &grid(steps))) > 2.9);
+    assert!(order(256, |steps| paths.error(&four, &whole_range(steps))) > 2.9);
 }
 
 #[test]
 fn the_released_varying_coefficients_lose_the_order() {
-    let paths = paths();
+    let paths = Paths::over_the_whole_range();
     for order in [One, Two, Three, Four] {
         let variant = UniPcVariant::VaryCoefficientsReleased;
         check(&UniPc { variant, ..UniPc::new(order) }, &paths);
@@ -102,7 +81,7 @@ fn the_released_varying_coefficients_lose_the_order() {
 
 #[test]
 fn sa_solver_without_noise_has_the_order_of_its_corrector() {
-    let paths = paths();
+    let paths = Paths::over_the_whole_range();
     for (predictor, corrector) in [
         (One, None),
         (One, Some(Two)),
@@ -138,7 +117,7 @@ impl NoiseSource<Vec<f64>> for UnitVectors {
 fn variance_error(solver: &impl Solver<Vec<f64>>, steps: usize) -> f64 {
     let std = 0.5;
     let model = GaussianMixture::new(vec![1.0], vec![vec![0.0; steps + 1]], vec![std]).unwrap();
-    let grid = grid(steps);
+    let grid = whole_range(steps);
     let [first, last] = [0, steps].map(|i| {
         let level = grid.levels()[i];
         (level.alpha * std).powi(2) + level.sigma.powi(2)
