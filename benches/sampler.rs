@@ -5,8 +5,8 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tch::Device;
-use vdm_bench::{FreeDenoiser, digits_model};
-use vdm_core::{Scaling, Schedule};
+use vdm_bench::{FreeDenoiser, digits_model, karras_20};
+use vdm_core::Scaling;
 use vdm_sample::{Entry, NoiseSpec, Seed, SolverSpec, TimeGrid, integrate};
 use vdm_torch::Batch;
 
@@ -22,16 +22,9 @@ const SHAPES: [(&str, i64, [i64; 3]); 6] = [
     ("64x4x64x64", 64, [4, 64, 64]),
 ];
 
-/// The grid of the peers: 20 steps of Karras from 80 to 0.002, then zero.
-fn grid() -> TimeGrid {
-    let schedule = Schedule::geometric(0.002, 80.0).expect("a legal range");
-    let karras = TimeGrid::karras(STEPS - 1, 7.0, &schedule, Scaling::VarianceExploding);
-    karras.expect("a finite schedule").to_clean()
-}
-
 /// What a run of 20 steps costs beside its model calls.
 fn overhead(c: &mut Criterion) {
-    let grid = grid();
+    let grid = karras_20().expect("a legal grid");
     let mut group = c.benchmark_group("overhead_of_20_steps");
     group.throughput(Throughput::Elements(STEPS as u64));
     for (shape, items, dims) in SHAPES {

@@ -6,7 +6,8 @@ pub mod work_precision;
 use std::convert::Infallible;
 
 use tch::Device;
-use vdm_core::{Denoiser, Latent, NoiseLevel, Parameterization, Prediction};
+use vdm_core::{Denoiser, Latent, NoiseLevel, Parameterization, Prediction, Scaling, Schedule};
+use vdm_sample::TimeGrid;
 use vdm_torch::{Model, PRESETS, RunConfig};
 
 /// A model that costs nothing: it answers with its input, without copying where it can. Time spent
@@ -30,6 +31,16 @@ impl<Z: Latent> Denoiser<Z> for FreeDenoiser {
     ) -> Result<Parameterization, Infallible> {
         Ok(Parameterization::Noise)
     }
+}
+
+/// The grid of the peers: 20 steps, of them 19 of Karras from 80 to 0.002, and one to zero.
+///
+/// # Errors
+/// None: the range is legal.
+pub fn karras_20() -> anyhow::Result<TimeGrid> {
+    let schedule = Schedule::geometric(0.002, 80.0)?;
+    let karras = TimeGrid::karras(19, 7.0, &schedule, Scaling::VarianceExploding)?;
+    Ok(karras.to_clean())
 }
 
 /// The configuration of a preset.

@@ -23,7 +23,8 @@ Usage: cargo xtask bench [--peers] [-- ARGUMENTS OF cargo bench]
 
   --peers    error by number of model calls, and cost of a step, beside diffusers and k-diffusion:
              brings them, in pinned versions, into a virtual environment in the cache (6 GB), runs
-             benches/peers/*.py, and writes docs/work-precision.md with its pictures";
+             benches/peers/*.py, and writes docs/overhead.md and docs/work-precision.md with its
+             picture";
 
 /// What k-diffusion's own requirements would add is not used by its samplers.
 const WITHOUT_REQUIREMENTS: &str = "k-diffusion==0.1.1.post1";
@@ -69,14 +70,21 @@ fn compare(checkout: &Checkout) -> Result<()> {
     let python = environment(&scripts.join("requirements.txt"))?;
     let results = Checkout::target_dir()?.join("peers");
     fs::create_dir_all(&results)?;
-    for name in ["work_precision", "overhead"] {
-        let out = results.join(format!("{name}.json"));
-        let script = scripts.join(format!("{name}.py"));
-        cargo::run(Command::new(&python).arg(script).arg("--out").arg(out))?;
-    }
-    let mut report = cargo::cargo(checkout);
-    report.args(["run", "--release", "--package", "vdm-bench", "--bin", "work-precision", "--"]);
-    cargo::run(report.arg("--peers").arg(&results))
+    let mut build = cargo::cargo(checkout);
+    cargo::run(build.args(["build", "--release", "--package", "vdm-bench", "--bins"]))?;
+    let programs = Checkout::target_dir()?.join("release");
+    let script = |name: &str| {
+        let mut command = Command::new(&python);
+        command.arg(scripts.join(format!("{name}.py")));
+        command.arg("--out").arg(results.join(format!("{name}.json")));
+        command
+    };
+    // Before anything else has warmed the machine up or kept it busy.
+    let mut overhead = script("overhead");
+    overhead.arg("--program").arg(programs.join("overhead"));
+    cargo::run(overhead.arg("--page").arg(checkout.root.join("docs/overhead.md")))?;
+    cargo::run(&mut script("work_precision"))?;
+    cargo::run(Command::new(programs.join("work-precision")).arg("--peers").arg(&results))
 }
 
 /// The Python of an environment that holds exactly what the file asks for; made once per content.
