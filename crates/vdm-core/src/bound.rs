@@ -34,10 +34,11 @@
 //! ```
 
 use crate::schedule::LogSnrRange;
-use crate::{LogSnr, NoiseSchedule, quadrature};
+use crate::{LogSnr, NoiseSchedule, Real, Scalar, quadrature};
 
 /// `KL(q(z_1|x_i) ‖ N(0, 1))` of one dimension, in nats, for the variance-preserving scaling.
-/// Monograph §2.2; `σ² − 1 − ln σ²` is written with `ln_1p`, since it vanishes like `α⁴/2`.
+/// Monograph §2.2, `½(α²x² − α² − ln σ²)`. `−ln σ²` is `softplus(λ)`: `1 − α²` would lose its digits near
+/// data. Near noise the last two terms cancel to `α⁴/2`, to an error of an ulp of `α²`.
 ///
 /// ```
 /// use vdm_core::{bound::prior_kl, LogSnr};
@@ -45,8 +46,9 @@ use crate::{LogSnr, NoiseSchedule, quadrature};
 /// ```
 #[must_use]
 pub fn prior_kl(log_snr: LogSnr, x: f64) -> f64 {
-    let var_signal = crate::Real::sigmoid(&log_snr.value());
-    0.5 * (var_signal * x * x - var_signal - (-var_signal).ln_1p())
+    let log_snr = log_snr.value();
+    let var_signal = log_snr.sigmoid();
+    0.5 * (var_signal * x * x - var_signal + log_snr.softplus())
 }
 
 /// `d KL/dλ` of [`prior_kl`], per nat of log-SNR: how the prior term moves with a learned end.

@@ -35,10 +35,11 @@ pub trait Divergence<Z>: Denoiser<Z> {
     }
 }
 
-/// Products of the Jacobian with given directions.
+/// Products of the transposed Jacobian with given directions, which reverse-mode differentiation gives.
 pub trait JacobianProduct<Z>: Denoiser<Z> {
-    /// The prediction `o`, and `(∂o/∂z)v` or `(∂o/∂z)ᵀv` for every direction `v`: forward or reverse
-    /// mode, whichever is cheaper, since `vᵀJv = vᵀJᵀv` is what a trace is estimated from.
+    /// The prediction `o`, and `(∂o/∂z)ᵀv` for every direction `v`. A trace is estimated from
+    /// `vᵀJᵀv = vᵀJv`; guidance by an observation needs the transposed product itself, and a network's
+    /// Jacobian is not symmetric.
     ///
     /// # Errors
     /// Whatever the model reports.

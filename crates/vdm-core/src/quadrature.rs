@@ -31,7 +31,8 @@ const PIECES: usize = 1_000_000;
 
 /// `∫ₐᵇ f` for a smooth `f`, by halving where the 7- and 15-point rules disagree by more than 1e-13
 /// of the whole. It stops after a million pieces, which only a noisy `f` asks for; peaks
-/// narrower than a hundredth of the interval may be missed.
+/// narrower than a hundredth of the interval may be missed. NaN where `f` is, and over an interval without
+/// end: map that to a finite one first.
 #[must_use]
 pub fn interval(a: f64, b: f64, mut f: impl FnMut(f64) -> f64) -> f64 {
     // Eight to begin with, so that a lone peak between the first nodes is seen.
@@ -41,6 +42,9 @@ pub fn interval(a: f64, b: f64, mut f: impl FnMut(f64) -> f64) -> f64 {
     let (mut sum, mut seen) = (0.0_f64, 0);
     while let Some((a, b)) = pieces.pop() {
         let (fine, error) = kronrod(a, b, &mut f);
+        if fine.is_nan() || error.is_nan() {
+            return f64::NAN;
+        }
         let middle = 0.5 * (a + b);
         seen += 1;
         let settled = error <= 1e-13 * whole.abs().max(sum.abs()).max(fine.abs());
@@ -120,6 +124,18 @@ mod tests {
         assert!((share - 0.3).abs() < 1e-9, "{share}");
         let noise = interval(0.0, 1.0, |t| (t * 1e9).sin());
         assert!(noise.abs() < 0.1, "{noise}");
+    }
+
+    /// At once, not after a million pieces.
+    #[test]
+    fn what_is_no_number_ends_the_search() {
+        let mut calls = 0;
+        let hole = interval(0.0, 1.0, |t| {
+            calls += 1;
+            if t > 0.4 { f64::NAN } else { t }
+        });
+        assert!(hole.is_nan() && calls < 1000, "{hole} after {calls} calls");
+        assert!(interval(0.0, f64::INFINITY, |t| (-t).exp()).is_nan());
     }
 
     #[test]

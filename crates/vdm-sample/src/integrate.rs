@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use thiserror::Error as ThisError;
-use vdm_core::{Denoiser, Latent, LogSnr, NoiseLevel, Parameterization, Prediction};
+use vdm_core::{Affine, Denoiser, Latent, LogSnr, NoiseLevel, Parameterization, Prediction};
 
 use crate::{NoiseError, NoiseSource, Solver, Step, TimeGrid};
 
@@ -16,6 +16,35 @@ pub enum RunError<E: Error + 'static> {
     /// The noise source has nothing to give.
     #[error(transparent)]
     Noise(#[from] NoiseError),
+    /// A prediction that does not say what a step needs: of noise, say, where a latent is noise alone.
+    #[error(
+        "at log-SNR {log_snr} a prediction of {of:?} does not determine {wanted:?}: let the grid begin and \
+         end at finite levels (truncate the schedule), or use a model that predicts {wanted:?}"
+    )]
+    Undetermined {
+        /// What the model predicts.
+        of: Parameterization,
+        /// What the step needs.
+        wanted: Parameterization,
+        /// `λ` of the level.
+        log_snr: f64,
+    },
+}
+
+/// How what is wanted follows from the latent and a prediction.
+///
+/// # Errors
+/// [`RunError::Undetermined`] if it does not.
+pub(crate) fn map<E: Error + 'static>(
+    of: Parameterization,
+    wanted: Parameterization,
+    at: &NoiseLevel,
+) -> Result<Affine, RunError<E>> {
+    let map = of.to(wanted, at);
+    if map.on_z.is_finite() && map.on_output.is_finite() {
+        return Ok(map);
+    }
+    Err(RunError::Undetermined { of, wanted, log_snr: at.log_snr })
 }
 
 /// What a solver works with during one run: the model, the noise, and buffers that are used again,
@@ -55,7 +84,7 @@ impl<'a, Z: Latent, D: Denoiser<Z> + ?Sized> Run<'a, Z, D> {
     /// One model call, its answer converted; no pass over memory if it is what the model predicts.
     ///
     /// # Errors
-    /// The model's own.
+    /// The model's own, or [`RunError::Undetermined`].
     pub fn predict_as(
         &mut self,
         what: Parameterization,
@@ -66,7 +95,7 @@ impl<'a, Z: Latent, D: Denoiser<Z> + ?Sized> Run<'a, Z, D> {
         if of == what {
             return Ok(value);
         }
-        let map = of.to(what, at);
+        let map = map(of, what, at)?;
         let converted = self.lincomb(&[(map.on_z, z), (map.on_output, &value)]);
         self.recycle(value);
         Ok(converted)
@@ -136,7 +165,7 @@ impl<'a, Z: Latent, D: Denoiser<Z> + ?Sized> Run<'a, Z, D> {
 /// `on_step(i, z, level)` sees the latent after step `i` (from 0) and the level it is at.
 ///
 /// # Errors
-/// The first error of the model or of the noise source ends the run.
+/// The first [`RunError`] ends the run.
 pub fn integrate<Z: Latent, D: Denoiser<Z> + ?Sized, S: Solver<Z>>(
     solver: &S,
     model: &D,

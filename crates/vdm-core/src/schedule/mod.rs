@@ -83,7 +83,7 @@ pub trait NoiseSchedule: Debug {
     /// `λ_t`; exact at both ends.
     fn log_snr(&self, t: f64) -> LogSnr;
 
-    /// `dλ/dt < 0`, in nats per unit of time.
+    /// `dλ/dt < 0`, in nats per unit of time; −∞ at an end whose `λ` is infinite.
     fn slope(&self, t: f64) -> f64;
 
     /// The inverse: the time at which a level is reached, clamped to `[0, 1]`. Unless overridden it
@@ -184,7 +184,12 @@ impl<F: Curve> NoiseSchedule for F {
         pinned(self, &Time::early(t))
     }
     fn slope(&self, t: f64) -> f64 {
-        self.at(&Time::new(Dual::variable(t.clamp(0.0, 1.0)))).derivative
+        let (t, range) = (t.clamp(0.0, 1.0), self.ends());
+        // The product rule would find 0·∞ there.
+        if (t == 0.0 && range.max().is_infinite()) || (t == 1.0 && range.min().is_infinite()) {
+            return f64::NEG_INFINITY;
+        }
+        self.at(&Time::new(Dual::variable(t))).derivative
     }
     fn time(&self, log_snr: LogSnr) -> f64 {
         clamped(self, log_snr).t
@@ -490,6 +495,24 @@ mod tests {
         for schedule in schedules() {
             let json = serde_json::to_string(&schedule).unwrap();
             assert_eq!(serde_json::from_str::<Schedule>(&json).unwrap(), schedule, "{json}");
+        }
+    }
+
+    /// A level that is infinitely far is reached at an infinite rate.
+    #[test]
+    fn slopes_at_infinite_ends_are_infinite() {
+        for kind in ["cosine", "straight_line", "iddpm_cosine", "normal", "laplace", "vp_linear"] {
+            let Ok(schedule) =
+                serde_json::from_str::<Schedule>(&format!(r#"{{"kind": "{kind}"}}"#))
+            else {
+                continue;
+            };
+            let range = schedule.range();
+            for (t, end) in [(0.0, range.max()), (1.0, range.min())] {
+                let slope = schedule.slope(t);
+                assert!(slope < 0.0, "{kind} at {t}: {slope}");
+                assert_eq!(slope.is_infinite(), end.is_infinite(), "{kind} at {t}: {slope}");
+            }
         }
     }
 

@@ -494,6 +494,12 @@ fn m25_the_prior_divergence_vanishes_with_the_signal() {
         let limit = if x == 0.0 { 0.25 * level.snr().powi(2) } else { 0.5 * level.snr() * x * x };
         assert!((bound::prior_kl(level, x) / limit - 1.0).abs() < 2e-6);
         assert_eq!(bound::prior_kl(LogSnr::new(f64::NEG_INFINITY), x), 0.0);
+        // Near data `α² = 1 − e^{−λ}` and `−ln σ² = λ + e^{−λ}`, to 1e-17.
+        for log_snr in [20.0_f64, 30.0, 37.0, 60.0] {
+            let limit = 0.5 * (x * x - 1.0 + log_snr + (2.0 - x * x) * (-log_snr).exp());
+            let found = bound::prior_kl(LogSnr::new(log_snr), x);
+            assert!((found / limit - 1.0).abs() < 1e-15, "λ = {log_snr}: {found}, not {limit}");
+        }
     }
 }
 

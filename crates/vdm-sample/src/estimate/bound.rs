@@ -15,6 +15,7 @@ use vdm_core::{LogSnr, NoiseSchedule, bound, times};
 
 use super::curve::{Curve, CurvePoint};
 use super::process::{Draw, Process};
+use super::rounds::check_range;
 use super::{Estimate, EstimateError, Rounds};
 use crate::{Purpose, Seed};
 
@@ -82,7 +83,7 @@ impl DiffusionTerm {
 /// use vdm_sample::estimate::{Bound, DiffusionTerm, DiscreteItems, Modeled, Rounds};
 ///
 /// let model = GaussianMixture::new(vec![1.0], vec![vec![0.1]], vec![0.3])?;
-/// let items = DiscreteItems { code: Discretized::new(256)?, values: vec![vec![120], vec![150]] };
+/// let items = DiscreteItems::new(Discretized::new(256)?, vec![vec![120], vec![150]])?;
 /// let scaling = Scaling::VariancePreserving;
 /// let process = Modeled::<Vec<f64>, _> { model: &model, items: &items, scaling, seed: Seed(1) };
 /// let schedule = Schedule::linear(12.0, -10.0)?;
@@ -150,6 +151,7 @@ impl Bound<'_> {
             let wanted = "at least 1";
             return Err(EstimateError::Setting { field: "batch", value: 0.0, wanted });
         }
+        check_range(self.schedule.range())?;
         self.diffusion.check()
     }
 

@@ -16,6 +16,7 @@ use vdm_core::{Divergence, JacobianProduct, LogSnr, NoiseLevel};
 
 use super::importance_weighted::bounds;
 use super::process::Modeled;
+use super::rounds::check_range;
 use super::{Dequantization, Estimate, EstimateError, Moments, Rounds};
 use crate::{Adaptive, FlowLikelihood, InnerProduct, LogLikelihood, ProbeLaw, ProbeSource, Probes};
 
@@ -123,6 +124,7 @@ impl FlowBound {
                           take the exact trace for more";
             return refuse("importance samples", self.samples as f64, wanted);
         }
+        check_range(self.range)?;
         match process.items.cell_width() {
             Some(width) => Ok(width),
             None if self.dequantization.is_of_cells() => {

@@ -26,9 +26,10 @@
 //!
 //! whose first part is the bound's own term and whose second has mean 0.
 
-use vdm_core::{Denoiser, LogSnr, NoiseLevel, NoiseSchedule, bound};
+use vdm_core::{Denoiser, LogSnr, NoiseLevel, NoiseSchedule, Scalar, bound};
 
 use super::process::Modeled;
+use super::rounds::check_range;
 use super::{Estimate, EstimateError, Rounds};
 use crate::InnerProduct;
 
@@ -77,6 +78,7 @@ impl ImportanceWeighted<'_> {
         if let Some((field, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(EstimateError::Setting { field, value: 0.0, wanted: "at least 1" });
         }
+        check_range(self.schedule.range())?;
         let (items, samples) = (process.items.len(), self.samples);
         self.rounds.run(["bound", "one_sample"], items, |round| {
             let mut weights = Vec::with_capacity(items * samples);
@@ -138,9 +140,9 @@ impl ImportanceWeighted<'_> {
 fn log_prior_ratio<Z: InnerProduct>(x: &Z, eps: &Z, noisiest: LogSnr) -> f64 {
     let at = vdm_core::Scaling::VariancePreserving.level(noisiest.value());
     let (xx, xe, ee) = (x.dot(x), x.dot(eps), eps.dot(eps));
-    // 1 − b² = a²; ln b² = ln(1 − a²).
     let signal = at.alpha * at.alpha;
-    0.5 * (signal * (ee - xx) - 2.0 * at.alpha * at.sigma * xe + x.len() as f64 * (-signal).ln_1p())
+    let log_var_noise = -noisiest.value().softplus();
+    0.5 * (signal * (ee - xx) - 2.0 * at.alpha * at.sigma * xe + x.len() as f64 * log_var_noise)
 }
 
 /// `−log (1/K) Σ w` and the mean of `−log w`, from logarithms.

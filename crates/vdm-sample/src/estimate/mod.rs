@@ -31,7 +31,7 @@ pub use curve::CurvePoint;
 pub use dequantization::Dequantization;
 pub use flow::{FlowBound, FlowEstimate, Trace};
 pub use importance_weighted::ImportanceWeighted;
-pub use items::{ContinuousItems, DiscreteItems, Items};
+pub use items::{ContinuousItems, DiscreteItems, Items, ItemsError};
 pub use ladder::{Change, Rung};
 pub use process::{Draw, Modeled, Process};
 pub use rounds::{Estimate, EstimateError, Rounds, Term};

@@ -5,6 +5,8 @@ use std::error::Error;
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
+use vdm_core::schedule::LogSnrRange;
+
 use super::statistics::{Moments, Summary};
 use crate::OdeError;
 
@@ -163,6 +165,17 @@ pub enum EstimateError<E: Error + 'static> {
         /// What it must be.
         wanted: &'static str,
     },
+    /// A schedule that ends in no noise at all or in nothing else, where no likelihood is finite.
+    #[error(
+        "the levels run from log-SNR {min} to {max}: a likelihood needs finite ends, so truncate the \
+         schedule"
+    )]
+    Range {
+        /// `λ` at the noisy end.
+        min: f64,
+        /// `λ` at the clean end.
+        max: f64,
+    },
     /// An item whose likelihood is no number.
     #[error(
         "the {term} of item {item} is {value}: look for a fault in the model's weights or in the data"
@@ -175,6 +188,15 @@ pub enum EstimateError<E: Error + 'static> {
         /// What it is.
         value: f64,
     },
+}
+
+/// # Errors
+/// [`EstimateError::Range`] unless both ends are finite.
+pub(super) fn check_range<E: Error + 'static>(range: LogSnrRange) -> Result<(), EstimateError<E>> {
+    match range.finite() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(EstimateError::Range { min: range.min(), max: range.max() }),
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use vdm_core::{Denoiser, NoiseLevel, Scaling};
 use super::SlopeWeight;
 use super::taylor::Taylor;
 use crate::exponential::Predicts;
+use crate::ode::rms;
 use crate::{InnerProduct, NoNoise, Run, RunError};
 
 /// Below this an error is as good as none; it keeps the controller's powers finite.
@@ -204,11 +205,6 @@ pub fn dpm_adaptive<Z: InnerProduct, D: Denoiser<Z> + ?Sized>(
         run.recycle(m_t);
     }
     Ok((z, report))
-}
-
-/// Root of the mean square.
-fn rms<Z: InnerProduct>(z: &Z) -> f64 {
-    (z.dot(z) / z.len().max(1) as f64).sqrt()
 }
 
 fn check_ends<E: Error>(from: &NoiseLevel, to: &NoiseLevel) -> Result<(), AdaptiveError<E>> {

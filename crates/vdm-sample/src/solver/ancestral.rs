@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, Parameterization, Posterior, Transition};
 
 use super::{Properties, Solver, Step};
+use crate::integrate::map;
 use crate::{Run, RunError};
 
 /// `z_s ~ p(z_s|z_t)`, whose mean is that of `q(z_s|z_t, x = x̂(z_t))`: the generative model whose
@@ -65,7 +66,7 @@ impl<Z: Latent> Solver<Z> for Ancestral {
     ) -> Result<Z, RunError<D::Error>> {
         let Step { from: t, to: s, .. } = step;
         let output = run.predict(&z, t)?;
-        let x_hat = output.of.to(Parameterization::Image, t);
+        let x_hat = map(output.of, Parameterization::Image, t)?;
         let q = Posterior::between(s, t);
         let var = self.variance.of(q.var, Transition::between(s, t).var_ts);
         let mean = [(q.on_z + q.on_x * x_hat.on_z, &z), (q.on_x * x_hat.on_output, &output.value)];

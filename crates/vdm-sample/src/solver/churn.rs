@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, NoiseLevel, Transition};
 
+use super::parameter::EdmSigmaRange;
 use super::{Properties, Solver, Step};
 use crate::{Run, RunError, TimeGrid};
 
 /// The stochastic sampler of EDM around any single-step solver: where EDM's `σ` lies in
-/// `[sigma_min, sigma_max]`, raise it to
+/// a range, raise it to
 ///
 /// ```text
 /// σ̂ = σ(1 + γ),   γ = min(amount/steps, √2 − 1)
@@ -29,14 +30,9 @@ pub struct Churn<S> {
     /// `S_churn ≥ 0`: noise added over the whole run, as a number of relative raises.
     #[serde(deserialize_with = "super::parameter::amount")]
     pub amount: f64,
-    /// `S_tmin`: no noise is added below this `σ/α`. By default 0.
-    #[serde(default)]
-    #[serde(deserialize_with = "super::parameter::sigma_min")]
-    pub sigma_min: f64,
-    /// `S_tmax`: none above this. By default without bound.
-    #[serde(default = "unbounded")]
-    #[serde(deserialize_with = "super::parameter::sigma_max")]
-    pub sigma_max: f64,
+    /// `[S_tmin, S_tmax]`: where noise is added. By default everywhere.
+    #[serde(default = "everywhere")]
+    pub sigma: EdmSigmaRange,
     /// `S_noise`: scale of the added noise, slightly above 1 where a model removes too much noise.
     /// By default 1.
     #[serde(default = "one")]
@@ -44,9 +40,9 @@ pub struct Churn<S> {
     pub noise_scale: f64,
 }
 
-/// Finite, because JSON has no infinity; pure noise itself cannot be raised.
-fn unbounded() -> f64 {
-    f64::MAX
+/// Pure noise itself cannot be raised.
+fn everywhere() -> EdmSigmaRange {
+    EdmSigmaRange::ALL
 }
 
 fn one() -> f64 {
@@ -59,8 +55,7 @@ impl<S: Default> Default for Churn<S> {
         Self {
             solver: S::default(),
             amount: 40.0,
-            sigma_min: 0.05,
-            sigma_max: 50.0,
+            sigma: EdmSigmaRange { min: 0.05, max: 50.0 },
             noise_scale: one(),
         }
     }
@@ -70,16 +65,13 @@ impl<S> Churn<S> {
     /// `amount` of churn at all levels.
     #[must_use]
     pub fn new(solver: S, amount: f64) -> Self {
-        Self { solver, amount, sigma_min: 0.0, sigma_max: unbounded(), noise_scale: one() }
+        Self { solver, amount, sigma: everywhere(), noise_scale: one() }
     }
 
     /// Where the step is to start from, if not at its own level.
     fn raised(&self, step: &Step<'_>) -> Option<NoiseLevel> {
-        let edm_sigma = step.from.sigma / step.from.alpha;
         let gamma = (self.amount / step.grid.steps() as f64).min(2.0_f64.sqrt() - 1.0);
-        let raises = gamma > 0.0
-            && edm_sigma.is_finite()
-            && (self.sigma_min..=self.sigma_max).contains(&edm_sigma);
+        let raises = gamma > 0.0 && self.sigma.contains(&step.from);
         raises.then(|| step.grid.between(step.from.log_snr - 2.0 * gamma.ln_1p()))
     }
 }
@@ -127,8 +119,10 @@ mod tests {
         let log_snrs = sigmas.map(|sigma| -2.0 * sigma.ln());
         let grid = TimeGrid::from_log_snrs(log_snrs, Scaling::VarianceExploding).unwrap();
         let raised = |amount: f64| {
-            let churn =
-                Churn { sigma_min: 5.0, sigma_max: 20.0, ..Churn::new(Ddim::default(), amount) };
+            let churn = Churn {
+                sigma: EdmSigmaRange { min: 5.0, max: 20.0 },
+                ..Churn::new(Ddim::default(), amount)
+            };
             [0, 1, 2].map(|i| churn.raised(&Step::of(&grid, i)).map(|at| at.sigma))
         };
         let [outside, inside, below] = raised(0.6);

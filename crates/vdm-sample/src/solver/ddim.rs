@@ -5,6 +5,7 @@ use vdm_core::{Denoiser, Latent, Parameterization};
 
 use super::renewal::Renewal;
 use super::{Properties, Solver, Step};
+use crate::integrate::map;
 use crate::{Run, RunError};
 
 /// `z_s = α_s x̂ + √(σ_s² − η²σ_Q²) ε̂ + ησ_Q·noise`: keep the predicted image and noise, change
@@ -41,8 +42,8 @@ impl<Z: Latent> Solver<Z> for Ddim {
     ) -> Result<Z, RunError<D::Error>> {
         let Step { from: t, to: s, .. } = step;
         let output = run.predict(&z, t)?;
-        let x_hat = output.of.to(Parameterization::Image, t);
-        let eps_hat = output.of.to(Parameterization::Noise, t);
+        let x_hat = map(output.of, Parameterization::Image, t)?;
+        let eps_hat = map(output.of, Parameterization::Noise, t)?;
         let Renewal { kept, renewed, .. } = Renewal::between(self.eta, t, s);
         let mean = [
             (s.alpha * x_hat.on_z + kept * eps_hat.on_z, &z),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, Parameterization};
 
 use super::renewal::Renewal;
+use super::runge_kutta::calls_in_pairs;
 use super::{Ddim, Properties, Solver, Step};
 use crate::{Run, RunError, TimeGrid};
 
@@ -54,9 +55,7 @@ impl<Z: Latent> Solver<Z> for DpmSolverPp2SAncestral {
     }
 
     fn calls(&self, grid: &TimeGrid) -> usize {
-        (0..grid.steps())
-            .map(|i| if self.renewal(&Step::of(grid, i)).is_some() { 2 } else { 1 })
-            .sum()
+        calls_in_pairs(grid, |step| self.renewal(step).is_none())
     }
 
     fn step<D: Denoiser<Z> + ?Sized>(

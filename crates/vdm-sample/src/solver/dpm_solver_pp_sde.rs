@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, Parameterization};
 
 use super::renewal::Renewal;
+use super::runge_kutta::calls_in_pairs;
 use super::{Ddim, Properties, Solver, StageShare, Step};
 use crate::{Run, RunError, TimeGrid};
 
@@ -50,7 +51,7 @@ impl<Z: Latent> Solver<Z> for DpmSolverPpSde {
     }
 
     fn calls(&self, grid: &TimeGrid) -> usize {
-        (0..grid.steps()).map(|i| if Step::of(grid, i).is_singular() { 1 } else { 2 }).sum()
+        calls_in_pairs(grid, |step| step.is_singular())
     }
 
     fn step<D: Denoiser<Z> + ?Sized>(

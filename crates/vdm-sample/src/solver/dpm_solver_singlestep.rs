@@ -72,11 +72,17 @@ impl Default for DpmSolverSinglestep {
     }
 }
 
-/// The first latent of a block that has begun, and the predictions made since, oldest first.
+/// The first latent of a block, if one has begun, and the predictions made since, oldest first.
 #[derive(Debug)]
 pub struct Block<Z> {
-    start: Z,
+    start: Option<Z>,
     stages: Vec<Past<Z>>,
+}
+
+impl<Z> Default for Block<Z> {
+    fn default() -> Self {
+        Self { start: None, stages: Vec::new() }
+    }
 }
 
 impl<Z: Latent> Block<Z> {
@@ -84,20 +90,15 @@ impl<Z: Latent> Block<Z> {
     fn combine<D: Denoiser<Z> + ?Sized>(
         &self,
         run: &mut Run<'_, Z, D>,
-        on_start: f64,
+        start: (f64, &Z),
         weights: [f64; 3],
     ) -> Z {
-        let mut terms = [(0.0, &self.start); 4];
-        terms[0].0 = on_start;
+        let mut terms = [(0.0, start.1); 4];
+        terms[0] = start;
         for ((term, weight), stage) in terms[1..].iter_mut().zip(weights).zip(&self.stages) {
             *term = (weight, &stage.value);
         }
         run.lincomb(&terms)
-    }
-
-    fn recycle<D: Denoiser<Z> + ?Sized>(self, run: &mut Run<'_, Z, D>) {
-        run.recycle(self.start);
-        self.stages.into_iter().for_each(|stage| run.recycle(stage.value));
     }
 }
 
@@ -138,7 +139,7 @@ impl DpmSolverSinglestep {
 }
 
 impl<Z: Latent> Solver<Z> for DpmSolverSinglestep {
-    type Memory = Option<Block<Z>>;
+    type Memory = Block<Z>;
 
     fn properties(&self) -> Properties {
         let order = u32::from(u8::from(self.order));
@@ -150,28 +151,29 @@ impl<Z: Latent> Solver<Z> for DpmSolverSinglestep {
         run: &mut Run<'_, Z, D>,
         z: Z,
         step: &Step<'_>,
-        memory: &mut Self::Memory,
+        block: &mut Block<Z>,
     ) -> Result<Z, RunError<D::Error>> {
         let Step { from: t, to: s, .. } = step;
         let ends_block = self.ends_block(step);
-        if ends_block && memory.is_none() {
+        if ends_block && block.start.is_none() {
             return Ddim::default().step(run, z, step, &mut ());
         }
         let m = run.predict_as(self.predicts.parameterization(), &z, t)?;
-        let mut block = if let Some(begun) = memory.take() {
+        let start = if let Some(start) = block.start.take() {
             run.recycle(z);
-            begun
+            start
         } else {
-            Block { start: z, stages: Vec::new() }
+            z
         };
         block.stages.push(Past { value: m, at: *t });
         let update = Taylor::between(self.predicts, &block.stages[0].at, s);
         let weights = self.weights(&update, &block.stages, s, ends_block);
-        let z_s = block.combine(run, update.on_z, weights);
+        let z_s = block.combine(run, (update.on_z, &start), weights);
         if ends_block {
-            block.recycle(run);
+            run.recycle(start);
+            block.stages.drain(..).for_each(|stage| run.recycle(stage.value));
         } else {
-            *memory = Some(block);
+            block.start = Some(start);
         }
         Ok(z_s)
     }

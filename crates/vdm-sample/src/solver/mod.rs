@@ -44,12 +44,12 @@ pub use history::{History, Past};
 pub use langevin::PredictorCorrector;
 pub use lms::Lms;
 pub use multistep::{FinalOrder, Order, OrderError};
-pub use parameter::{ParameterError, SinglestepOrder, StageShare};
+pub use parameter::{EdmSigmaRange, ParameterError, SinglestepOrder, StageShare};
 pub use predictor_corrector::PredictorCorrectorMemory;
 pub use restart::Restart;
 pub use reverse_sde::{EulerMaruyama, StochasticHeun};
 pub use runge_kutta::{Heun, Midpoint};
-pub use sa_solver::{EdmSigmaRange, SaSolver};
+pub use sa_solver::SaSolver;
 pub use unipc::{UniPc, UniPcVariant};
 
 use vdm_core::{Denoiser, Latent, NoiseLevel};

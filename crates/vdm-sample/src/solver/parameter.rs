@@ -3,6 +3,7 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
+use vdm_core::NoiseLevel;
 
 /// Why a number is no parameter of a solver.
 #[derive(Debug, Clone, Copy, PartialEq, Error)]
@@ -13,6 +14,14 @@ pub enum ParameterError {
         /// The order as given.
         found: u8,
     },
+    /// A range of noise scales that holds none.
+    #[error("no noise scale lies from {min} to {max}: min must be at least 0 and below max")]
+    Range {
+        /// The lower end as given.
+        min: f64,
+        /// The upper end as given.
+        max: f64,
+    },
     /// A stage outside its step.
     #[error(
         "a stage lies at a share of its step above 0 and at most 1, got {found}: choose 0.5 for \
@@ -22,6 +31,48 @@ pub enum ParameterError {
         /// The share as given.
         found: f64,
     },
+}
+
+/// Levels whose `σ/α` (EDM's `σ`) is in `[min, max]`. In a configuration an end that is left out is
+/// without bound, and `0 ≤ min < max`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "RawRange")]
+pub struct EdmSigmaRange {
+    /// The least `σ/α`.
+    pub min: f64,
+    /// The greatest `σ/α`.
+    pub max: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawRange {
+    min: f64,
+    max: f64,
+}
+
+impl Default for RawRange {
+    fn default() -> Self {
+        let EdmSigmaRange { min, max } = EdmSigmaRange::ALL;
+        Self { min, max }
+    }
+}
+
+impl TryFrom<RawRange> for EdmSigmaRange {
+    type Error = ParameterError;
+    fn try_from(RawRange { min, max }: RawRange) -> Result<Self, ParameterError> {
+        let legal = min >= 0.0 && min < max;
+        if legal { Ok(Self { min, max }) } else { Err(ParameterError::Range { min, max }) }
+    }
+}
+
+impl EdmSigmaRange {
+    /// Every level but pure noise. Finite, because JSON has no infinity.
+    pub const ALL: Self = Self { min: 0.0, max: f64::MAX };
+
+    pub(crate) fn contains(&self, at: &NoiseLevel) -> bool {
+        (self.min..=self.max).contains(&(at.sigma / at.alpha))
+    }
 }
 
 /// The order of a method, in configuration files the number 1, 2 or 3.
@@ -79,8 +130,6 @@ checked_numbers! {
     strength: |strength| strength >= 0.0, "0 for the ODE, 1 for the reverse SDE, or another strength of noise of at least 0";
     fraction: |fraction| (0.0..=1.0).contains(&fraction), "a number from 0 (small) to 1 (large)";
     amount: |amount| amount >= 0.0, "an amount of noise of at least 0";
-    sigma_min: |sigma| sigma >= 0.0, "a noise scale of at least 0";
-    sigma_max: |sigma| sigma > 0.0, "a noise scale above 0";
     noise_scale: |scale| scale >= 0.0, "a scale of at least 0, about 1";
     snr: |snr| snr >= 0.0, "a step size of at least 0, about 0.16";
     data_std: |std| std > 0.0, "a standard deviation above 0";

@@ -1,13 +1,16 @@
 //! An interval of noise levels walked more than once.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, LogSnr, Transition};
 
+use super::parameter::EdmSigmaRange;
 use super::{Properties, Solver, Step};
 use crate::{Run, RunError, TimeGrid};
 
-/// On arriving at `sigma_min`, `repeats` times: add noise back up to `sigma_max` by the forward
-/// process, and walk the grid's levels between the two down again.
+/// On arriving at the clean end of an interval, `repeats` times: add noise back up to its noisy end by
+/// the forward process, and walk the grid's levels between the two down again.
 ///
 /// Xu et al. 2023, algorithm 1. The large dose of fresh noise forgets the errors that a
 /// deterministic walk has gathered, without the many noisy steps of an SDE solver. Going up takes
@@ -21,13 +24,9 @@ use crate::{Run, RunError, TimeGrid};
 pub struct Restart<S> {
     /// What walks.
     pub solver: S,
-    /// EDM's `σ` at the clean end of the interval, `> 0`; the grid's nearest finite log-SNR is
-    /// used.
-    #[serde(deserialize_with = "super::parameter::sigma_min")]
-    pub sigma_min: f64,
-    /// EDM's `σ` at its noisy end; likewise. Nothing is repeated unless it is a noisier level.
-    #[serde(deserialize_with = "super::parameter::sigma_max")]
-    pub sigma_max: f64,
+    /// The interval. For each end the grid's nearest finite log-SNR is used, and nothing is repeated
+    /// where that is one level for both.
+    pub sigma: EdmSigmaRange,
     /// How often the interval is walked again.
     pub repeats: usize,
 }
@@ -35,7 +34,7 @@ pub struct Restart<S> {
 impl<S: Default> Default for Restart<S> {
     /// Twice over the middle of the path.
     fn default() -> Self {
-        Self { solver: S::default(), sigma_min: 0.1, sigma_max: 2.0, repeats: 2 }
+        Self { solver: S::default(), sigma: EdmSigmaRange { min: 0.1, max: 2.0 }, repeats: 2 }
     }
 }
 
@@ -47,10 +46,10 @@ fn nearest(grid: &TimeGrid, edm_sigma: f64) -> usize {
 }
 
 impl<S> Restart<S> {
-    /// The index of the level where walks end, and the grid of one walk.
-    fn interval(&self, grid: &TimeGrid) -> Option<(usize, TimeGrid)> {
-        let (high, low) = (nearest(grid, self.sigma_max), nearest(grid, self.sigma_min));
-        (self.repeats > 0 && high < low).then(|| (low, grid.part(high..=low)))
+    /// The levels of one walk, by their indices.
+    fn interval(&self, grid: &TimeGrid) -> Option<RangeInclusive<usize>> {
+        let (high, low) = (nearest(grid, self.sigma.max), nearest(grid, self.sigma.min));
+        (self.repeats > 0 && high < low).then(|| high..=low)
     }
 }
 
@@ -63,7 +62,7 @@ impl<Z: Latent, S: Solver<Z>> Solver<Z> for Restart<S> {
     }
 
     fn calls(&self, grid: &TimeGrid) -> usize {
-        let again = self.interval(grid).map_or(0, |(_, part)| self.solver.calls(&part));
+        let again = self.interval(grid).map_or(0, |walk| self.solver.calls(&grid.part(walk)));
         self.solver.calls(grid) + self.repeats * again
     }
 
@@ -75,10 +74,9 @@ impl<Z: Latent, S: Solver<Z>> Solver<Z> for Restart<S> {
         memory: &mut Self::Memory,
     ) -> Result<Z, RunError<D::Error>> {
         let mut z = self.solver.step(run, z, step, memory)?;
-        let Some((low, part)) = self.interval(step.grid) else { return Ok(z) };
-        if step.index + 1 != low {
-            return Ok(z);
-        }
+        let walk = self.interval(step.grid).filter(|walk| *walk.end() == step.index + 1);
+        let Some(walk) = walk else { return Ok(z) };
+        let part = step.grid.part(walk);
         let (from, to) = (step.to, part.levels()[0]);
         let forward = Transition::between(&from, &to);
         for _ in 0..self.repeats {
@@ -108,11 +106,14 @@ mod tests {
         assert_eq!([-90.0, -2.1, -1.9, 1.9, 2.1, 90.0].map(index), [1, 1, 2, 2, 3, 3]);
         assert_eq!(nearest(&grid, 0.0), 3);
         let restart = |from: f64, to: f64| {
-            let restart =
-                Restart { solver: (), sigma_min: sigma(to), sigma_max: sigma(from), repeats: 2 };
-            restart.interval(&grid).map(|(low, part)| (low, part.steps()))
+            let restart = Restart {
+                solver: (),
+                sigma: EdmSigmaRange { min: sigma(to), max: sigma(from) },
+                repeats: 2,
+            };
+            restart.interval(&grid)
         };
-        assert_eq!(restart(-4.0, 4.0), Some((3, 2)));
+        assert_eq!(restart(-4.0, 4.0), Some(1..=3));
         assert_eq!(restart(0.5, -0.5), None);
         assert_eq!(restart(4.0, -4.0), None);
     }

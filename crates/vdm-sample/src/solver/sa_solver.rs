@@ -1,9 +1,10 @@
 //! The stochastic Adams method.
 
 use serde::{Deserialize, Serialize};
-use vdm_core::{Denoiser, Latent, NoiseLevel};
+use vdm_core::{Denoiser, Latent};
 
 use super::multistep::singular_step;
+use super::parameter::EdmSigmaRange;
 use super::predictor_corrector::{Open, PredictorCorrectorMemory};
 use super::{FinalOrder, Order, Properties, Solver, Step};
 use crate::exponential::{ExponentialStep, Predicts, weights};
@@ -50,22 +51,6 @@ pub struct SaSolver {
     pub noisy: Option<EdmSigmaRange>,
     /// The order of the last steps.
     pub final_order: FinalOrder,
-}
-
-/// Levels whose `σ/α` (EDM's `σ`) is in `[min, max]`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EdmSigmaRange {
-    /// The least `σ/α`.
-    pub min: f64,
-    /// The greatest `σ/α`.
-    pub max: f64,
-}
-
-impl EdmSigmaRange {
-    fn contains(&self, at: &NoiseLevel) -> bool {
-        (self.min..=self.max).contains(&(at.sigma / at.alpha))
-    }
 }
 
 impl Default for SaSolver {

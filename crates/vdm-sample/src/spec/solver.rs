@@ -272,7 +272,12 @@ mod tests {
             (r#"{"kind": "euler_ancestral", "eta": -1}"#, "eta = -1: use a share"),
             (r#"{"kind": "sa_solver", "eta": -0.5}"#, "eta = -0.5: use"),
             (r#"{"kind": "euler_maruyama", "strength": -1}"#, "strength = -1: use 0 for the ODE"),
-            (r#"{"kind": "churn", "sigma_max": 0}"#, "sigma_max = 0: use a noise scale above 0"),
+            (
+                r#"{"kind": "churn", "sigma": {"min": 1, "max": 0.05}}"#,
+                "from 1 to 0.05: min must be",
+            ),
+            (r#"{"kind": "restart", "sigma": {"max": 0}}"#, "from 0 to 0: min must be"),
+            (r#"{"kind": "sa_solver", "noisy": {"min": -1}}"#, "no noise scale lies from -1"),
             (r#"{"kind": "predictor_corrector", "snr": -1}"#, "snr = -1"),
             (r#"{"kind": "angular_adams", "data_std": 0}"#, "data_std = 0"),
             (

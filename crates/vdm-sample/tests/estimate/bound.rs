@@ -51,7 +51,7 @@ fn exact(model: &GaussianMixture, items: &DiscreteItems, steps: Option<usize>) -
         }
     };
     mean(encoded(items).iter().map(item))
-        + mean(items.values.iter().map(|values| ends(items.code, values)))
+        + mean(items.values().iter().map(|values| ends(*items.code(), values)))
 }
 
 const TERMS: [(DiffusionTerm, Option<usize>); 3] = [
@@ -115,7 +115,7 @@ fn intervals_over_items_hold_the_bound_of_the_population() {
         200,
         |_| exact,
         |repeat| {
-            let items = ContinuousItems(data(&model, Seed(1000 + repeat), 100));
+            let items = ContinuousItems::new(data(&model, Seed(1000 + repeat), 100)).unwrap();
             let seed = Seed(repeat);
             let process =
                 Modeled::<Vec<f64>, _> { model: &model, items: &items, scaling: VP, seed };
@@ -195,7 +195,7 @@ fn m43_e14_doubling_the_steps_can_worsen_an_item_and_lowers_the_mean() {
     let schedule = Schedule::linear(5.0, -5.0).unwrap();
     let mut values = data(&model, Seed(2), 60);
     values[0] = vec![0.0];
-    let items = ContinuousItems(values);
+    let items = ContinuousItems::new(values).unwrap();
     let seed = Seed(1);
     let process = Modeled::<Vec<f64>, _> { model: &model, items: &items, scaling: VP, seed };
     let rungs = [
@@ -229,7 +229,7 @@ fn m43_e14_doubling_the_steps_can_worsen_an_item_and_lowers_the_mean() {
 #[test]
 fn m69_rate_and_distortion_are_those_of_a_gaussian_channel() {
     let model = gaussian();
-    let items = ContinuousItems(data(&model, Seed(3), 2000));
+    let items = ContinuousItems::new(data(&model, Seed(3), 2000)).unwrap();
     let schedule = schedule();
     let seed = Seed(1);
     let process = Modeled::<Vec<f64>, _> { model: &model, items: &items, scaling: VP, seed };
@@ -257,8 +257,8 @@ fn m69_rate_and_distortion_are_those_of_a_gaussian_channel() {
 
 #[test]
 fn continuous_items_have_no_cells() {
-    let items = ContinuousItems(vec![vec![0.1, 0.2]]);
+    let items = ContinuousItems::new(vec![vec![0.1, 0.2]]).unwrap();
     assert_eq!(Items::<Vec<f64>>::cell_width(&items), None);
-    let discrete = DiscreteItems { code: Discretized::new(256).unwrap(), values: vec![vec![1]] };
+    let discrete = DiscreteItems::new(Discretized::new(256).unwrap(), vec![vec![1]]).unwrap();
     assert_eq!(Items::<Vec<f32>>::cell_width(&discrete), Some(2.0 / 256.0));
 }

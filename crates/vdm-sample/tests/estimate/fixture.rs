@@ -47,7 +47,7 @@ pub(crate) fn eight_bit(model: &GaussianMixture, count: usize) -> DiscreteItems 
         .iter()
         .map(|x| x.iter().map(|x| code.decode(*x)).collect())
         .collect();
-    DiscreteItems { code, values }
+    DiscreteItems::new(code, values).unwrap()
 }
 
 pub(crate) fn process<'a>(
@@ -60,8 +60,8 @@ pub(crate) fn process<'a>(
 
 /// Encoded items.
 pub(crate) fn encoded(items: &DiscreteItems) -> Vec<Vec<f64>> {
-    let encode = |values: &Vec<u16>| values.iter().map(|k| items.code.encode(*k)).collect();
-    items.values.iter().map(encode).collect()
+    let encode = |values: &Vec<u16>| values.iter().map(|k| items.code().encode(*k)).collect();
+    items.values().iter().map(encode).collect()
 }
 
 pub(crate) fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {

@@ -69,7 +69,7 @@ fn two_samples(model: &GaussianMixture, x: f64) -> f64 {
 #[test]
 fn two_samples_agree_with_quadrature() {
     let (model, x) = (line(), 0.7);
-    let items = ContinuousItems(vec![vec![x]]);
+    let items = ContinuousItems::new(vec![vec![x]]).unwrap();
     let (mean, error) = of_draws(estimate(&model, &items, [1, 2], 40_000, Seed(1)).total);
     let exact = two_samples(&model, x);
     println!("K = 2: {mean:.4} ± {error:.4}, exactly {exact:.4}");
@@ -80,7 +80,7 @@ fn two_samples_agree_with_quadrature() {
 #[ignore = "200 estimates of 300 rounds, seconds: cargo xtask test --full"]
 fn intervals_hold_the_importance_weighted_bound() {
     let (model, x) = (line(), 0.7);
-    let items = ContinuousItems(vec![vec![x]]);
+    let items = ContinuousItems::new(vec![vec![x]]).unwrap();
     let exact = two_samples(&model, x);
     covers(
         "K = 2",
@@ -115,7 +115,7 @@ fn exact_of_steps(model: &GaussianMixture, steps: u32, x: f64) -> f64 {
 #[test]
 fn more_samples_close_in_on_the_likelihood() {
     let model = GaussianMixture::new(vec![1.0], vec![vec![0.3]], vec![0.7]).unwrap();
-    let items = ContinuousItems(vec![vec![-0.6]]);
+    let items = ContinuousItems::new(vec![vec![-0.6]]).unwrap();
     let exact = exact_of_steps(&model, 5, -0.6);
     let mut above = f64::INFINITY;
     for (samples, rounds) in [(1, 4000), (4, 2000), (16, 1000), (256, 200)] {

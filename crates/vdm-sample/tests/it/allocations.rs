@@ -6,8 +6,8 @@ use std::convert::Infallible;
 use allocation_counter::measure;
 use vdm_core::{Denoiser, NoiseLevel, Parameterization, Prediction, Scaling, Schedule};
 use vdm_sample::{
-    Ancestral, Antithetic, BrownianPath, Ddim, DpmSolverPp2M, Iid, NoNoise, NoiseSource, Seed,
-    Solver, TimeGrid, integrate,
+    Ancestral, Antithetic, BrownianPath, Ddim, DpmSolverPp2M, Entry, Iid, NoNoise, NoiseSource,
+    Seed, Solver, SolverSpec, TimeGrid, integrate,
 };
 
 const DIMS: usize = 1000;
@@ -77,5 +77,15 @@ fn no_step_allocates_after_the_first_ones() {
         assert!(constant(&ancestral, of, || Box::new(Antithetic::new(Seed(1), 0, DIMS))) < 10);
         // Four more: both ends of a step and both ends of a bridge.
         assert!(constant(&ancestral, of, || Box::new(BrownianPath::new(Seed(1), 0, DIMS))) < 20);
+    }
+}
+
+/// More latents for those that keep past predictions, and the part of the grid for `restart`.
+#[test]
+fn no_solver_allocates_at_every_step() {
+    for Entry { name, solver, .. } in SolverSpec::entries() {
+        let found =
+            constant(&solver, Parameterization::Noise, || Box::new(Iid::new(Seed(1), 0, DIMS)));
+        assert!(found < 40, "{name}: {found}");
     }
 }

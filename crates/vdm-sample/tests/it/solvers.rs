@@ -1,6 +1,11 @@
 //! What every solver promises, whatever its name: ends, calls, counts, noise and scaling.
 
-use vdm_core::{Counted, GaussianMixture, NoiseSchedule, Scaling, Schedule};
+use std::convert::Infallible;
+
+use vdm_core::{
+    Counted, Denoiser, FromFn, GaussianMixture, NoiseLevel, NoiseSchedule, Parameterization,
+    Prediction, Scaling, Schedule,
+};
 use vdm_sample::{
     Ancestral, Entry, Iid, NoNoise, Properties, Seed, Solver, SolverSpec, TimeGrid, integrate,
     prior,
@@ -93,6 +98,37 @@ fn every_combination_ends_finite_with_the_declared_number_of_calls() {
         }
     }
     assert!(combinations > 5000, "{combinations}");
+}
+
+/// In pure noise a prediction of the noise does not say which image: an error that names the level, and
+/// never a number that is none. A prediction of image, velocity or flow says it.
+#[test]
+fn what_pure_noise_does_not_determine_is_an_error() {
+    use Parameterization::{EnergyGradient, Flow, Image, Noise, Score, Velocity};
+    let endless: Schedule = serde_json::from_str(r#"{"kind": "straight_line"}"#).unwrap();
+    for of in [Image, Noise, Score, EnergyGradient, Velocity, Flow] {
+        let data = mixture();
+        let model = FromFn(|z: &Vec<f64>, at: &NoiseLevel| {
+            // The output of a network, which is finite whatever is asked of it.
+            let exact = data.denoise(z, at)?.to(of, z, at);
+            let value = exact.iter().map(|o| if o.is_finite() { *o } else { 0.3 }).collect();
+            Ok::<_, Infallible>(Prediction { value, of })
+        });
+        let says = matches!(of, Image | Velocity | Flow);
+        let grid = TimeGrid::uniform_time(5, &endless, Scaling::StraightLine).unwrap();
+        for Entry { name, solver, .. } in SolverSpec::entries() {
+            let z1 = vec![0.4, -0.8];
+            let mut noise = Iid::new(Seed(5), 0, 2);
+            match integrate(&solver, &model, z1, &grid, &mut noise, |_, _, _| ()) {
+                Ok(x) => assert!(says && x.iter().all(|x| x.is_finite()), "{name} {of:?}: {x:?}"),
+                Err(error) => {
+                    assert!(!says, "{name} {of:?}: {error}");
+                    let error = error.to_string();
+                    assert!(error.contains("at log-SNR -inf a prediction of"), "{name}: {error}");
+                }
+            }
+        }
+    }
 }
 
 /// M48: the same levels under another scaling give the same image, to rounding, for every solver

@@ -9,9 +9,9 @@ use vdm_core::{
     quadrature,
 };
 use vdm_sample::{
-    Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolverPp2M, EulerMaruyama, Heun, Iid, Lms,
-    Midpoint, NoNoise, NoiseError, NoiseSource, Order, PredictorCorrector, Recorded, Restart, Run,
-    Seed, Solver, Step, StochasticHeun, TimeGrid, integrate, prior,
+    Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolverPp2M, EdmSigmaRange, EulerMaruyama,
+    Heun, Iid, Lms, Midpoint, NoNoise, NoiseError, NoiseSource, Order, PredictorCorrector,
+    Recorded, Restart, Run, Seed, Solver, Step, StochasticHeun, TimeGrid, integrate, prior,
 };
 
 use super::assert_order;
@@ -128,7 +128,7 @@ fn stochastic_solvers_have_their_declared_order_in_law() {
     }
     check(&Churn::new(Ddim::default(), 5.0));
     check(&Churn::new(Heun::default(), 5.0));
-    check(&Restart { solver: Heun::default(), sigma_min: 0.1, sigma_max: 2.0, repeats: 2 });
+    check(&Restart::<Heun>::default());
 }
 
 /// One step from the exact law of a one-dimensional mixture, where the model is not linear: the
@@ -385,7 +385,7 @@ fn every_solver_runs_on_every_grid_as_declared() {
         corrections: 3,
         ..PredictorCorrector::new(DpmSolverPp2M::default())
     });
-    let (sigma_min, sigma_max, repeats) = (0.05, 5.0, 2);
-    check_runs(&Restart { solver: Heun::default(), sigma_min, sigma_max, repeats });
-    check_runs(&Restart { solver: lms(3, Coordinate::Edm), sigma_min, sigma_max, repeats });
+    let (sigma, repeats) = (EdmSigmaRange { min: 0.05, max: 5.0 }, 2);
+    check_runs(&Restart { solver: Heun::default(), sigma, repeats });
+    check_runs(&Restart { solver: lms(3, Coordinate::Edm), sigma, repeats });
 }

@@ -1,6 +1,8 @@
 //! Euler, Runge–Kutta and linear multistep methods, with churn and ancestral noise.
 
-use vdm_sample::{Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, Heun, Lms, Order, Solver};
+use vdm_sample::{
+    Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, EdmSigmaRange, Heun, Lms, Order, Solver,
+};
 
 use super::cases::Case;
 
@@ -37,15 +39,17 @@ fn lms(case: &Case) -> Lms {
 fn churned<S: Solver<Vec<f64>, Memory = ()>>(case: &Case, solver: S) -> f64 {
     let plain = Churn::new(solver, case.number("s_churn").unwrap_or(0.0));
     let churn = Churn {
-        sigma_min: case.number("s_tmin").unwrap_or(plain.sigma_min),
-        sigma_max: case.number("s_tmax").unwrap_or(plain.sigma_max),
+        sigma: EdmSigmaRange {
+            min: case.number("s_tmin").unwrap_or(plain.sigma.min),
+            max: case.number("s_tmax").unwrap_or(plain.sigma.max),
+        },
         noise_scale: case.number("s_noise").unwrap_or(plain.noise_scale),
         ..plain
     };
     let levels = case.levels();
     let raised = |at: &usize| {
         let edm_sigma = levels[*at].sigma / levels[*at].alpha;
-        churn.amount > 0.0 && (churn.sigma_min..=churn.sigma_max).contains(&edm_sigma)
+        churn.amount > 0.0 && (churn.sigma.min..=churn.sigma.max).contains(&edm_sigma)
     };
     let used: Vec<usize> = (0..levels.len() - 1).filter(raised).collect();
     case.error(&churn, levels, &used)
