@@ -6,7 +6,7 @@ use vdm_sample::{
     BrownianPath, NoiseError, NoiseSource, Seed, SolverSpec, TimeGrid, integrate, prior,
 };
 
-use crate::convergence::{HALVINGS, Paths, distance, mixture, order};
+use crate::convergence::{HALVINGS, Paths, STARTS, distance, mixture, order};
 
 const SCALING: Scaling = Scaling::VariancePreserving;
 /// Divisible by 2 and 3, so that solvers that walk in blocks take whole ones.
@@ -20,7 +20,7 @@ fn grid(steps: usize) -> TimeGrid {
 
 /// Of the probability-flow ODE's solution, for deterministic solvers.
 pub(crate) fn of_the_ode(solver: &SolverSpec) -> f64 {
-    let paths = Paths::new(mixture(), -6.0, 6.0);
+    let paths = Paths::new(mixture(), STARTS, -6.0, 6.0);
     order(FEWEST_STEPS, |steps| paths.error(solver, &grid(steps)))
 }
 

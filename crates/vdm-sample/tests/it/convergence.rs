@@ -7,8 +7,8 @@ use vdm_sample::{Adaptive, NoNoise, Pair, Seed, Solver, TimeGrid, integrate, pri
 /// From the coarsest to the finest grid measured.
 pub(crate) const HALVINGS: u32 = 5;
 
-/// How many paths a typical error is taken over.
-const STARTS: u64 = 16;
+/// How many paths a typical error is taken over where time allows.
+pub(crate) const STARTS: u64 = 16;
 
 /// Slope of the log of `error(steps)` from `coarsest` steps over the halvings.
 pub(crate) fn order(coarsest: usize, error: impl Fn(usize) -> f64) -> f64 {
@@ -45,11 +45,11 @@ pub(crate) struct Paths {
 }
 
 impl Paths {
-    /// From unit normals at log-SNR `noise` to `data`, variance preserving. The adaptive solver, which
-    /// knows no grid, says where they end, to about 1e-13.
-    pub(crate) fn new(model: GaussianMixture, noise: f64, data: f64) -> Self {
+    /// That many from unit normals at log-SNR `noise` to `data`, variance preserving. The adaptive
+    /// solver, which knows no grid, says where they end, to about 1e-13.
+    pub(crate) fn new(model: GaussianMixture, starts: u64, noise: f64, data: f64) -> Self {
         let starts: Vec<Vec<f64>> =
-            (0..STARTS).map(|start| prior(Seed(0), start, model.dims())).collect();
+            (0..starts).map(|start| prior(Seed(0), start, model.dims())).collect();
         let tight = Adaptive {
             method: Pair::PrinceDormand87,
             absolute: 1e-14,
