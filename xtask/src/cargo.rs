@@ -56,6 +56,16 @@ pub(crate) fn cargo(checkout: &Checkout) -> Command {
     command
 }
 
+/// Builds vdm-core and vdm-sample optimized, which the dev profile does not: their slow tests take
+/// minutes otherwise. What they depend on stays as it is built; what depends on them is built anew, so
+/// that commands which share a build must all have these flags or none.
+pub(crate) const OPTIMIZED: [&str; 4] = [
+    "--config",
+    "profile.dev.package.vdm-core.opt-level=1",
+    "--config",
+    "profile.dev.package.vdm-sample.opt-level=1",
+];
+
 /// Runs to the end; a failed status becomes an error that names the command.
 ///
 /// # Errors

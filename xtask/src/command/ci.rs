@@ -7,11 +7,12 @@ use anyhow::{Result, ensure};
 
 use crate::cargo;
 use crate::checkout::Checkout;
-use crate::command::{no_options, setup, test, tidy};
+use crate::command::test::{self, Tier};
+use crate::command::{no_options, setup, tidy};
 
 pub(crate) const HELP: &str = "\
 Runs what the continuous integration runs: formatting, lints, documentation, invariants, licenses
-(if cargo-deny is installed), a short training, and every test.
+(if cargo-deny is installed), a short training, and every test but two that train for minutes.
 
 Usage: cargo xtask ci";
 
@@ -42,7 +43,7 @@ pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
     licenses(&mut cargo(&["deny", "check", "licenses", "bans", "sources"]))?;
     training(&checkout)?;
     println!("== tests");
-    test::run_tests(&checkout, false)
+    test::run_tests(&checkout, Tier::Ci)
 }
 
 fn step(name: &str, command: &mut Command) -> Result<()> {
@@ -67,7 +68,9 @@ fn training(checkout: &Checkout) -> Result<()> {
         std::fs::remove_dir_all(&out)?;
     }
     let mut command = cargo::cargo(checkout);
-    command.args(["run", "--quiet", "--package", "vdm-cli", "--", "train", "--preset", "digits"]);
+    // In the build that the tests use.
+    command.arg("run").args(cargo::OPTIMIZED);
+    command.args(["--quiet", "--package", "vdm-cli", "--", "train", "--preset", "digits"]);
     step("training", command.args(["--steps", "20", "--out"]).arg(&out))?;
     ensure!(
         out.join("result.json").is_file(),

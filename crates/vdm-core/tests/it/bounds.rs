@@ -617,7 +617,7 @@ fn m67_training_is_weighted_regression() {
 #[test]
 fn m69_information_is_the_integral_of_the_error() {
     let (data, gaussian, mut last) = (data(), gaussian(), 0.0);
-    for log_snr in [-5.0, -2.0, 1.0, 4.0, 9.0] {
+    for log_snr in [-5.0, 1.0, 9.0] {
         let (level, at) = (LogSnr::new(log_snr), VP.level(log_snr));
         let known = bound::mutual_information(level, |l| data.mmse(&VP.level(l.value())));
         let noise = Normal::new(0.0, at.sigma.powi(2)).entropy();

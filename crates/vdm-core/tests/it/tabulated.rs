@@ -19,8 +19,9 @@ pub(crate) fn tabulated(min: f64, max: f64, f: &dyn Fn(f64) -> f64) -> impl Fn(f
             if *node == x {
                 return *y;
             }
-            over += weight / (x - node) * y;
-            under += weight / (x - node);
+            let share = weight / (x - node);
+            over += share * y;
+            under += share;
         }
         over / under
     }

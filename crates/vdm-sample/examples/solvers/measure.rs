@@ -6,7 +6,7 @@ use vdm_sample::{
     BrownianPath, NoiseError, NoiseSource, Seed, SolverSpec, TimeGrid, integrate, prior,
 };
 
-use crate::convergence::{HALVINGS, Paths, distance, mixture, order, whole_range};
+use crate::convergence::{HALVINGS, Paths, STARTS, distance, mixture, order, whole_range};
 
 const SCALING: Scaling = Scaling::VariancePreserving;
 /// Divisible by 2 and 3, so that solvers that walk in blocks take whole ones.
@@ -23,14 +23,14 @@ fn grid(steps: usize) -> TimeGrid {
 
 /// Of the probability-flow ODE's solution over all levels, for deterministic solvers.
 pub(crate) fn of_the_ode(solver: &SolverSpec) -> f64 {
-    let paths = Paths::over_the_whole_range();
+    let paths = Paths::over_the_whole_range(STARTS);
     order(FEWEST_STEPS_OF_ALL, |steps| paths.error(solver, &whole_range(steps)))
 }
 
 /// The same where the grid begins and ends among levels at which the prediction still moves: what
 /// first and last steps of lower order cost.
 pub(crate) fn of_the_ode_between(solver: &SolverSpec) -> f64 {
-    let paths = Paths::new(mixture(), -6.0, 6.0);
+    let paths = Paths::new(mixture(), STARTS, -6.0, 6.0);
     order(FEWEST_STEPS, |steps| paths.error(solver, &grid(steps)))
 }
 

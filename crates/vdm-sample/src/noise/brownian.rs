@@ -214,6 +214,9 @@ mod tests {
     }
 
     proptest! {
+        // Each question walks 30 nodes of a tree, and a case asks dozens.
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
         /// Telescoping sums of numbers of order 1: each of up to 40 terms rounds by 1e-16.
         #[test]
         fn refinements_add_up_to_the_coarse_increment(
@@ -277,14 +280,14 @@ mod tests {
         }
     }
 
-    /// Over 20,000 paths: the increment of each of five disjoint intervals has the variance of the
+    /// Over 20,000 components, 200 to a sample: the increment of each of five disjoint intervals has the variance of the
     /// clock, and no two correlate. Five standard errors for each of the 5 variances and 10
     /// correlations: a false alarm in 1e5 fresh seeds, and this one is fixed.
     #[test]
     fn increments_are_independent_with_the_variance_of_the_clock() {
         let paths = 20_000;
         let ends = [f64::NEG_INFINITY, -6.0, -0.3, -0.1, 4.0, f64::INFINITY];
-        let mut path = BrownianPath::new(Seed(12), 0, 10);
+        let mut path = BrownianPath::new(Seed(12), 0, 200);
         let units: Vec<Vec<f64>> = ends
             .windows(2)
             .map(|pair| {

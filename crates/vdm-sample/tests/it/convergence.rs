@@ -9,8 +9,8 @@ use vdm_sample::{Adaptive, NoNoise, Pair, Seed, Solver, TimeGrid, integrate, pri
 /// From the coarsest to the finest grid measured.
 pub(crate) const HALVINGS: u32 = 5;
 
-/// How many paths a typical error is taken over.
-const STARTS: u64 = 16;
+/// How many paths a typical error is taken over where time allows.
+pub(crate) const STARTS: u64 = 16;
 
 /// Slope of the log of `error(steps)` from `coarsest` steps over the halvings.
 pub(crate) fn order(coarsest: usize, error: impl Fn(usize) -> f64) -> f64 {
@@ -58,11 +58,11 @@ pub(crate) struct Paths {
 }
 
 impl Paths {
-    /// From unit normals at log-SNR `noise` to `data`, variance preserving. The adaptive solver, which
-    /// knows no grid, says where they end, to about 1e-13.
-    pub(crate) fn new(model: GaussianMixture, noise: f64, data: f64) -> Self {
+    /// That many from unit normals at log-SNR `noise` to `data`, variance preserving. The adaptive
+    /// solver, which knows no grid, says where they end, to about 1e-13.
+    pub(crate) fn new(model: GaussianMixture, starts: u64, noise: f64, data: f64) -> Self {
         let starts: Vec<Vec<f64>> =
-            (0..STARTS).map(|start| prior(Seed(0), start, model.dims())).collect();
+            (0..starts).map(|start| prior(Seed(0), start, model.dims())).collect();
         let tight = Adaptive {
             method: Pair::PrinceDormand87,
             absolute: 1e-14,
@@ -78,10 +78,10 @@ impl Paths {
 
     /// Between the ends of [`whole_range`]; with wider clusters than [`mixture`]'s, since high orders
     /// need smooth paths to show before rounding does.
-    pub(crate) fn over_the_whole_range() -> Self {
+    pub(crate) fn over_the_whole_range(starts: u64) -> Self {
         let means = vec![vec![-1.0, 0.5], vec![0.8, 0.8], vec![0.2, -1.1]];
         let model = GaussianMixture::new(vec![0.3, 0.5, 0.2], means, vec![0.6, 0.5, 0.7]);
-        Self::new(model.unwrap(), -18.0, 18.0)
+        Self::new(model.unwrap(), starts, -18.0, 18.0)
     }
 
     /// Where a solver ends them.

@@ -3,6 +3,7 @@
 mod allocations;
 mod convergence;
 mod determinism;
+mod estimate;
 mod grids;
 mod multistep;
 mod ode;

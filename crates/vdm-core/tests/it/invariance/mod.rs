@@ -42,7 +42,7 @@ pub(crate) fn schedules() -> Vec<(&'static str, Schedule)> {
 
 /// `E‖ε − ε̂‖⁴`: the fourth central moment of `x` given `z`, a mixture of Gaussians, over the law of
 /// `z`.
-fn squared_error(data: &GaussianMixture, log_snr: f64) -> f64 {
+pub(crate) fn squared_error(data: &GaussianMixture, log_snr: f64) -> f64 {
     let at = VP.level(log_snr);
     let var = |std: f64| (at.alpha * std).powi(2) + at.sigma.powi(2);
     let fourth_moment = |z: f64| {

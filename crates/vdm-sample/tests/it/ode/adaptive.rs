@@ -50,18 +50,18 @@ fn paths_agree_with_the_reference() {
     }
 }
 
-/// The slope between tolerances of 1e-6 and 1e-10 of the error averaged (in logarithms) over 32
+/// The slope between tolerances of 1e-6 and 1e-10 of the error averaged (in logarithms) over 16
 /// paths. A method of order p with an estimate of order p − 1 is proportional in the limit;
 /// 0.15 is for what the loose tolerance still has of higher terms.
 #[test]
 fn errors_are_proportional_to_the_tolerance() {
     let model = &mixtures()["gm5_2d"];
     let truth =
-        solver(Pair::PrinceDormand87, 1e-13).solve(model, starts(32, 2), NOISE, DATA, VP).unwrap();
+        solver(Pair::PrinceDormand87, 1e-13).solve(model, starts(16, 2), NOISE, DATA, VP).unwrap();
     for method in PAIRS {
         let log_error = |tolerance| {
             let ends =
-                solver(method, tolerance).solve(model, starts(32, 2), NOISE, DATA, VP).unwrap();
+                solver(method, tolerance).solve(model, starts(16, 2), NOISE, DATA, VP).unwrap();
             let errors = ends.iter().zip(&truth).map(|(end, truth)| distance(&end.z, &truth.z));
             typical(errors).log10()
         };

@@ -14,8 +14,8 @@ use vdm_sample::{
     Recorded, Restart, Run, Seed, Solver, Step, StochasticHeun, TimeGrid, integrate, prior,
 };
 
-use super::assert_order;
-use crate::convergence::{HALVINGS, Paths, distance, mixture, order};
+use super::{FEW_STARTS, assert_order};
+use crate::convergence::{HALVINGS, Paths, STARTS, distance, mixture, order};
 
 const VP: Scaling = Scaling::VariancePreserving;
 /// Even steps of log-SNR from a noisy level to 8.
@@ -38,7 +38,7 @@ fn ode_solvers_have_their_declared_order() {
         let measured = order(100, |steps| paths.error(solver, &even_grid(steps, VP)));
         assert_order(&format!("{solver:?}"), measured, solver.properties().order);
     }
-    let paths = Paths::new(mixture(), -8.0, 8.0);
+    let paths = Paths::new(mixture(), FEW_STARTS, -8.0, 8.0);
     check(&Dpm2, &paths);
     for coordinate in [Coordinate::Edm, Coordinate::Flow] {
         check(&Heun { coordinate }, &paths);
@@ -50,60 +50,89 @@ fn ode_solvers_have_their_declared_order() {
 
 /// With more slopes the order is 2, that of the warm-up, where a run starts among the data; from
 /// high noise, where the first slopes hardly differ, it is the number of slopes.
+fn the_warm_up_alone_limits_the_order(solver: Lms, slopes: u32, starts: u64) {
+    let paths = |noisiest| Paths::new(mixture(), starts, noisiest, 8.0);
+    let (near, far) = (paths(0.0), paths(-24.0));
+    let what = format!("{solver:?}");
+    let declared = Solver::<Vec<f64>>::properties(&solver).order;
+    let near = order(400, |steps| near.error(&solver, &grid_from(0.0, steps, VP)));
+    assert_order(&what, near, declared);
+    let far = order(200, |steps| far.error(&solver, &grid_from(-24.0, steps, VP)));
+    assert_order(&what, far, slopes);
+}
+
 #[test]
+fn the_warm_up_alone_limits_some_multistep_orders() {
+    the_warm_up_alone_limits_the_order(lms(3, Coordinate::Edm), 3, FEW_STARTS);
+    the_warm_up_alone_limits_the_order(lms(4, Coordinate::Flow), 4, FEW_STARTS);
+}
+
+#[test]
+#[ignore = "slow: cargo xtask test --full"]
 fn multistep_orders_are_limited_by_the_warm_up_alone() {
-    let (near, far) = (Paths::new(mixture(), 0.0, 8.0), Paths::new(mixture(), -24.0, 8.0));
     for slopes in [2, 3, 4] {
         for coordinate in [Coordinate::Edm, Coordinate::Flow] {
             let solver = lms(slopes, coordinate);
-            let what = format!("{solver:?}");
-            let declared = Solver::<Vec<f64>>::properties(&solver).order;
-            let near = order(400, |steps| near.error(&solver, &grid_from(0.0, steps, VP)));
-            assert_order(&what, near, declared);
-            let far = order(200, |steps| far.error(&solver, &grid_from(-24.0, steps, VP)));
-            assert_order(&what, far, u32::from(slopes));
+            the_warm_up_alone_limits_the_order(solver, slopes.into(), STARTS);
         }
     }
 }
 
-/// One draw of 1 among draws of 0; counts how many are asked for.
-struct Pulse {
-    at: Option<usize>,
+/// Draw `i` is 1 in component `i + 2` and 0 elsewhere; counts how many are asked for.
+struct Pulses {
     asked: usize,
 }
 
-impl NoiseSource<Vec<f64>> for Pulse {
+impl NoiseSource<Vec<f64>> for Pulses {
     fn fill(&mut self, out: &mut Vec<f64>, _: LogSnr, _: LogSnr) -> Result<(), NoiseError> {
-        out.fill(f64::from(u8::from(self.at == Some(self.asked))));
+        out.fill(0.0);
+        if let Some(component) = out.get_mut(2 + self.asked) {
+            *component = 1.0;
+        }
         self.asked += 1;
         Ok(())
     }
 }
 
-fn normal() -> GaussianMixture {
-    GaussianMixture::new(vec![1.0], vec![vec![0.7]], vec![0.3]).unwrap()
+/// What one step makes of its latent and its draws, `z' = az + b + Σ cᵢ·drawᵢ`: affine where the data
+/// are normal.
+struct Responses {
+    a: f64,
+    b: f64,
+    c: Vec<f64>,
 }
 
-/// Mean and variance of `z` for the data of [`normal`].
-fn law(at: &NoiseLevel) -> (f64, f64) {
-    (0.7 * at.alpha, (0.3 * at.alpha).powi(2) + at.sigma.powi(2))
-}
-
-/// Mean and variance that a solver ends with, exactly: on normal data every step is affine in its
-/// latent and its draws, `z' = az + b + Σ cᵢ·drawᵢ`, so moments follow from responses to pulses.
-fn moments<S: Solver<Vec<f64>, Memory = ()>>(solver: &S, grid: &TimeGrid) -> (f64, f64) {
-    let model = normal();
-    (0..grid.steps()).fold(law(&grid.levels()[0]), |(mean, var), index| {
-        let respond = |z: f64, at| {
-            let mut noise = Pulse { at, asked: 0 };
+impl Responses {
+    /// For `N(0.7, std²)`. Components are independent and alike, so that each takes one response.
+    fn of<S: Solver<Vec<f64>, Memory = ()>>(solver: &S, std: f64, step: &Step<'_>) -> Self {
+        let respond = |draws: usize| {
+            let dims = 2 + draws;
+            let model = GaussianMixture::new(vec![1.0], vec![vec![0.7; dims]], vec![std]).unwrap();
+            let mut noise = Pulses { asked: 0 };
+            let mut z = vec![0.0; dims];
+            z[1] = 1.0;
             let mut run = Run::new(&model, &mut noise);
-            let z = solver.step(&mut run, vec![z], &Step::of(grid, index), &mut ()).unwrap();
-            (z[0], noise.asked)
+            (solver.step(&mut run, z, step, &mut ()).unwrap(), noise.asked)
         };
-        let (b, draws) = respond(0.0, None);
-        let a = respond(1.0, None).0 - b;
-        let fresh: f64 = (0..draws).map(|i| (respond(0.0, Some(i)).0 - b).powi(2)).sum();
-        (a * mean + b, a * a * var + fresh)
+        let (_, draws) = respond(0);
+        let (z, _) = respond(draws);
+        let b = z[0];
+        Self { a: z[1] - b, b, c: z[2..].iter().map(|z| z - b).collect() }
+    }
+}
+
+const STD: f64 = 0.3;
+
+/// Mean and variance of `z` for data of `N(0.7, STD²)`.
+fn law(at: &NoiseLevel) -> (f64, f64) {
+    (0.7 * at.alpha, (STD * at.alpha).powi(2) + at.sigma.powi(2))
+}
+
+/// Mean and variance that a solver ends with, exactly.
+fn moments<S: Solver<Vec<f64>, Memory = ()>>(solver: &S, grid: &TimeGrid) -> (f64, f64) {
+    (0..grid.steps()).fold(law(&grid.levels()[0]), |(mean, var), index| {
+        let Responses { a, b, c } = Responses::of(solver, STD, &Step::of(grid, index));
+        (a * mean + b, a * a * var + c.iter().map(|c| c * c).sum::<f64>())
     })
 }
 
@@ -117,7 +146,7 @@ fn error_in_law<S: Solver<Vec<f64>, Memory = ()>>(solver: &S, grid: &TimeGrid) -
 fn stochastic_solvers_have_their_declared_order_in_law() {
     fn check<S: Solver<Vec<f64>, Memory = ()> + Debug>(solver: &S) {
         let error = |steps| error_in_law(solver, &even_grid(steps, VP));
-        assert_order(&format!("{solver:?}"), order(100, error), solver.properties().order);
+        assert_order(&format!("{solver:?}"), order(50, error), solver.properties().order);
     }
     for strength in [0.0, 0.5, 1.0, 2.0] {
         check(&EulerMaruyama { strength });
@@ -133,8 +162,7 @@ fn stochastic_solvers_have_their_declared_order_in_law() {
 
 /// One step from the exact law of a one-dimensional mixture, where the model is not linear: the
 /// error of `E z`, `E z²` and `E z³` falls one order faster than the error of a whole run.
-#[test]
-fn one_step_of_an_sde_matches_the_moments_of_a_mixture() {
+fn one_step_matches_the_moments_of_a_mixture(strengths: &[f64]) {
     let data =
         GaussianMixture::new(vec![0.3, 0.7], vec![vec![-0.8], vec![0.6]], vec![0.5, 0.3]).unwrap();
     let moments_at = |at: &NoiseLevel, map: &dyn Fn(f64, f64) -> f64| {
@@ -160,7 +188,7 @@ fn one_step_of_an_sde_matches_the_moments_of_a_mixture() {
             integrate(solver, model, vec![z], grid, &mut noise, |_, _, _| ()).unwrap()[0]
         }
     }
-    for strength in [0.5, 1.0, 2.0] {
+    for &strength in strengths {
         let grid = |halving: u32| {
             let gap = 0.2 / f64::from(1 << halving);
             TimeGrid::from_log_snrs([0.5, 0.5 + gap], VP).unwrap()
@@ -188,6 +216,17 @@ fn one_step_of_an_sde_matches_the_moments_of_a_mixture() {
     }
 }
 
+#[test]
+fn one_step_of_an_sde_matches_the_moments_of_a_mixture() {
+    one_step_matches_the_moments_of_a_mixture(&[1.0]);
+}
+
+#[test]
+#[ignore = "slow: cargo xtask test --full"]
+fn one_step_of_other_sdes_matches_the_moments_of_a_mixture() {
+    one_step_matches_the_moments_of_a_mixture(&[0.5, 2.0]);
+}
+
 /// A Brownian path in log-SNR, drawn at the points of a fine even grid: what a coarse step and the
 /// fine steps inside it share.
 struct SharedPath {
@@ -209,7 +248,7 @@ impl SharedPath {
     }
 }
 
-impl NoiseSource<Vec<f64>> for SharedPath {
+impl NoiseSource<Vec<f64>> for &SharedPath {
     fn fill(&mut self, out: &mut Vec<f64>, from: LogSnr, to: LogSnr) -> Result<(), NoiseError> {
         let [from, to] =
             [from, to].map(|at| ((at.value() - self.start) / self.gap).round() as usize);
@@ -221,32 +260,42 @@ impl NoiseSource<Vec<f64>> for SharedPath {
     }
 }
 
-/// Strong order 1 of both, over 64 shared paths, against 16 times finer steps than the finest
+/// Strong order 1 of both, over shared paths, against 16 times finer steps than the finest
 /// measured. The components of the data overlap: on the ridge between separate ones the error of a
 /// path is as large as their distance.
-#[test]
-fn sde_solvers_converge_path_by_path_at_order_1() {
-    fn ends<S: Solver<Vec<f64>>>(solver: &S, steps: usize, fine: &TimeGrid) -> Vec<f64> {
+fn sde_solvers_converge_at_order_1(strengths: &[f64], paths: u64, coarsest: usize) {
+    let finest = 16 * (coarsest << HALVINGS);
+    let fine = even_grid(finest, VP);
+    let shared: Vec<SharedPath> = (0..paths).map(|path| SharedPath::new(&fine, path)).collect();
+    fn ends<S: Solver<Vec<f64>>>(solver: &S, steps: usize, paths: &[SharedPath]) -> Vec<f64> {
         let means = vec![vec![-0.4, 0.2], vec![0.3, 0.3]];
         let data = GaussianMixture::new(vec![0.4, 0.6], means, vec![0.5, 0.6]).unwrap();
         let grid = even_grid(steps, VP);
-        let end = |path| {
-            let mut noise = SharedPath::new(fine, path);
-            let z1 = prior(Seed(path), 0, 2);
-            integrate(solver, &data, z1, &grid, &mut noise, |_, _, _| ()).unwrap()
+        let end = |(number, mut path): (u64, &SharedPath)| {
+            let z1 = prior(Seed(number), 0, 2);
+            integrate(solver, &data, z1, &grid, &mut path, |_, _, _| ()).unwrap()
         };
-        (0..64).flat_map(end).collect()
+        (0..).zip(paths).flat_map(end).collect()
     }
-    let finest = 25_600;
-    let fine = even_grid(finest, VP);
-    for strength in [0.5, 1.0] {
+    for &strength in strengths {
         let (euler, heun) = (EulerMaruyama { strength }, StochasticHeun { strength });
-        let truth = ends(&heun, finest, &fine);
-        let of_euler = order(50, |steps| distance(&ends(&euler, steps, &fine), &truth));
+        let truth = ends(&heun, finest, &shared);
+        let of_euler = order(coarsest, |steps| distance(&ends(&euler, steps, &shared), &truth));
         assert_order(&format!("strong, {euler:?}"), of_euler, 1);
-        let of_heun = order(50, |steps| distance(&ends(&heun, steps, &fine), &truth));
+        let of_heun = order(coarsest, |steps| distance(&ends(&heun, steps, &shared), &truth));
         assert_order(&format!("strong, {heun:?}"), of_heun, 1);
     }
+}
+
+#[test]
+fn sde_solvers_converge_path_by_path_at_order_1() {
+    sde_solvers_converge_at_order_1(&[1.0], 16, 25);
+}
+
+#[test]
+#[ignore = "slow: cargo xtask test --full"]
+fn sde_solvers_converge_over_many_paths_at_order_1() {
+    sde_solvers_converge_at_order_1(&[0.5, 1.0], 64, 50);
 }
 
 /// Strength 0 is the probability-flow ODE and 1 the hierarchy itself.
@@ -283,18 +332,11 @@ fn corrections_repair_the_law() {
 /// Where the model's image does not move, the corrector keeps the noise at σ exactly.
 #[test]
 fn corrections_keep_the_noise_of_a_single_point() {
-    let point = GaussianMixture::new(vec![1.0], vec![vec![0.7]], vec![1e-9]).unwrap();
     let grid = even_grid(2, VP);
     let solver = PredictorCorrector { predictor: Ddim::default(), corrections: 1, snr: 0.4 };
     let s = grid.levels()[1];
-    let response = |z: f64, at| {
-        let mut noise = Pulse { at, asked: 0 };
-        let mut run = Run::new(&point, &mut noise);
-        solver.step(&mut run, vec![z], &Step::of(&grid, 0), &mut ()).unwrap()[0]
-    };
-    let base = response(0.0, None);
-    let kept = (response(1.0, None) - base) * grid.levels()[0].sigma;
-    let fresh = response(0.0, Some(0)) - base;
+    let Responses { a, c, .. } = Responses::of(&solver, 1e-9, &Step::of(&grid, 0));
+    let (kept, fresh) = (a * grid.levels()[0].sigma, c[0]);
     assert!((kept.hypot(fresh) - s.sigma).abs() < 1e-12, "{kept} and {fresh} for {}", s.sigma);
 }
 

@@ -9,12 +9,12 @@ use vdm_core::{
 };
 use vdm_sample::exponential::Predicts;
 use vdm_sample::{
-    Ddim, DpmSolverPp2SAncestral, DpmSolverPpSde, DpmSolverSinglestep, Iid, Recorded, Seed,
-    SinglestepOrder, SlopeWeight, Solver, StageShare, TimeGrid, integrate, prior,
+    Ddim, DpmSolverPp2SAncestral, DpmSolverPpSde, DpmSolverSinglestep, Iid, Recorded, Run, Seed,
+    SinglestepOrder, SlopeWeight, Solver, StageShare, Step, TimeGrid, integrate, prior,
 };
 
-use super::assert_order;
-use crate::convergence::{Paths, mixture, order};
+use super::{FEW_STARTS, assert_order};
+use crate::convergence::{Paths, STARTS, mixture, order};
 
 const VP: Scaling = Scaling::VariancePreserving;
 
@@ -32,8 +32,8 @@ fn end<S: Solver<Vec<f64>>>(
     integrate(solver, model, z1, grid, &mut Iid::new(Seed(3), 0, 2), |_, _, _| ()).unwrap()
 }
 
-fn paths() -> Paths {
-    Paths::new(mixture(), -8.0, 14.0)
+fn paths(starts: u64) -> Paths {
+    Paths::new(mixture(), starts, -8.0, 14.0)
 }
 
 fn every_singlestep() -> Vec<DpmSolverSinglestep> {
@@ -59,13 +59,15 @@ fn every_singlestep() -> Vec<DpmSolverSinglestep> {
 }
 
 /// On grids of whole blocks, which the declaration is about.
+fn check<S: Solver<Vec<f64>> + Debug>(solver: &S, paths: &Paths) {
+    let measured = order(360, |steps| paths.error(solver, &grid(steps)));
+    assert_order(&format!("{solver:?}"), measured, solver.properties().order);
+}
+
 #[test]
+#[ignore = "slow: cargo xtask test --full"]
 fn deterministic_solvers_have_their_declared_order() {
-    fn check<S: Solver<Vec<f64>> + Debug>(solver: &S, paths: &Paths) {
-        let measured = order(360, |steps| paths.error(solver, &grid(steps)));
-        assert_order(&format!("{solver:?}"), measured, solver.properties().order);
-    }
-    let paths = paths();
+    let paths = paths(STARTS);
     for solver in every_singlestep() {
         check(&solver, &paths);
     }
@@ -73,11 +75,25 @@ fn deterministic_solvers_have_their_declared_order() {
     check(&DpmSolverPpSde { eta: 0.0, r: StageShare::try_from(0.7).unwrap() }, &paths);
 }
 
+/// Every order with both predictions, as they come by default.
+#[test]
+fn some_of_each_family_have_their_declared_order() {
+    let paths = paths(FEW_STARTS);
+    for order in [SinglestepOrder::Second, SinglestepOrder::Third] {
+        for predicts in [Predicts::Image, Predicts::Noise] {
+            let default = DpmSolverSinglestep::default();
+            check(&DpmSolverSinglestep { order, predicts, ..default }, &paths);
+        }
+    }
+    check(&DpmSolverPp2SAncestral { eta: 0.0 }, &paths);
+    check(&DpmSolverPpSde { eta: 0.0, r: StageShare::try_from(0.7).unwrap() }, &paths);
+}
+
 /// Relative error of the variance at the end of a run whose data is `N(0, ¼)` and whose start is
-/// exact. A linear model makes the end linear in the start and in each draw, so the variance is a
-/// sum over responses and needs no sampling. `correlation` is that of two draws of one step.
-fn variance_error(
-    solver: &impl Solver<f64>,
+/// exact. A linear model makes a step linear in its latent and its draws, so the variance follows
+/// from responses and needs no sampling. `correlation` is that of two draws of one step.
+fn variance_error<S: Solver<f64, Memory = ()>>(
+    solver: &S,
     steps: usize,
     correlation: impl Fn(f64) -> f64,
 ) -> f64 {
@@ -88,19 +104,21 @@ fn variance_error(
     });
     let schedule = Schedule::cosine(2.0, -2.0).unwrap();
     let grid = TimeGrid::uniform_log_snr(steps, &schedule, VP).unwrap();
-    let draws = 2 * steps;
-    let response = |start: f64, unit: Option<usize>| {
-        let noise = (0..draws).map(|j| if Some(j) == unit { 1.0 } else { 0.0 });
-        integrate(solver, &model, start, &grid, &mut Recorded::new(noise), |_, _, _| ()).unwrap()
-    };
     let variance = |i: usize| {
         let level = grid.levels()[i];
         0.25 * level.alpha.powi(2) + level.sigma.powi(2)
     };
-    let to_noise: Vec<f64> = (0..draws).map(|j| response(0.0, Some(j))).collect();
     let c = correlation(4.0 / steps as f64);
-    let pairs = to_noise.chunks(2).map(|p| p[0] * p[0] + p[1] * p[1] + 2.0 * c * p[0] * p[1]);
-    let found = response(1.0, None).powi(2) * variance(0) + pairs.sum::<f64>();
+    let found = (0..steps).fold(variance(0), |variance, index| {
+        let respond = |z: f64, draws: [f64; 2]| {
+            let mut noise = Recorded::new(draws);
+            let mut run = Run::new(&model, &mut noise);
+            solver.step(&mut run, z, &Step::of(&grid, index), &mut ()).unwrap()
+        };
+        let (to_z, first, second) =
+            (respond(1.0, [0.0, 0.0]), respond(0.0, [1.0, 0.0]), respond(0.0, [0.0, 1.0]));
+        to_z * to_z * variance + first * first + second * second + 2.0 * c * first * second
+    });
     (found / variance(steps) - 1.0).abs()
 }
 
@@ -112,7 +130,7 @@ fn a_last_step_of_first_order_costs_an_order_where_the_grid_ends_in_noise() {
     };
     let lower = DpmSolverSinglestep::default();
     let full = DpmSolverSinglestep { lower_order_final: false, ..lower };
-    let paths = Paths::new(mixture(), -8.0, 0.0);
+    let paths = Paths::new(mixture(), FEW_STARTS, -8.0, 0.0);
     for (solver, known) in [(lower, 2), (full, 3)] {
         let measured = order(480, |steps| paths.error(&solver, &noisy(steps)));
         assert_order(&format!("{solver:?}"), measured, known);
@@ -147,7 +165,7 @@ fn the_ancestral_solver_without_noise_is_the_singlestep_one_on_twice_the_grid() 
         lower_order_final: false,
         ..DpmSolverSinglestep::default()
     };
-    let paths = paths();
+    let paths = paths(FEW_STARTS);
     let on_grid = paths.ends(&second, &grid(40));
     let inside = paths.ends(&DpmSolverPp2SAncestral { eta: 0.0 }, &grid(20));
     let half = DpmSolverPpSde { eta: 0.0, r: StageShare::MIDDLE };
@@ -215,7 +233,7 @@ fn every_scaling_draws_the_same_images() {
 fn order_one_is_ddim() {
     let first =
         DpmSolverSinglestep { order: SinglestepOrder::First, ..DpmSolverSinglestep::default() };
-    let paths = paths();
+    let paths = paths(FEW_STARTS);
     assert_eq!(paths.ends(&first, &grid(17)), paths.ends(&Ddim::default(), &grid(17)));
 }
 

@@ -1,6 +1,5 @@
 //! Reading the cases.
 
-use safetensors::SafeTensors;
 use serde_json::Value;
 use vdm_core::{GaussianMixture, NoiseLevel, Scaling};
 use vdm_sample::{Recorded, Solver, TimeGrid, integrate};
@@ -150,18 +149,39 @@ fn mixture(spec: &Value) -> GaussianMixture {
     GaussianMixture::new(numbers(&spec["weights"]), means, numbers(&spec["stds"])).unwrap()
 }
 
+/// A file in the safetensors format: the length of a header as 8 bytes, the header, which says in JSON
+/// where in the rest each tensor lies, and the rest. The crate of that name would bring nine others.
+struct Tensors<'a> {
+    header: Value,
+    data: &'a [u8],
+}
+
+impl<'a> Tensors<'a> {
+    fn read(file: &'a [u8]) -> Self {
+        let (length, rest) = file.split_first_chunk::<8>().unwrap();
+        let (header, data) = rest.split_at(u64::from_le_bytes(*length).try_into().unwrap());
+        Self { header: serde_json::from_slice(header).unwrap(), data }
+    }
+
+    /// Shape and numbers.
+    fn get(&self, name: &str) -> Option<(Vec<usize>, Vec<f64>)> {
+        let tensor = self.header.get(name)?;
+        assert_eq!(tensor["dtype"], "F64", "{name}");
+        let list =
+            |field: &str| -> Vec<usize> { serde_json::from_value(tensor[field].clone()).unwrap() };
+        let (shape, ends) = (list("shape"), list("data_offsets"));
+        let (numbers, rest) = self.data[ends[0]..ends[1]].as_chunks::<8>();
+        assert!(rest.is_empty() && numbers.len() == shape.iter().product::<usize>(), "{name}");
+        Some((shape, numbers.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect()))
+    }
+}
+
 /// Every case of the fixtures.
 pub(crate) fn load() -> Vec<Case> {
     let index: Value =
         serde_json::from_str(include_str!("../../fixtures/peers/cases.json")).unwrap();
-    let tensors =
-        SafeTensors::deserialize(include_bytes!("../../fixtures/peers/tensors.safetensors"))
-            .unwrap();
-    let flat = |id: &str, name: &str| -> Option<(Vec<usize>, Vec<f64>)> {
-        let view = tensors.tensor(&format!("{id}/{name}")).ok()?;
-        let values = view.data().as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b));
-        Some((view.shape().to_vec(), values.collect()))
-    };
+    let tensors = Tensors::read(include_bytes!("../../fixtures/peers/tensors.safetensors"));
+    let flat = |id: &str, name: &str| tensors.get(&format!("{id}/{name}"));
     let rows = |id: &str, name: &str| -> Vec<Vec<f64>> {
         let (shape, values) = flat(id, name).unwrap();
         values.chunks(*shape.last().unwrap()).map(<[f64]>::to_vec).collect()

@@ -21,6 +21,10 @@ pub(crate) fn mixture() -> GaussianMixture {
     GaussianMixture::new(vec![0.5, 0.3, 0.2], means, vec![0.12, 0.2, 0.08]).unwrap()
 }
 
+pub(crate) fn line() -> GaussianMixture {
+    GaussianMixture::new(vec![0.4, 0.6], vec![vec![-0.8], vec![0.5]], vec![0.4, 0.6]).unwrap()
+}
+
 pub(crate) fn gaussian() -> GaussianMixture {
     GaussianMixture::new(vec![1.0], vec![vec![0.2, -0.1]], vec![0.3]).unwrap()
 }
