@@ -68,6 +68,9 @@ pub(crate) struct Options {
     tolerance: Option<f64>,
     #[command(flatten)]
     specification: Specification,
+    /// Run the network in 64-bit floats, several times slower: how much of a number is its rounding
+    #[arg(long)]
+    double: bool,
     /// Checkpoint of this step [default: the best on validation]
     #[arg(long, value_name = "STEP")]
     checkpoint: Option<u64>,
@@ -138,6 +141,7 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
     let info = read_info(&checkpoint)?;
     info.check_data(&checkpoint, &data)?;
     let (model, info) = load_model(&checkpoint, options.device.resolve()?)?;
+    let model = if options.double { model.in_f64()? } else { model };
     let all = options.split.of(&data);
     let count = options.items.unwrap_or(all.len()).min(all.len());
     ensure!(count > 0, "--items 0: use at least 1");
@@ -165,6 +169,7 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
         "seed": config.seed,
         "schedule": evaluation.schedule,
         "scaling": evaluation.scaling,
+        "network": if options.double { "f64" } else { "f32" },
         "result": found.document,
     });
     output::say(serde_json::to_string_pretty(&document).context("numbers are JSON")?);

@@ -361,6 +361,13 @@ fn estimators(dir: &str, folder: &Path) {
     assert!(document()["result"]["curve"][0]["rate"].is_f64());
     assert_eq!(document()["scaling"], "straight_line");
 
+    let total = || document()["result"]["bits_per_dim"]["mean"].as_f64().unwrap();
+    eval(&["--draws", "4"]);
+    let single = total();
+    eval(&["--draws", "4", "--double"]);
+    let off = (total() / single - 1.0).abs();
+    assert!(off > 0.0 && off < 1e-4 && document()["network"] == "f64", "{off}");
+
     let (text, _) = eval(&["--estimator", "iwae", "--steps", "3", "--importance-samples", "2"]);
     assert!(text.contains("importance-weighted 3-step bound, K = 2"), "{text}");
     let more = ["--estimator", "ode", "--probes", "1", "--tolerance", "0.1"];
