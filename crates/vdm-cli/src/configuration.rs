@@ -239,7 +239,8 @@ mod tests {
         let learned = "training.schedule={\"learned\": \
                        {\"ends\": \"learned\", \"interior\": \"pinned\", \"learning_rate\": 1e-3}}";
         let config = options(&[adaptive]).resolve(None).unwrap();
-        assert_eq!(config.training.times, Times::Adaptive { bins: 100, decay: 0.999 });
+        let times = Times::Adaptive { bins: 100, decay: 0.999, uniform: 0.1 };
+        assert_eq!(config.training.times, times);
         assert!(options(&[learned]).resolve(None).is_ok());
         let error = format!("{:#}", options(&[adaptive, learned]).resolve(None).unwrap_err());
         assert!(error.contains("training.times"), "{error}");

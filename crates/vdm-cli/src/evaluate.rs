@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
+use vdm_core::NoiseSchedule;
 use vdm_core::bound::bits_per_dim;
-use vdm_core::{NoiseSchedule, Scaling, Schedule};
 use vdm_data::{Dataset, Items};
 use vdm_sample::estimate::{
     BoundEstimate, Change, Dequantization, DiffusionTerm, Estimate, FlowBound, FlowEstimate,
@@ -18,6 +18,7 @@ use vdm_torch::checkpoint::{load_model, read_info};
 use vdm_torch::{DeviceChoice, Evaluation, Likelihood, RunConfig};
 
 use crate::output;
+use crate::specification::Specification;
 
 /// `vdm eval`.
 #[derive(Debug, clap::Args)]
@@ -65,12 +66,11 @@ pub(crate) struct Options {
     /// Absolute and relative tolerance of the ODE [default: 1e-5]
     #[arg(long)]
     tolerance: Option<f64>,
-    /// Make latents in another scaling than the model's, such as straight-line: no number changes
-    #[arg(long, value_name = "NAME|JSON")]
-    scaling: Option<String>,
-    /// Take levels from another schedule with the model's end points, such as cosine
-    #[arg(long, value_name = "NAME|JSON")]
-    schedule: Option<String>,
+    #[command(flatten)]
+    specification: Specification,
+    /// Run the network in 64-bit floats, several times slower: how much of a number is its rounding
+    #[arg(long)]
+    double: bool,
     /// Checkpoint of this step [default: the best on validation]
     #[arg(long, value_name = "STEP")]
     checkpoint: Option<u64>,
@@ -141,12 +141,14 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
     let info = read_info(&checkpoint)?;
     info.check_data(&checkpoint, &data)?;
     let (model, info) = load_model(&checkpoint, options.device.resolve()?)?;
+    let model = if options.double { model.in_f64()? } else { model };
     let all = options.split.of(&data);
     let count = options.items.unwrap_or(all.len()).min(all.len());
     ensure!(count > 0, "--items 0: use at least 1");
     let items = all.select(&(0..count).collect::<Vec<_>>());
     let mut evaluation = Evaluation::new(&model, &items, config.seed, config.evaluation.batch);
-    options.specify(&mut evaluation)?;
+    (evaluation.schedule, evaluation.scaling) =
+        options.specification.over(&model.spec().diffusion)?;
     let bar = ProgressBar::new(count as u64);
     let task = Task {
         options,
@@ -167,6 +169,7 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
         "seed": config.seed,
         "schedule": evaluation.schedule,
         "scaling": evaluation.scaling,
+        "network": if options.double { "f64" } else { "f32" },
         "result": found.document,
     });
     output::say(serde_json::to_string_pretty(&document).context("numbers are JSON")?);
@@ -208,43 +211,6 @@ impl Options {
             ensure!(error > 0.0, "--standard-error {error}: use a number above 0, such as 0.001");
         }
         ensure!(self.rounds != Some(0), "--rounds 0: use at least 1");
-        Ok(())
-    }
-
-    /// The schedule and scaling asked for.
-    fn specify(&self, evaluation: &mut Evaluation<'_>) -> Result<()> {
-        if let Some(text) = &self.scaling {
-            let name = if text.trim_start().starts_with('{') {
-                text.clone()
-            } else {
-                json!(text.replace('-', "_")).to_string()
-            };
-            evaluation.scaling = serde_json::from_str::<Scaling>(&name)
-                .with_context(|| format!("--scaling {text} is none"))?;
-        }
-        let Some(text) = &self.schedule else { return Ok(()) };
-        let ends = evaluation.schedule.range();
-        let schedule: Schedule = if text.trim_start().starts_with('{') {
-            serde_json::from_str(text)
-        } else {
-            let kind = text.replace('-', "_");
-            serde_json::from_value(
-                json!({"kind": kind, "log_snr_max": ends.max(), "log_snr_min": ends.min()}),
-            )
-        }
-        .with_context(|| format!("--schedule {text} is none"))?;
-        let found = schedule.range();
-        if found != ends {
-            bail!(
-                "--schedule runs from log-SNR {} to {}, the model from {} to {}: give it those ends, \
-                 other levels are another model",
-                found.max(),
-                found.min(),
-                ends.max(),
-                ends.min()
-            );
-        }
-        evaluation.schedule = schedule;
         Ok(())
     }
 }

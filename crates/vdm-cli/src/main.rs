@@ -10,6 +10,7 @@ mod import;
 mod observer;
 mod output;
 mod sample;
+mod specification;
 mod train;
 
 use std::process::ExitCode;

@@ -110,16 +110,26 @@ pub(crate) fn save_samples(
 
 /// Writes items as uint8 `[N, H, W, C]`, gray without `C`.
 pub(crate) fn save_array(pixels: &[u8], shape: Shape, path: &std::path::Path) -> Result<()> {
+    Ok(npy::write(path, &channels_last(pixels, shape), &array_shape(pixels.len(), shape))?)
+}
+
+/// The same of latents, as float32.
+pub(crate) fn save_latents(latents: &[f32], shape: Shape, path: &std::path::Path) -> Result<()> {
+    let latents = channels_last(latents, shape);
+    Ok(npy::write_f32(path, &latents, &array_shape(latents.len(), shape))?)
+}
+
+fn array_shape(components: usize, shape: Shape) -> Vec<usize> {
     let Shape { channels, height, width } = shape;
-    let mut dims = vec![pixels.len() / shape.dims(), height, width];
+    let mut dims = vec![components / shape.dims(), height, width];
     if channels > 1 {
         dims.push(channels);
     }
-    Ok(npy::write(path, &channels_last(pixels, shape), &dims)?)
+    dims
 }
 
 /// `[N, C, H, W]` as `[N, H, W, C]`.
-pub(crate) fn channels_last(pixels: &[u8], shape: Shape) -> Vec<u8> {
+pub(crate) fn channels_last<T: Copy>(pixels: &[T], shape: Shape) -> Vec<T> {
     let (channels, plane) = (shape.channels, shape.height * shape.width);
     pixels
         .chunks_exact(shape.dims())

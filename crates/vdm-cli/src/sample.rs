@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use serde::de::DeserializeOwned;
+use anyhow::{Context, Result, ensure};
 use vdm_sample::{
     AdaptiveSpec, AnySolver, Entry, GridSpec, GuidanceSpec, NoiseSpec, Properties, SamplerFields,
     Seed, Solver, SolverSpec,
 };
 use vdm_torch::checkpoint::load_model;
-use vdm_torch::{DeviceChoice, RunConfig};
+use vdm_torch::{DeviceChoice, RunConfig, Sampling};
 
 use crate::output;
+use crate::specification::{Specification, named};
 
 /// `vdm sample`.
 #[derive(Debug, clap::Args)]
@@ -38,6 +38,8 @@ pub(crate) struct Options {
     /// Correction of the predicted image: none, clip or dynamic-threshold [default: as configured]
     #[arg(long, value_name = "NAME|JSON", value_parser = named::<GuidanceSpec>)]
     guidance: Option<GuidanceSpec>,
+    #[command(flatten)]
+    specification: Specification,
     /// Seed of the samples [default: that of the run]
     #[arg(long)]
     seed: Option<u64>,
@@ -56,20 +58,21 @@ pub(crate) struct Options {
     /// Path of the PNG; the array gets the same name with .npy [default: samples.png in the run]
     #[arg(long, value_name = "FILE.png")]
     out: Option<PathBuf>,
-}
-
-/// A choice by its bare name (dashes will do for underscores) or as a JSON object.
-fn named<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
-    if text.trim_start().starts_with('{') {
-        serde_json::from_str(text)
-    } else {
-        serde_json::from_value(serde_json::Value::String(text.replace('-', "_")))
-    }
+    /// Also write the samples as they are before rounding to data values, float32 from -1 to 1
+    #[arg(long, value_name = "FILE.npy")]
+    latents: Option<PathBuf>,
 }
 
 /// Draws samples from a checkpoint of a run.
 pub(crate) fn sample(options: &Options) -> Result<()> {
     let run = output::existing_run(&options.run)?;
+    let png = options.out.clone().unwrap_or_else(|| run.samples_png());
+    let array = png.with_extension("npy");
+    ensure!(
+        options.latents.as_ref() != Some(&array),
+        "--latents {}: the data values are written there, beside the picture; choose another name",
+        array.display()
+    );
     let config: RunConfig = vdm_report::files::read_json(&run.config())?;
     let checkpoint = crate::train::checkpoint(&run, options.checkpoint)?;
     let (model, _) = load_model(&checkpoint, options.device.resolve()?)?;
@@ -82,15 +85,19 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
     };
     let sampler = sampler.over(config.sampler)?;
     let seed = options.seed.map_or(config.seed, Seed);
-    let samples =
-        vdm_torch::sample(&model, &sampler, seed, options.first, options.count, options.batch, 0)?;
-    let png = options.out.clone().unwrap_or_else(|| run.samples_png());
-    let array = png.with_extension("npy");
+    let mut sampling = Sampling::new(&model, &sampler, seed, options.batch);
+    (sampling.schedule, sampling.scaling) = options.specification.over(&model.spec().diffusion)?;
+    let samples = sampling.draw(options.first, options.count, 0)?;
     let spec = model.spec();
     output::save_samples(&samples.pixels, spec.shape, spec.levels, &png, &array)
         .with_context(|| format!("cannot write {}", png.display()))?;
     output::say(png.display());
     output::say(array.display());
+    if let Some(path) = &options.latents {
+        output::save_latents(&samples.latents, spec.shape, path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        output::say(path.display());
+    }
     Ok(())
 }
 

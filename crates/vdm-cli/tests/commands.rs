@@ -113,6 +113,7 @@ fn a_run_leaves_what_it_promises() {
     ]);
     assert!(sampled.status.success(), "{}", String::from_utf8_lossy(&sampled.stderr));
     assert!(png.exists() && png.with_extension("npy").exists());
+    respecified(dir, folder.path());
     let adaptive = |more: &[&str]| {
         let solver = r#"{"kind": "bogacki_shampine_32", "absolute": 0.5, "relative": 0.5}"#;
         let options = ["sample", "--run", dir, "--count", "2", "--solver", solver];
@@ -297,6 +298,43 @@ fn a_run_folder_belongs_to_one_process() {
     assert!(text.contains("another process is training in"), "{text}");
 }
 
+/// M48 from the command line: the same samples in another scaling, and what is no specification.
+fn respecified(dir: &str, folder: &Path) {
+    let array = folder.join("latents.npy");
+    let sample = |more: &[&str]| {
+        let png = folder.join("specified.png");
+        let mut args = vec!["sample", "--run", dir, "--count", "2", "--steps", "5"];
+        args.extend(["--out", png.to_str().unwrap(), "--latents", array.to_str().unwrap()]);
+        args.extend(more);
+        run(&args)
+    };
+    let latents = |more: &[&str]| -> Vec<f32> {
+        let ran = sample(more);
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        let bytes = fs::read(&array).unwrap();
+        let values = bytes[bytes.len() - 2 * 64 * 4..].chunks_exact(4);
+        values.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    };
+    let own = latents(&[]);
+    let exploding = latents(&["--scaling", "variance-exploding"]);
+    let off = own.iter().zip(&exploding).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(off < 1e-4, "{off}");
+    assert_ne!(own, latents(&["--schedule", "cosine", "--grid", "uniform-time"]));
+    for (flags, named) in [
+        (["--scaling", "sideways"], "'sideways' for '--scaling"),
+        (["--schedule", "upwards"], "--schedule upwards"),
+        (["--schedule", r#"{"kind":"linear","log_snr_max":3,"log_snr_min":-3}"#], "those ends"),
+    ] {
+        let fault = String::from_utf8_lossy(&sample(&flags).stderr).into_owned();
+        assert!(fault.contains(named), "{flags:?}: {fault}");
+    }
+    let beside = folder.join("beside.npy");
+    let clash = ["--out", "beside.png", "--latents", "beside.npy"];
+    let ran = vdm(&[&["sample", "--run", dir], &clash[..]].concat()).current_dir(folder).output();
+    let fault = String::from_utf8_lossy(&ran.unwrap().stderr).into_owned();
+    assert!(fault.contains("--latents beside.npy") && !beside.exists(), "{fault}");
+}
+
 /// Every estimator on a trained run, and what none of them takes.
 fn estimators(dir: &str, folder: &Path) {
     let out = folder.join("likelihood.json");
@@ -323,6 +361,13 @@ fn estimators(dir: &str, folder: &Path) {
     assert!(document()["result"]["curve"][0]["rate"].is_f64());
     assert_eq!(document()["scaling"], "straight_line");
 
+    let total = || document()["result"]["bits_per_dim"]["mean"].as_f64().unwrap();
+    eval(&["--draws", "4"]);
+    let single = total();
+    eval(&["--draws", "4", "--double"]);
+    let off = (total() / single - 1.0).abs();
+    assert!(off > 0.0 && off < 1e-4 && document()["network"] == "f64", "{off}");
+
     let (text, _) = eval(&["--estimator", "iwae", "--steps", "3", "--importance-samples", "2"]);
     assert!(text.contains("importance-weighted 3-step bound, K = 2"), "{text}");
     let more = ["--estimator", "ode", "--probes", "1", "--tolerance", "0.1"];
@@ -336,7 +381,8 @@ fn estimators(dir: &str, folder: &Path) {
         (&["--steps", "8,4"], "ascending"),
         (&["--estimator", "ode", "--probes", "1", "--importance-samples", "2"], "exact trace"),
         (&["--schedule", r#"{"kind":"linear","log_snr_max":3,"log_snr_min":-3}"#], "those ends"),
-        (&["--scaling", "sideways"], "--scaling sideways"),
+        (&["--scaling", "sideways"], "'sideways' for '--scaling"),
+        (&["--schedule", "upwards"], "--schedule upwards"),
         (&["--standard-error", "0"], "--standard-error 0"),
     ] {
         let (_, fault) = eval(flags);

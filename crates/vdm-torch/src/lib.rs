@@ -60,7 +60,7 @@ pub use evaluate::{
 pub use head::Head;
 pub use model::{Diffusion, Mode, Model, ModelSpec, Precision};
 pub use objective::Depth;
-pub use sample::{Samples, sample};
+pub use sample::{Samples, Sampling, sample};
 
 /// The libtorch this crate is written for; what it runs on is checked when it is built.
 pub const LIBTORCH_VERSION: &str = "2.11.0";

@@ -12,8 +12,8 @@ use crate::head::Head;
 use crate::nn::{Network, NetworkSpec, Parameters};
 use crate::{Batch, Error, PerSample};
 
-/// Precision of the network's matrix products and convolutions. Weights, sums and the loss are
-/// always f32.
+/// Precision of the network's matrix products and convolutions. Weights, sums and the loss of a training
+/// are always f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
@@ -87,6 +87,8 @@ pub struct Model {
     /// Cell centers of all levels, `[1, 1, K, 1, 1]`.
     centers: Tensor,
     device: Device,
+    /// Of the weights: f32, or f64 after [`Model::in_f64`].
+    kind: Kind,
 }
 
 impl Model {
@@ -122,7 +124,20 @@ impl Model {
         spec.head.check()?;
         let requirements = spec.head.requirements(spec.levels);
         let network = spec.network.build(spec.shape, requirements, &parameters.root())?;
-        Ok(Self { spec: spec.clone(), network, parameters, code, centers, device })
+        let kind = Kind::Float;
+        Ok(Self { spec: spec.clone(), network, parameters, code, centers, device, kind })
+    }
+
+    /// The same with its network in f64, of twice the memory and several times the time: to tell the
+    /// rounding of the network, 1e-6 of its output, from what the weights say. Latents, the network's
+    /// answer and all that is made of it stay f32. For evaluation: it does not train.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] where the device has no f64, or no memory for it.
+    pub fn in_f64(mut self) -> Result<Self, Error> {
+        self.parameters.to_f64()?;
+        self.kind = Kind::Double;
+        Ok(self)
     }
 
     /// What it was made from.
@@ -184,7 +199,7 @@ impl Model {
         Ok(Prediction { value: Batch(value), of: head.measured_as() })
     }
 
-    /// The network's own output for an input `[B, C, H, W]`, in f32.
+    /// The network's own output for an input `[B, C, H, W]`, in f32 whatever the network computes in.
     pub(crate) fn output(
         &self,
         input: &Tensor,
@@ -192,7 +207,8 @@ impl Model {
         mode: Mode,
     ) -> Result<Tensor, Error> {
         let time = self.network.time(&at.log_snr.0.view([-1]), self.spec.conditioning_range());
-        let forward = || self.network.forward(input, &time, mode.train);
+        let (input, time) = (input.to_kind(self.kind), time.to_kind(self.kind));
+        let forward = || self.network.forward(&input, &time, mode.train);
         let output = match mode.precision {
             Precision::F32 => forward(),
             // Around the network alone: what follows is f32 arithmetic of the bound.

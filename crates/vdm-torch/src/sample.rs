@@ -1,7 +1,7 @@
 //! Drawing data from a model.
 
-use tch::Tensor;
-use vdm_core::{Denoiser, LogSnr, NoiseLevel, NoiseSchedule, Scaling};
+use tch::{Device, Tensor};
+use vdm_core::{Denoiser, Latent, LogSnr, NoiseLevel, NoiseSchedule, Scaling, Schedule};
 use vdm_sample::guidance::{Clip, DynamicThreshold, Projected, Projection};
 use vdm_sample::{
     AdaptiveSpec, Correction, Method, NoisePath, SamplerSpec, Seed, dpm_adaptive, integrate,
@@ -10,29 +10,22 @@ use vdm_sample::{
 use crate::model::Model;
 use crate::{Batch, Error};
 
-/// The process whose levels are visited; a model answers under any.
-const SCALING: Scaling = Scaling::VariancePreserving;
-
-/// Data values drawn from a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Draws from a model.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Samples {
-    /// `[N, C, H, W]`.
+    /// Data values, `[N, C, H, W]`.
     pub pixels: Vec<u8>,
+    /// The same before they were rounded to data values: `z_0/α_0` at the cleanest level, from about −1
+    /// to 1.
+    pub latents: Vec<f32>,
     /// Kept latents as they are, `[kept levels, N, C, H, W]`, noisiest first.
     pub along_the_way: Vec<Vec<u8>>,
 }
 
-/// Draws samples `first, first + 1, …, first + count − 1` of a seed, `batch` at a time.
-///
-/// Sample `i` of a seed is the same whatever `first`, `count` and `batch` are, up to the rounding
-/// of libtorch's kernels, which may differ with the batch size. An adaptive solver turns such rounding
-/// into differences within its tolerance. `keep` evenly spaced latents on the way are decoded too, as
-/// they are: noise at first. Adaptive solvers begin anew at each.
+/// Draws under the model's own specification; see [`Sampling::draw`].
 ///
 /// # Errors
-/// [`Error::Torch`] from the network, [`Error::Config`] for an empty batch, [`Error::Grid`],
-/// [`Error::Noise`] for noise that does not serve the solver, [`Error::Ode`] or
-/// [`Error::AdaptiveSteps`] for tolerances that cannot be met, [`Error::NonFiniteSamples`].
+/// As [`Sampling::draw`].
 pub fn sample(
     model: &Model,
     sampler: &SamplerSpec,
@@ -42,43 +35,106 @@ pub fn sample(
     batch: usize,
     keep: usize,
 ) -> Result<Samples, Error> {
-    if batch == 0 {
-        return Err(Error::Config { field: "batch", value: "0".into(), remedy: "use at least 1" });
+    Sampling::new(model, sampler, seed, batch).draw(first, count, keep)
+}
+
+/// A model, how it is sampled, and the specification that is followed.
+///
+/// Schedule and scaling are the model's own to begin with. Under another scaling the samples of a seed
+/// are the same up to rounding, with every solver on a grid: latents at equal log-SNR are proportional, prior
+/// and added noise included (monograph §2.3.3). Solvers that choose their steps measure errors in the
+/// scaling's units, and agree to their tolerance. Another schedule with the same end points is another
+/// grid, except for grids laid out in log-SNR; one with other end points is another model.
+#[derive(Debug, Clone)]
+pub struct Sampling<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// Solver, grid, noise and guidance.
+    pub sampler: &'a SamplerSpec,
+    /// How levels follow from time.
+    pub schedule: Schedule,
+    /// The scaling that latents are in.
+    pub scaling: Scaling,
+    /// Of all draws.
+    pub seed: Seed,
+    /// Samples per pass of the network, at least 1.
+    pub batch: usize,
+}
+
+impl<'a> Sampling<'a> {
+    /// Under the model's own specification.
+    #[must_use]
+    pub fn new(model: &'a Model, sampler: &'a SamplerSpec, seed: Seed, batch: usize) -> Self {
+        let diffusion = &model.spec().diffusion;
+        let (schedule, scaling) = (diffusion.schedule.clone(), diffusion.scaling);
+        Self { model, sampler, schedule, scaling, seed, batch }
     }
-    let shape = model.spec().shape;
-    let dims = shape.dims();
-    let correction = sampler.guidance.correction(dims)?;
-    let mut samples = Samples { pixels: Vec::new(), along_the_way: vec![Vec::new(); keep] };
-    for start in (0..count).step_by(batch) {
-        let items = batch.min(count - start);
-        let first = first + start as u64;
-        let prior = |item: usize| sampler.noise.prior::<f32>(seed, first + item as u64, dims);
-        let noise: Vec<f32> = (0..items).flat_map(prior).collect();
-        let size = [items, shape.channels, shape.height, shape.width].map(|s| s as i64);
-        let z1 = Batch::from_slice(&noise, size, model.device());
-        let mut path = sampler.noise.path(seed, first, dims);
-        let on_kept = |place: usize, z: &Batch, at: &NoiseLevel| {
-            samples.along_the_way[place].extend(picture(model, z, at));
-        };
-        let schedule = &model.spec().diffusion.schedule;
-        let mut draw = Draw { method: &sampler.method, schedule, path: &mut path, keep, on_kept };
-        let (z0, clean) = tch::no_grad(|| match correction {
-            Correction::None => draw.run(model, z1),
-            Correction::Clip(clip) => draw.run(&Projected::new(model, clip), z1),
-            Correction::DynamicThreshold(bound) => draw.run(&Projected::new(model, bound), z1),
-        })?;
-        if z0.0.isfinite().all().int64_value(&[]) == 0 {
-            return Err(Error::NonFiniteSamples);
+
+    /// Samples `first, first + 1, …, first + count − 1` of the seed, `batch` at a time.
+    ///
+    /// Sample `i` of a seed is the same whatever `first`, `count` and `batch` are, up to the rounding
+    /// of libtorch's kernels, which may differ with the batch size. An adaptive solver turns such
+    /// rounding into differences within its tolerance. `keep` evenly spaced latents on the way are
+    /// decoded too, as they are: noise at first. Adaptive solvers begin anew at each.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] from the network, [`Error::Config`] for an empty batch, [`Error::Grid`],
+    /// [`Error::Noise`] for noise that does not serve the solver, [`Error::Ode`] or
+    /// [`Error::AdaptiveSteps`] for tolerances that cannot be met, [`Error::NonFiniteSamples`].
+    pub fn draw(&self, first: u64, count: usize, keep: usize) -> Result<Samples, Error> {
+        let Self { model, sampler, schedule, scaling, seed, batch } = self;
+        let (batch, seed, scaling) = (*batch, *seed, *scaling);
+        if batch == 0 {
+            let remedy = "use at least 1";
+            return Err(Error::Config { field: "batch", value: "0".into(), remedy });
         }
-        samples.pixels.extend(model.decode(&z0, &clean));
+        let shape = model.spec().shape;
+        let dims = shape.dims();
+        let correction = sampler.guidance.correction(dims)?;
+        let mut pixels = Vec::new();
+        let mut latents = Vec::new();
+        let mut along_the_way = vec![Vec::new(); keep];
+        let noisiest = scaling.level(schedule.log_snr(1.0).value());
+        for start in (0..count).step_by(batch) {
+            let items = batch.min(count - start);
+            let first = first + start as u64;
+            let prior = |item: usize| sampler.noise.prior::<f32>(seed, first + item as u64, dims);
+            let noise: Vec<f32> = (0..items).flat_map(prior).collect();
+            let size = [items, shape.channels, shape.height, shape.width].map(|s| s as i64);
+            let z1 = Batch::from_slice(&noise, size, model.device());
+            let z1 = Batch::lincomb(&[(unit(model, &noisiest), &z1)]);
+            let mut path = sampler.noise.path(seed, first, dims);
+            let on_kept = |place: usize, z: &Batch, at: &NoiseLevel| {
+                along_the_way[place].extend(picture(model, z, at));
+            };
+            let (method, path) = (&sampler.method, &mut path);
+            let mut draw = Draw { method, schedule, scaling, path, keep, on_kept };
+            let (z0, clean) = tch::no_grad(|| match correction {
+                Correction::None => draw.run(*model, z1),
+                Correction::Clip(clip) => draw.run(&Projected::new(*model, clip), z1),
+                Correction::DynamicThreshold(bound) => draw.run(&Projected::new(*model, bound), z1),
+            })?;
+            if z0.0.isfinite().all().int64_value(&[]) == 0 {
+                return Err(Error::NonFiniteSamples);
+            }
+            pixels.extend(model.decode(&z0, &clean));
+            let z0 = (z0.0 / clean.alpha).to_device(Device::Cpu).flatten(0, -1);
+            latents.extend(Vec::<f32>::try_from(z0)?);
+        }
+        Ok(Samples { pixels, latents, along_the_way })
     }
-    Ok(samples)
+}
+
+/// What a latent of the model's own scaling is multiplied by to be one of `at`'s.
+fn unit(model: &Model, at: &NoiseLevel) -> f64 {
+    at.alpha / model.spec().diffusion.scaling.level(at.log_snr).alpha
 }
 
 /// How one batch gets from noise to data.
 struct Draw<'a, F> {
     method: &'a Method,
-    schedule: &'a dyn NoiseSchedule,
+    schedule: &'a Schedule,
+    scaling: Scaling,
     path: &'a mut NoisePath,
     keep: usize,
     on_kept: F,
@@ -93,7 +149,7 @@ impl<F: FnMut(usize, &Batch, &NoiseLevel)> Draw<'_, F> {
         match self.method {
             Method::Adaptive(solver) => self.adaptive(solver, model, &z1),
             Method::OnGrid { solver, grid, steps } => {
-                let grid = grid.time_grid(*steps, self.schedule, SCALING)?;
+                let grid = grid.time_grid(*steps, self.schedule, self.scaling)?;
                 let kept: Vec<usize> =
                     (0..self.keep).map(|k| kept_step(k, self.keep, grid.steps())).collect();
                 let on_step = |step: usize, z: &Batch, at: &NoiseLevel| {
@@ -121,12 +177,12 @@ impl<F: FnMut(usize, &Batch, &NoiseLevel)> Draw<'_, F> {
         let mut singles: Vec<Batch> = z1.0.split(1, 0).into_iter().map(Batch).collect();
         for k in 0..stretches {
             let (from, to) = (level(k), level(k + 1));
-            singles = stretch(solver, model, singles, from, to)?;
+            singles = stretch(solver, model, singles, [from, to], self.scaling)?;
             if k < self.keep {
-                (self.on_kept)(k, &joined(&singles), &SCALING.level(to.value()));
+                (self.on_kept)(k, &joined(&singles), &self.scaling.level(to.value()));
             }
         }
-        Ok((joined(&singles), SCALING.level(level(stretches).value())))
+        Ok((joined(&singles), self.scaling.level(level(stretches).value())))
     }
 }
 
@@ -135,20 +191,20 @@ fn stretch<D: Denoiser<Batch, Error = Error>>(
     solver: &AdaptiveSpec,
     model: &D,
     singles: Vec<Batch>,
-    from: LogSnr,
-    to: LogSnr,
+    [from, to]: [LogSnr; 2],
+    scaling: Scaling,
 ) -> Result<Vec<Batch>, Error> {
     match solver {
         AdaptiveSpec::Ode(solver) => {
-            let ends = solver.solve(model, singles, from, to, SCALING)?;
+            let ends = solver.solve(model, singles, from, to, scaling)?;
             Ok(ends.into_iter().map(|end| end.z).collect())
         }
         // Its steps are those of all it is given, so that a sample would depend on its batch.
         AdaptiveSpec::Dpm(options) => singles
             .into_iter()
             .map(|z| {
-                let [from, to] = [from, to].map(|end| SCALING.level(end.value()));
-                let (z, _) = dpm_adaptive(model, z, from, to, SCALING, options)?;
+                let [from, to] = [from, to].map(|end| scaling.level(end.value()));
+                let (z, _) = dpm_adaptive(model, z, from, to, scaling, options)?;
                 Ok(z)
             })
             .collect(),
@@ -180,21 +236,21 @@ fn kept_step(k: usize, keep: usize, steps: usize) -> usize {
     ((k + 1) * steps / keep).max(1) - 1
 }
 
-/// A latent as it is: not divided by α, which would show nothing but noise until late.
+/// A latent as it is in the model's own scaling: not divided by α, which would show nothing but noise
+/// until late.
 fn picture(model: &Model, z: &Batch, at: &NoiseLevel) -> Vec<u8> {
-    model.decode(z, &NoiseLevel { alpha: 1.0, ..*at })
+    model.decode(z, &NoiseLevel { alpha: unit(model, at), ..*at })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
 
     /// The same correction as of plain memory.
     #[test]
     fn corrections_of_tensors_are_those_of_vectors() {
         let values: Vec<f32> = (0..10).map(|i| (i as f32 * 1.7).sin() * 2.5).collect();
-        let at = SCALING.level(0.0);
+        let at = Scaling::VariancePreserving.level(0.0);
         let check = |batch: Batch, vector: Vec<f32>| {
             let got: Vec<f32> = Vec::try_from(batch.0.flatten(0, -1)).unwrap();
             assert!(got.iter().zip(&vector).all(|(a, b)| (a - b).abs() < 1e-6), "{got:?}");

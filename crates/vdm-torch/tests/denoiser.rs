@@ -60,6 +60,19 @@ fn largest_difference(a: &Batch, b: &Batch) -> f64 {
     (&a.0 - &b.0).abs().max().double_value(&[])
 }
 
+/// A network in f64 answers as in f32 but for rounding, whatever its head.
+#[test]
+fn models_run_in_f64() {
+    let at = Scaling::VariancePreserving.level(0.5);
+    for head in HEADS.into_iter().chain([Head::Energy, Head::Edm { data_std: 0.5 }]) {
+        let [single, double] = [model(head, POINTS), model(head, POINTS).in_f64().unwrap()]
+            .map(|model| model.denoise(&points(1, 8), &at).unwrap().value);
+        assert_eq!(double.0.kind(), Kind::Float);
+        let off = largest_difference(&single, &double);
+        assert!(off > 0.0 && off < 1e-5, "{head:?}: {off}");
+    }
+}
+
 /// Kernels for other batch sizes add up in other orders: a few roundings of f32.
 #[test]
 fn latents_that_share_a_pass_are_answered_as_if_alone() {

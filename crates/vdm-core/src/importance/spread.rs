@@ -28,7 +28,8 @@ impl Draw {
 /// A proposal with mass `m_b` on bin `b`, of width `Δ`, has the second moment `Σ_b Δ I_b/m_b` with
 /// `I_b = ∫_b E[(½wh)²] dλ`. The best masses, `∝ √I_b`, reach `Δ(Σ_b √I_b)²`; and draws from any
 /// proposal `p` tell `I_b`, as the mean of `p·L²` over all draws, where those elsewhere count as 0.
-/// Monograph §2.4.3 with errors that vary at one level: `p* ∝ w·√E[h²]`.
+/// Monograph §2.4.3 with errors that vary at one level: `p* ∝ w·√E[h²]`, which
+/// [`Adaptive`](super::Adaptive) goes for.
 ///
 /// Few draws a bin understate `Σ √I_b`, hence the least variance: have some tens.
 ///

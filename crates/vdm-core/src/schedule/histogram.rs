@@ -8,9 +8,10 @@ use crate::Error;
 
 /// `p(λ)` constant on each of `n` equal intervals of `λ`, in proportion to a mass given for each.
 ///
-/// The adaptive schedule of Kingma and Gao 2023: with masses `∝ E[w(λ)‖ε − ε̂‖²]` every interval of
-/// time sees the same loss, and the estimator's variance falls. The value of the bound does not
-/// change (monograph §2.4.3). [`Adaptive`](crate::importance::Adaptive) gathers the masses.
+/// An adaptive schedule: with masses `∝ E[w(λ)‖ε − ε̂‖²]` every interval of time sees the same loss
+/// (Kingma and Gao 2023); with masses `∝ √E[(w(λ)‖ε − ε̂‖²)²]` the estimator's variance is least. The
+/// value of the bound does not change (monograph §2.4.3).
+/// [`Adaptive`](crate::importance::Adaptive) gathers the latter.
 ///
 /// ```
 /// use vdm_core::schedule::{Histogram, LogSnrRange};

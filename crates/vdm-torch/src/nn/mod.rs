@@ -100,7 +100,7 @@ impl NetworkSpec {
 
 impl Network {
     /// `z` is `[B, C, H, W]`; `time` is `[B]`, as [`time`](Self::time) gives it. `train` turns
-    /// dropout on.
+    /// dropout on. Both are of the weights' kind, f32 or [f64](Parameters::to_f64).
     pub fn forward(&self, z: &Tensor, time: &Tensor, train: bool) -> Tensor {
         match self {
             Self::Unet(net) => net.forward(z, time, train),

@@ -6,6 +6,8 @@ use rand::RngExt;
 use tch::{Device, Kind, Tensor};
 use vdm_sample::{Purpose, Seed};
 
+use crate::Error;
+
 /// How a weight starts.
 #[derive(Debug, Clone, Copy)]
 pub enum Initial {
@@ -59,6 +61,20 @@ impl Parameters {
     #[must_use]
     pub fn named(&self) -> Vec<(String, Tensor)> {
         self.named.borrow().iter().map(|(name, t)| (name.clone(), t.shallow_clone())).collect()
+    }
+
+    /// Turns all weights into f64, in place: every layer that holds them computes in f64 from then on, of
+    /// inputs in f64. For evaluation; gradients that are there stay f32 and no longer fit.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] where the device has no f64, or no memory for it.
+    pub fn to_f64(&self) -> Result<(), Error> {
+        for (_, tensor) in self.named.borrow().iter() {
+            // A handle on the very weight that the layers hold, not a copy of it.
+            let wide = tensor.detach().f_to_kind(Kind::Double)?;
+            tensor.shallow_clone().f_set_data(&wide)?;
+        }
+        Ok(())
     }
 
     /// How many numbers there are in all.

@@ -18,13 +18,21 @@ pub enum Times {
     Schedule,
     /// By another with the same end points.
     Proposal(Schedule),
-    /// In proportion to the loss seen at them (Kingma and Gao 2023, appendix F).
+    /// In proportion to the root mean square of the loss seen at them, which has the least variance;
+    /// see [`Adaptive`](vdm_core::importance::Adaptive).
     Adaptive {
         /// Equal intervals of log-SNR, such as 100.
         bins: usize,
         /// What remains of an interval's average at each item it sees, such as 0.999.
         decay: f64,
+        /// The share of items at uniform levels, for errors too rare to have been seen.
+        #[serde(default = "uniform_share")]
+        uniform: f64,
     },
+}
+
+fn uniform_share() -> f64 {
+    Adaptive::UNIFORM
 }
 
 /// What [`Times`] is while training goes on.
@@ -34,7 +42,7 @@ pub(super) enum Proposal {
     Own,
     /// Another schedule.
     Fixed(Schedule),
-    /// One that follows the loss.
+    /// One that follows the root mean square of the loss.
     Adaptive(Adaptive),
 }
 
@@ -49,8 +57,8 @@ impl Proposal {
         let proposal = match times {
             Times::Schedule => return Ok(Self::Own),
             Times::Proposal(schedule) => Self::Fixed(schedule.clone()),
-            Times::Adaptive { bins, decay } => {
-                Self::Adaptive(Adaptive::new(own.range(), *bins, *decay)?)
+            Times::Adaptive { bins, decay, uniform } => {
+                Self::Adaptive(Adaptive::new(own.range(), *bins, *decay, *uniform)?)
             }
         };
         if depth != Depth::Continuous {
@@ -137,10 +145,7 @@ mod tests {
 
     const ITEMS: usize = 512;
 
-    /// Untrained, the noise head answers `z`, which is the noise itself where there is nothing else:
-    /// the loss is in the cleaner half of the levels, and smooth there. Levels at which errors are
-    /// rare but large would leave the comparison to chance.
-    fn model() -> Model {
+    fn model(head: Head) -> Model {
         let spec = ModelSpec {
             shape: Shape { channels: 1, height: 2, width: 2 },
             levels: 17,
@@ -150,7 +155,7 @@ mod tests {
                 weighting: Weighting::Elbo,
             },
             network: NetworkSpec::Mlp(MlpSpec { width: 8, depth: 1, fourier: vec![] }),
-            head: Head::Noise,
+            head,
             conditioning: None,
         };
         Model::new(&spec, Seed(0), Device::Cpu).unwrap()
@@ -184,40 +189,51 @@ mod tests {
     }
 
     /// M56 and M59 on a network: proposals leave the mean as it is, within 4 standard errors of the
-    /// difference, and the adaptive one lowers the variance, to near the least there is.
+    /// difference, and the adaptive one lowers the variance, to near the least there is. Untrained, the
+    /// noise head answers `z`, which is the noise itself where there is nothing else: its loss is in the
+    /// cleaner half of the levels, and smooth there. The levels head is exact for these pixels: its loss is
+    /// in a few levels, and beyond them errors are rare but large, so that levels drawn by the mean error
+    /// would do worse, and with a smaller uniform share worse than by the schedule.
     #[test]
     fn m59_the_adaptive_proposal_is_unbiased_and_lowers_the_variance() {
-        let model = model();
-        let of = |times| Proposal::new(&times, &model.spec().diffusion, Depth::Continuous).unwrap();
-        let own = observe(&model, &mut of(Times::Schedule), 100, 140);
-        let mut adaptive = of(Times::Adaptive { bins: 40, decay: 0.999 });
-        observe(&model, &mut adaptive, 0, 40);
-        let adapted = observe(&model, &mut adaptive, 200, 240);
-        let cosine = Times::Proposal(Schedule::cosine(11.0, -9.0).unwrap());
-        let fixed = observe(&model, &mut of(cosine), 300, 340);
-        for other in [&adapted, &fixed] {
-            let draws = 40.0 * ITEMS as f64;
-            let error = ((own.variance() + other.variance()) / draws).sqrt();
-            let off = (own.mean() - other.mean()).abs();
-            assert!(off < 4.0 * error, "{off}, standard error {error}");
+        for head in [Head::Noise, Head::Levels] {
+            let model = model(head);
+            let of =
+                |times| Proposal::new(&times, &model.spec().diffusion, Depth::Continuous).unwrap();
+            let own = observe(&model, &mut of(Times::Schedule), 100, 140);
+            let mut adaptive =
+                of(Times::Adaptive { bins: 40, decay: 0.999, uniform: uniform_share() });
+            observe(&model, &mut adaptive, 0, 40);
+            let adapted = observe(&model, &mut adaptive, 200, 240);
+            let cosine = Times::Proposal(Schedule::cosine(11.0, -9.0).unwrap());
+            let fixed = observe(&model, &mut of(cosine), 300, 340);
+            for other in [&adapted, &fixed] {
+                let draws = 40.0 * ITEMS as f64;
+                let error = ((own.variance() + other.variance()) / draws).sqrt();
+                let off = (own.mean() - other.mean()).abs();
+                assert!(off < 4.0 * error, "{head:?}: {off}, standard error {error}");
+            }
+            // The levels that matter are half of all, or fewer.
+            assert!(
+                adapted.variance() < 0.5 * own.variance(),
+                "{head:?}: {adapted:?}, was {own:?}"
+            );
+            assert!(adapted.least_variance() > 0.8 * adapted.variance(), "{head:?}: {adapted:?}");
+            // What the first predicts from its own draws is what the second finds.
+            let predicted = own.least_variance() / adapted.variance();
+            assert!((0.75..1.25).contains(&predicted), "{head:?}: {predicted}");
         }
-        // The levels that matter are about half of all.
-        assert!(adapted.variance() < 0.5 * own.variance(), "{adapted:?}, was {own:?}");
-        assert!(adapted.least_variance() > 0.8 * adapted.variance(), "{adapted:?}");
-        // What the first predicts from its own draws is what the second finds.
-        let predicted = own.least_variance() / adapted.variance();
-        assert!((0.75..1.25).contains(&predicted), "{predicted}");
     }
 
     #[test]
     fn proposals_that_do_not_fit_are_named() {
-        let model = model();
+        let model = model(Head::Noise);
         let refusal = |times: Times, depth| {
             Proposal::new(&times, &model.spec().diffusion, depth).unwrap_err().to_string()
         };
         let shorter = Times::Proposal(Schedule::linear(10.0, -9.0).unwrap());
         assert!(refusal(shorter, Depth::Continuous).contains("10"));
-        let adaptive = |bins| Times::Adaptive { bins, decay: 0.9 };
+        let adaptive = |bins| Times::Adaptive { bins, decay: 0.9, uniform: 0.1 };
         assert!(refusal(adaptive(0), Depth::Continuous).contains("bins"));
         let discrete = refusal(adaptive(10), Depth::Discrete { steps: 10 });
         assert!(discrete.contains("training.times"), "{discrete}");

@@ -184,8 +184,9 @@ impl TimeFeatures {
 
     fn forward(&self, timesteps: &Tensor) -> Tensor {
         let (angles, cosines_first) = match self {
+            // In f32 even of a network in f64, like the library.
             Self::Positional { frequencies, cosines_first } => {
-                (timesteps.unsqueeze(1) * frequencies, *cosines_first)
+                (timesteps.to_kind(Kind::Float).unsqueeze(1) * frequencies, *cosines_first)
             }
             Self::Fourier { weight } => {
                 let turns = timesteps.log().unsqueeze(1) * weight.unsqueeze(0);
@@ -262,10 +263,11 @@ impl DiffusersUNet {
     }
 
     /// `[B, C, H, W]` and timesteps `[B]` to `[B, out_channels, H, W]`, that of a learned variance
-    /// included.
+    /// included. The latents are of the weights' kind, f32 or [f64](super::Parameters::to_f64).
     pub fn forward(&self, z: &Tensor, timesteps: &Tensor, train: bool) -> Tensor {
         let [first, second] = &self.embedding;
-        let embedding = second.forward(&first.forward(&self.features.forward(timesteps)).silu());
+        let features = self.features.forward(timesteps).to_kind(z.kind());
+        let embedding = second.forward(&first.forward(&features).silu());
         let mut h = if self.config.center_input_sample {
             self.input.forward(&(z * 2.0 - 1.0))
         } else {
