@@ -62,7 +62,6 @@ mod likelihood;
 mod many;
 mod noise;
 mod ode;
-mod seed;
 mod solver;
 mod spec;
 
@@ -78,7 +77,6 @@ pub use noise::{
     prior,
 };
 pub use ode::{Adaptive, OdeError, Pair, Solution};
-pub use seed::{Purpose, Seed, fill_normal};
 pub use solver::{
     AdaptiveDpm, AdaptiveError, AdaptiveOrder, AdaptiveReport, Ancestral, AngularAdams,
     AngularAdamsMemory, Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolver2M, DpmSolver3M,
@@ -93,6 +91,7 @@ pub use spec::{
     SamplerFields, SamplerSpec, SingleStepMemory, SingleStepSpec, SolverMemory, SolverSpec,
     SpecError,
 };
+pub use vdm_random::{Purpose, Seed, fill_normal};
 
 /// The example of the README, so that it cannot rot.
 #[cfg(doctest)]

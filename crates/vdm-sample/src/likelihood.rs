@@ -17,13 +17,12 @@
 use std::f64::consts::TAU;
 
 use rand::RngExt;
-use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
 use vdm_core::bound::bits_per_dim_of_density;
 use vdm_core::{Affine, Divergence, JacobianProduct, LogSnr, NoiseLevel, Scaling};
 
 use crate::ode::{Arrival, Field, State, radius, rate};
-use crate::{Adaptive, InnerProduct, OdeError, Purpose, Seed, Solution};
+use crate::{Adaptive, InnerProduct, OdeError, Purpose, Seed, Solution, fill_normal};
 
 /// Log-likelihoods of latents at one level under the model's flow to another.
 ///
@@ -125,15 +124,15 @@ pub struct Probes {
 impl Probes {
     /// Probe `probe` of sample `first_sample + index`, into plain memory; other latent types build
     /// their [`ProbeSource`] on this.
-    pub fn fill_slice<T: From<f32>>(&self, out: &mut [T], index: usize, probe: usize)
-    where
-        StandardNormal: rand_distr::Distribution<T>,
-    {
+    pub fn fill_slice<T: From<f32>>(&self, out: &mut [T], index: usize, probe: usize) {
+        let (purpose, probe) = (Purpose::TraceProbe, probe as u64);
         let sample = self.first_sample + index as u64;
-        let mut rng = self.seed.stream(Purpose::TraceProbe, probe as u64, sample);
         match self.law {
-            ProbeLaw::Gaussian => out.fill_with(|| rng.sample(StandardNormal)),
+            ProbeLaw::Gaussian => {
+                fill_normal(out, out.len().max(1), self.seed, purpose, probe, sample);
+            }
             ProbeLaw::Rademacher => {
+                let mut rng = self.seed.stream(purpose, probe, sample);
                 out.fill_with(|| T::from(if rng.random() { 1.0_f32 } else { -1.0 }));
             }
         }

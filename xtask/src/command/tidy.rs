@@ -52,7 +52,7 @@ fn report(id: &str, statement: &str, faults: &[Fault]) -> usize {
 
 fn engines(checkout: &Checkout) -> Result<Vec<Fault>> {
     let mut faults = Vec::new();
-    for package in ["vdm-core", "vdm-sample"] {
+    for package in ["vdm-core", "vdm-random", "vdm-sample"] {
         let mut command = cargo::cargo(checkout);
         command.args(["tree", "--package", package, "--edges", "normal", "--prefix", "none"]);
         let output = command.output().context("cannot run cargo tree")?;

@@ -6,8 +6,15 @@ use crate::tidy::tree::{Fault, Tree};
 
 const SHIM: &str = "crates/vdm-torch-sys/";
 
-const LIBRARIES: [&str; 6] =
-    ["vdm-core", "vdm-sample", "vdm-data", "vdm-report", "vdm-torch", "vdm-torch-sys"];
+const LIBRARIES: [&str; 7] = [
+    "vdm-core",
+    "vdm-random",
+    "vdm-sample",
+    "vdm-data",
+    "vdm-report",
+    "vdm-torch",
+    "vdm-torch-sys",
+];
 
 const TENSOR_ENGINES: [&str; 6] =
     ["tch", "torch-sys", "candle-core", "burn", "ort", "vdm-torch-sys"];

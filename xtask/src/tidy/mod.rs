@@ -18,7 +18,7 @@ pub(crate) struct Check {
 
 /// The invariant that cargo's dependency tree decides.
 pub(crate) const NO_ENGINE: (&str, &str) =
-    ("I1", "vdm-core and vdm-sample depend on no tensor engine");
+    ("I1", "vdm-core, vdm-random and vdm-sample depend on no tensor engine");
 
 pub(crate) const CHECKS: &[Check] = &[
     Check {

@@ -26,11 +26,10 @@
 use std::f64::consts::{FRAC_1_SQRT_2, TAU};
 
 use rand::RngExt;
-use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
 use vdm_core::{NoiseLevel, Scalar};
 
-use crate::{Purpose, Seed};
+use crate::{Purpose, Seed, fill_normal};
 
 /// How a clean latent is drawn for an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,7 +76,8 @@ impl Dequantization {
                 (units.into_iter().map(|u| at.sigma * u).collect(), log_q)
             }
             Self::Posterior => {
-                let units: Vec<f64> = (0..dims).map(|_| rng.sample(StandardNormal)).collect();
+                let mut units = vec![0.0_f64; dims];
+                fill_normal(&mut units, dims, seed, Purpose::EvaluationNoise, number, item);
                 let log_q = units.iter().map(|u| log_normal(*u, at.sigma)).sum();
                 (units.into_iter().map(|u| at.sigma * u).collect(), log_q)
             }

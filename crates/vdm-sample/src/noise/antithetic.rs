@@ -2,11 +2,10 @@
 
 use std::ops::Neg;
 
-use rand_distr::{Distribution, StandardNormal};
 use vdm_core::LogSnr;
 
 use super::{NoiseError, NoiseSource};
-use crate::seed::{Purpose, Seed, fill_normal};
+use crate::{Purpose, Seed, fill_normal};
 
 /// [`Iid`](super::Iid) noise of which every odd sample `2k + 1` gets the negative of sample `2k`'s.
 ///
@@ -45,10 +44,7 @@ impl Antithetic {
     ///
     /// # Panics
     /// If the source was made for samples of 0 components.
-    pub fn fill_slice<T: Copy + Neg<Output = T>>(&mut self, out: &mut [T])
-    where
-        StandardNormal: Distribution<T>,
-    {
+    pub fn fill_slice<T: Copy + Neg<Output = T> + From<f32>>(&mut self, out: &mut [T]) {
         let purpose = Purpose::SamplingPath;
         fill_mirrored(out, self.dims, self.seed, purpose, self.draws, self.first_sample);
         self.draws += 1;
@@ -83,8 +79,7 @@ impl NoiseSource<Vec<f64>> for Antithetic {
 #[must_use]
 pub fn antithetic_prior<T>(seed: Seed, sample: u64, dims: usize) -> Vec<T>
 where
-    T: Default + Copy + Neg<Output = T>,
-    StandardNormal: Distribution<T>,
+    T: Default + Copy + Neg<Output = T> + From<f32>,
 {
     let mut out = vec![T::default(); dims];
     fill_mirrored(&mut out, dims, seed, Purpose::Prior, 0, sample);
@@ -92,16 +87,14 @@ where
 }
 
 /// [`fill_normal`] from the streams of the even samples.
-fn fill_mirrored<T: Copy + Neg<Output = T>>(
+fn fill_mirrored<T: Copy + Neg<Output = T> + From<f32>>(
     out: &mut [T],
     dims: usize,
     seed: Seed,
     purpose: Purpose,
     step: u64,
     first: u64,
-) where
-    StandardNormal: Distribution<T>,
-{
+) {
     for (sample, components) in (first..).zip(out.chunks_mut(dims)) {
         fill_normal(components, dims, seed, purpose, step, sample & !1);
         if sample % 2 == 1 {

@@ -32,7 +32,7 @@
 use vdm_core::{LogSnr, Real};
 
 use super::{NoiseError, NoiseSource};
-use crate::seed::{Purpose, Seed, fill_normal};
+use crate::{Purpose, Seed, fill_normal};
 
 /// Halvings of the clock's interval.
 const DEPTH: u32 = 30;

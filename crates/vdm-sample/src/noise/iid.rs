@@ -1,10 +1,9 @@
 //! Independent noise.
 
-use rand_distr::StandardNormal;
 use vdm_core::LogSnr;
 
 use super::{NoiseError, NoiseSource};
-use crate::seed::{Purpose, Seed, fill_normal};
+use crate::{Purpose, Seed, fill_normal};
 
 /// Independent noise, a function of (seed, sample, number of the draw).
 #[derive(Debug, Clone)]
@@ -27,10 +26,7 @@ impl Iid {
     ///
     /// # Panics
     /// If the source was made for samples of 0 components.
-    pub fn fill_slice<T>(&mut self, out: &mut [T])
-    where
-        StandardNormal: rand_distr::Distribution<T>,
-    {
+    pub fn fill_slice<T: From<f32>>(&mut self, out: &mut [T]) {
         let purpose = Purpose::SamplingPath;
         fill_normal(out, self.dims, self.seed, purpose, self.draws, self.first_sample);
         self.draws += 1;
@@ -63,10 +59,7 @@ impl NoiseSource<Vec<f64>> for Iid {
 /// # Panics
 /// If `dims` is 0.
 #[must_use]
-pub fn prior<T: Default + Clone>(seed: Seed, sample: u64, dims: usize) -> Vec<T>
-where
-    StandardNormal: rand_distr::Distribution<T>,
-{
+pub fn prior<T: Default + Clone + From<f32>>(seed: Seed, sample: u64, dims: usize) -> Vec<T> {
     let mut out = vec![T::default(); dims];
     fill_normal(&mut out, dims, seed, Purpose::Prior, 0, sample);
     out

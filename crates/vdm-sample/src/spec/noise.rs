@@ -2,7 +2,6 @@
 
 use std::ops::Neg;
 
-use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 use vdm_core::{LogSnr, Real};
 
@@ -32,8 +31,7 @@ impl NoiseSpec {
     #[must_use]
     pub fn prior<T>(self, seed: Seed, sample: u64, dims: usize) -> Vec<T>
     where
-        T: Default + Copy + Neg<Output = T>,
-        StandardNormal: Distribution<T>,
+        T: Default + Copy + Neg<Output = T> + From<f32>,
     {
         match self {
             Self::Antithetic => antithetic_prior(seed, sample, dims),
@@ -80,8 +78,7 @@ impl NoisePath {
         to: LogSnr,
     ) -> Result<(), NoiseError>
     where
-        T: Copy + Real,
-        StandardNormal: Distribution<T>,
+        T: Copy + Real + From<f32>,
     {
         match self {
             Self::Iid(source) => source.fill_slice(out),
@@ -94,8 +91,7 @@ impl NoisePath {
 
 impl<T> NoiseSource<Vec<T>> for NoisePath
 where
-    T: Copy + Real,
-    StandardNormal: Distribution<T>,
+    T: Copy + Real + From<f32>,
 {
     fn fill(&mut self, out: &mut Vec<T>, from: LogSnr, to: LogSnr) -> Result<(), NoiseError> {
         self.fill_slice(out, from, to)
