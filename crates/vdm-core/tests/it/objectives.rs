@@ -439,7 +439,7 @@ fn m59_the_adaptive_loss_is_flat() {
     let drawn = adapted((&cosine, 0.01), 200, &mut random, |random, level| {
         weight(level) * random.noise_error(&data, level)
     });
-    let root = tabulated(MIN, MAX, &|level| mean_square(&data, level).sqrt());
+    let root = tabulated(MIN, MAX, &|level| squared_error(&data, level).sqrt());
     let uneven = |proposal: &dyn NoiseSchedule, size: &dyn Fn(f64) -> f64| {
         let estimator = Estimator::new(SIGMOID, &cosine, proposal).unwrap();
         let losses: Vec<f64> = times::low_discrepancy(0.5, 20)
