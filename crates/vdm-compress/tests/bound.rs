@@ -86,6 +86,7 @@ fn bounds(pixels: &[u8], steps: u32) -> Vec<f64> {
     items.map(|item| *known.entry(item).or_insert_with(|| bound_of(item))).collect()
 }
 
+/// The code, which was read back bit for bit.
 fn compress(pixels: &[u8], settings: Settings) -> Code {
     let mixture = mixture();
     let model = by_item(&mixture);
@@ -139,6 +140,14 @@ fn initial_bits_are_paid_once() {
     let total = 64.0 * many.words.len() as f64;
     // The state holds up to 64 bits that say nothing.
     assert!((total - many.net_bits - many.initial_bits as f64).abs() < 64.0);
+}
+
+/// From one step to as many as one would use, the last batch not full.
+#[test]
+fn any_number_of_steps_reads_back() {
+    for steps in [1, 10, 50, 100] {
+        compress(&items(45), Settings { steps, batch: 10, cells_per_std: Settings::CELLS });
+    }
 }
 
 /// A model that may say anything at all, the same at every call.

@@ -189,32 +189,36 @@ fn accumulated_gradients_equal_those_of_the_whole_batch() {
     assert!((whole.gradient_norm / parts.gradient_norm - 1.0).abs() < 1e-4);
 }
 
+/// Every head makes `L_∞` of images it was not trained on fall, judged before and after with the same
+/// noise at the same levels, so that nothing but the weights differs. Velocity and score learn least, to
+/// 0.86: as untrained networks they guess well already.
 #[test]
 fn every_head_learns() {
     let data = digits();
+    let items = data.test.select(&(0..64).collect::<Vec<_>>());
     let edm = json!({"edm": {"data_std": 0.5}});
     let named = ["noise", "image", "velocity", "flow", "score", "energy", "levels"];
     for head in named.map(Value::from).into_iter().chain([edm]) {
         let config = tiny(|c| {
             c["head"] = head.clone();
-            c["training"]["steps"] = 60.into();
+            c["training"]["batch"] = 32.into();
             c["training"]["optimizer"]["warmup"] = 10.into();
-            if head == "image" {
-                // From a constant image, the error at the cleanest level is largest of all.
-                c["diffusion"]["schedule"]["log_snr_max"] = 4.0.into();
-            }
+            c["network"] = json!({"kind": "mlp", "width": 64, "depth": 1, "fourier": []});
+            // Levels at which an image is more than its pixels.
+            c["diffusion"]["schedule"]["log_snr_max"] = 4.0.into();
         });
         let mut trainer = Trainer::new(&config, &data, Device::Cpu).unwrap();
+        let diffusion = |model: &Model| {
+            let spec = EvaluationSpec { draws: 8, batch: 512 };
+            evaluate(model, &items, Depth::Continuous, spec, Seed(5), |_| ()).unwrap().diffusion
+        };
+        let before = diffusion(trainer.average());
         let mut batches = trainer.batches(Arc::new(data.train.clone())).unwrap();
-        let mut losses = Vec::new();
-        for _ in 0..60 {
-            let batch = batches.next().unwrap().unwrap();
-            losses.push(trainer.train_step(&batch).unwrap().loss);
+        for _ in 0..100 {
+            trainer.train_step(&batches.next().unwrap().unwrap()).unwrap();
         }
-        let mean = |l: &[f64]| l.iter().sum::<f64>() / l.len() as f64;
-        let (early, late) = (mean(&losses[..10]), mean(&losses[50..]));
-        // Score and energy start from a better guess than the others.
-        assert!(late < 0.95 * early, "{head}: {early} to {late}");
+        let after = diffusion(trainer.average());
+        assert!(after < 0.88 * before, "{head}: {before} to {after}");
     }
 }
 

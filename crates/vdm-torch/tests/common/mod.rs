@@ -5,6 +5,9 @@ use vdm_torch::{PRESETS, RunConfig};
 
 /// The digits preset with a tiny network and short intervals; `change` edits the document.
 pub(crate) fn tiny(change: impl FnOnce(&mut Value)) -> RunConfig {
+    // Networks this small gain nothing from more, and tests that run side by side would wait for each
+    // other's threads: twenty times as long on a busy machine of two cores.
+    tch::set_num_threads(1);
     let mut document: Value = serde_json::from_str(PRESETS[0].1).expect("presets are JSON");
     document["network"] = json!({
         "kind": "unet", "width": 8, "depth": 1, "groups": 2, "attention": "everywhere"
