@@ -28,6 +28,9 @@ pub enum Error {
     /// The probability-flow ODE could not be solved to its tolerance.
     #[error(transparent)]
     Ode(Box<OdeError<Self>>),
+    /// What the model predicts does not determine a step of the sampler.
+    #[error(transparent)]
+    Run(Box<RunError<Self>>),
     /// Adaptive steps of DPM-Solver found no end.
     #[error(transparent)]
     AdaptiveSteps(Box<AdaptiveError<Self>>),
@@ -122,6 +125,7 @@ impl From<RunError<Self>> for Error {
         match error {
             RunError::Model(error) => error,
             RunError::Noise(error) => error.into(),
+            error => Self::Run(Box::new(error)),
         }
     }
 }

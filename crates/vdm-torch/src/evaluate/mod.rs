@@ -156,6 +156,11 @@ fn of_bound(error: EstimateError<Error>) -> Error {
             let value = value.to_string();
             Error::Config { field, value, remedy: wanted }
         }
+        EstimateError::Range { min, max } => {
+            let value = format!("log-SNR {min} to {max}");
+            let remedy = "a likelihood needs finite ends: truncate it";
+            Error::Config { field: "schedule", value, remedy }
+        }
         EstimateError::NotFinite { value, .. } => {
             Error::NonFiniteLikelihood { bits_per_dim: value }
         }
