@@ -33,8 +33,8 @@ use vdm_core::{LogSnr, NoiseLevel, NoiseSchedule, Scaling, times};
 
 /// Noise levels from noise to data, strictly less noisy at every step.
 ///
-/// A grid of `n` steps has `n + 1` levels; duplicates and off-by-one ends cannot be expressed. It
-/// knows the scaling of the levels *between* its own, where some solvers call the model.
+/// A grid of `n` steps has `n + 1` levels; duplicates cannot be expressed, and grids made from a schedule's
+/// times run over all of it, from `t = 1` to `t = 0`. It knows the scaling of the levels *between* its own, where some solvers call the model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TimeGrid {
     levels: Vec<NoiseLevel>,
