@@ -49,7 +49,7 @@ impl<S> Restart<S> {
     /// The levels of one walk, by their indices.
     fn interval(&self, grid: &TimeGrid) -> Option<RangeInclusive<usize>> {
         let (high, low) = (nearest(grid, self.sigma.max), nearest(grid, self.sigma.min));
-        (self.repeats > 0 && high < low).then(|| high..=low)
+        (self.repeats > 0 && high < low).then_some(high..=low)
     }
 }
 
