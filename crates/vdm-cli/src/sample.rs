@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::de::DeserializeOwned;
 use vdm_sample::{
     AdaptiveSpec, AnySolver, Entry, GridSpec, GuidanceSpec, NoiseSpec, Properties, SamplerFields,
@@ -70,6 +70,13 @@ fn named<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
 /// Draws samples from a checkpoint of a run.
 pub(crate) fn sample(options: &Options) -> Result<()> {
     let run = output::existing_run(&options.run)?;
+    let png = options.out.clone().unwrap_or_else(|| run.samples_png());
+    let array = png.with_extension("npy");
+    ensure!(
+        png != array,
+        "--out {}: name the PNG; the array gets its name with .npy",
+        png.display()
+    );
     let config: RunConfig = vdm_report::files::read_json(&run.config())?;
     let checkpoint = crate::train::checkpoint(&run, options.checkpoint)?;
     let (model, _) = load_model(&checkpoint, options.device.resolve()?)?;
@@ -84,8 +91,6 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
     let seed = options.seed.map_or(config.seed, Seed);
     let samples =
         vdm_torch::sample(&model, &sampler, seed, options.first, options.count, options.batch, 0)?;
-    let png = options.out.clone().unwrap_or_else(|| run.samples_png());
-    let array = png.with_extension("npy");
     let spec = model.spec();
     output::save_samples(&samples.pixels, spec.shape, spec.levels, &png, &array)
         .with_context(|| format!("cannot write {}", png.display()))?;
