@@ -71,6 +71,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     forwarded("import", "make a run of a model that another library trained"),
     forwarded("export", "write a trained model as one safetensors file"),
     forwarded("report", "write a run's report"),
+    forwarded("presets", "list the presets, or print one"),
     own(
         "data",
         "bring a data set into the cache and verify it",

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
 use tch::{Device, Tensor};
@@ -13,6 +13,7 @@ use vdm_report::files;
 use vdm_torch::checkpoint::load_model;
 use vdm_torch::{Batch, Depth, DeviceChoice, EvaluationSpec, Model, RunConfig};
 
+use crate::engine::set_threads;
 use crate::{evaluate, output};
 
 /// `vdm compress`.
@@ -42,8 +43,8 @@ pub(crate) struct Options {
     /// Checkpoint of this step [default: the best on validation]
     #[arg(long, value_name = "STEP")]
     checkpoint: Option<u64>,
-    /// auto, cpu, cuda or cuda:N; the reader needs the same kind
-    #[arg(long, default_value = "auto")]
+    /// cpu: the reader needs the same bits, which a GPU does not promise
+    #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
     /// Threads of the processor that libtorch uses; the reader takes the same number
     #[arg(long)]
@@ -61,7 +62,7 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
         set_threads(threads).context("--threads")?;
     }
     let checkpoint = crate::train::checkpoint(&run, options.checkpoint)?;
-    let device = options.device.resolve()?;
+    let device = reproducible(options.device)?;
     let (model, info) = load_model(&checkpoint, device)?;
     let items = chosen(options, &config, &model)?;
     let settings =
@@ -74,7 +75,7 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
     let archive = Archive {
         header: Header {
             model_sha256: model_sha256(&model)?,
-            origin: origin(device, info.step),
+            origin: origin(info.step),
             settings,
             items: items.len(),
             shape: [shape.channels, shape.height, shape.width],
@@ -190,7 +191,18 @@ pub(crate) fn model_sha256(model: &Model) -> Result<String> {
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn origin(device: Device, checkpoint: u64) -> Origin {
+/// Where the network's answers are the same to the last bit in the process that reads a file.
+pub(crate) fn reproducible(choice: DeviceChoice) -> Result<Device> {
+    match choice {
+        DeviceChoice::Auto | DeviceChoice::Cpu => Ok(Device::Cpu),
+        DeviceChoice::Cuda(index) => bail!(
+            "--device cuda:{index}: writer and reader need the same bits from the network, and cuDNN \
+             may choose another kernel in another process; use --device cpu"
+        ),
+    }
+}
+
+fn origin(checkpoint: u64) -> Origin {
     Origin {
         engine: format!(
             "vdm {}, libtorch {}, {}",
@@ -198,15 +210,8 @@ fn origin(device: Device, checkpoint: u64) -> Origin {
             vdm_torch::LIBTORCH_VERSION,
             std::env::consts::ARCH
         ),
-        device: if device == Device::Cpu { "cpu" } else { "cuda" }.into(),
+        device: "cpu".into(),
         threads: tch::get_num_threads().max(1) as u32,
         checkpoint,
     }
-}
-
-/// Sets the number of threads of libtorch's operations on the processor.
-pub(crate) fn set_threads(threads: u32) -> Result<()> {
-    let threads = i32::try_from(threads).ok().filter(|n| (1..=4096).contains(n));
-    tch::set_num_threads(threads.context("use a number of threads from 1 to 4096")?);
-    Ok(())
 }

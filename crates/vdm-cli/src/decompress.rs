@@ -11,7 +11,8 @@ use vdm_report::files;
 use vdm_torch::DeviceChoice;
 use vdm_torch::checkpoint::load_model;
 
-use crate::compress::{OnHost, model_sha256, set_threads};
+use crate::compress::{OnHost, model_sha256, reproducible};
+use crate::engine::set_threads;
 use crate::{formats, output};
 
 /// `vdm decompress`.
@@ -26,9 +27,9 @@ pub(crate) struct Options {
     /// Checkpoint of this step [default: the one the file names]
     #[arg(long, value_name = "STEP")]
     checkpoint: Option<u64>,
-    /// auto, cpu, cuda or cuda:N [default: the kind the file names]
-    #[arg(long)]
-    device: Option<DeviceChoice>,
+    /// cpu: where files are written
+    #[arg(long, default_value = "cpu")]
+    device: DeviceChoice,
     /// Where to write: a .npy array, or a folder of PNG files with the pixels' own values
     #[arg(long, value_name = "FOLDER|FILE.npy")]
     out: PathBuf,
@@ -40,11 +41,14 @@ pub(crate) fn decompress(options: &Options) -> Result<()> {
     let named = || format!("{}", options.file.display());
     let bytes = fs::read(&options.file).with_context(|| format!("cannot read {}", named()))?;
     let Archive { header, words } = Archive::from_bytes(&bytes).with_context(named)?;
-    let device = options.device.unwrap_or(match header.origin.device.as_str() {
-        "cuda" => DeviceChoice::Cuda(0),
-        _ => DeviceChoice::Cpu,
-    });
-    let device = device.resolve()?;
+    let device = reproducible(options.device)?;
+    let written_on = header.origin.device.as_str();
+    ensure!(
+        written_on == "cpu",
+        "{} was written on {written_on} by an earlier version, whose bits nothing promises; compress \
+         the images again",
+        named()
+    );
     set_threads(header.origin.threads).with_context(named)?;
     let step = options.checkpoint.unwrap_or(header.origin.checkpoint);
     let (model, _) = load_model(&crate::train::checkpoint(&run, Some(step))?, device)?;

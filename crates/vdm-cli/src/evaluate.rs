@@ -50,9 +50,9 @@ pub(crate) struct Options {
     /// Go on until the error due to the draws is this small, in bits per dimension
     #[arg(long, value_name = "BITS")]
     standard_error: Option<f64>,
-    /// Rounds after which to stop all the same
-    #[arg(long, default_value_t = 1000)]
-    max_rounds: usize,
+    /// Rounds after which to stop all the same [default: 1000]
+    #[arg(long, requires = "standard_error")]
+    max_rounds: Option<usize>,
     /// K: paths of iwae [default: 8] or draws of ode [default: 1] under one logarithm
     #[arg(long, value_name = "K")]
     importance_samples: Option<usize>,
@@ -241,9 +241,17 @@ impl Task<'_> {
             None => Rounds::exactly(least),
             Some(bits) => {
                 let nats = bits / bits_per_dim(1.0, self.dims);
-                Rounds { least, ..Rounds::until(nats, max_rounds.max(least)) }
+                let most = max_rounds.unwrap_or(1000).max(least);
+                Rounds { least, ..Rounds::until(nats, most) }
             }
         }
+    }
+
+    /// Whether the error of the draws became as small as asked, if that was asked.
+    fn reached(&self, estimate: &Estimate) -> Option<bool> {
+        let asked = self.options.standard_error?;
+        let found = estimate.total.bits_per_dim(self.dims).draw_error;
+        Some(found.is_some_and(|error| error <= asked))
     }
 
     fn progress(&self, done: usize) {
@@ -375,8 +383,12 @@ impl Task<'_> {
             Some(error) => format!(" (of the draws alone: {error:.4})"),
             None => String::new(),
         };
+        let missed = match self.reached(estimate) {
+            Some(false) => ": --standard-error is not reached, allow more with --max-rounds",
+            _ => "",
+        };
         format!(
-            "{:.4}{} bits/dim on {} items{draws}\n  {}\n  {name}, rounds: {}",
+            "{:.4}{} bits/dim on {} items{draws}\n  {}\n  {name}, rounds: {}{missed}",
             total.mean,
             plus_minus(total.standard_error),
             estimate.items.len(),
@@ -391,12 +403,16 @@ impl Task<'_> {
             .iter()
             .map(|term| (term.name.to_owned(), json!(term.mean.bits_per_dim(self.dims))))
             .collect();
-        json!({
+        let mut document = json!({
             "estimator": name,
             "bits_per_dim": estimate.total.bits_per_dim(self.dims),
             "terms": terms,
             "rounds": estimate.rounds,
-        })
+        });
+        if let Some(reached) = self.reached(estimate) {
+            document["standard_error_reached"] = json!(reached);
+        }
+        document
     }
 }
 

@@ -3,6 +3,7 @@
 mod compress;
 mod configuration;
 mod decompress;
+mod engine;
 mod evaluate;
 mod export;
 mod formats;
@@ -61,7 +62,7 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .init();
     vdm_torch_sys::keep_freed_memory();
-    match dispatch(arguments.command) {
+    match engine::guarded(|| dispatch(arguments.command)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");

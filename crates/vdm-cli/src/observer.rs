@@ -23,7 +23,8 @@ pub(crate) struct Recorder {
     bar: ProgressBar,
     metrics: MetricsLog,
     events: EventWriter,
-    ends: EndTerms,
+    /// What makes the diffusion loss a bound; `None` under a weighting that nothing does it for.
+    ends: Option<EndTerms>,
     since: Window,
 }
 
@@ -66,8 +67,8 @@ impl Window {
 
 impl Recorder {
     /// Continues the records of a run after `trainer`'s last step, or starts them. `ends` are the
-    /// two terms of the bound that do not depend on the network.
-    pub(crate) fn new(run: RunDir, trainer: &Trainer, ends: EndTerms) -> Result<Self> {
+    /// two terms of the bound that do not depend on the network, unless the loss is weighted.
+    pub(crate) fn new(run: RunDir, trainer: &Trainer, ends: Option<EndTerms>) -> Result<Self> {
         let done = trainer.steps_done();
         let metrics = MetricsLog::resume(&run.metrics(), done)?;
         let events = EventWriter::create(run.root(), done + 1)?;
@@ -99,28 +100,43 @@ impl Recorder {
         let seconds = trainer.seconds() - since.seconds_before;
         let items = since.steps * trainer.config().training.batch as u64;
         let mean = |sum: f64| bits_per_dim(sum / since.steps as f64, dims);
-        let diffusion = mean(since.loss);
-        let ends = since.end_terms.map_or(self.ends.prior + self.ends.reconstruction, mean);
+        let (diffusion, ends) = match self.ends {
+            Some(EndTerms { prior, reconstruction }) => {
+                (mean(since.loss), since.end_terms.map_or(prior + reconstruction, mean))
+            }
+            None => (f64::NAN, f64::NAN),
+        };
+        let per_dim = |nats: f64| nats / dims as f64;
+        let weighted_loss = self.ends.is_none().then(|| per_dim(since.loss / since.steps as f64));
+        // A square of nats has the factor twice.
+        let squared = |variance: f64| match self.ends {
+            Some(_) => bits_per_dim(bits_per_dim(variance, dims), dims),
+            None => per_dim(per_dim(variance)),
+        };
         let variance = since.spread.variance();
         let record = TrainRecord {
             step: report.step,
             seconds: trainer.seconds(),
             loss_bits_per_dim: diffusion + ends,
             diffusion_bits_per_dim: diffusion,
+            weighted_loss,
             learning_rate: report.learning_rate,
             gradient_norm: report.gradient_norm,
             images_per_second: items as f64 / seconds,
-            // A square of nats has the factor twice.
-            loss_variance: bits_per_dim(bits_per_dim(variance, dims), dims),
+            loss_variance: squared(variance),
             relative_variance: variance / since.spread.mean().powi(2),
             least_variance_share: since.spread.least_variance() / variance,
         };
-        self.bar.set_message(format!(
-            "loss {:.3} bits/dim  {:.0} images/s",
-            record.loss_bits_per_dim, record.images_per_second
-        ));
+        let (tag, loss, shown) = match weighted_loss {
+            Some(loss) => ("train/weighted_loss", loss, format!("weighted loss {loss:.4}")),
+            None => {
+                let loss = record.loss_bits_per_dim;
+                ("train/loss_bits_per_dim", loss, format!("loss {loss:.3} bits/dim"))
+            }
+        };
+        self.bar.set_message(format!("{shown}  {:.0} images/s", record.images_per_second));
         for (tag, value) in [
-            ("train/loss_bits_per_dim", record.loss_bits_per_dim),
+            (tag, loss),
             ("train/learning_rate", record.learning_rate),
             ("train/gradient_norm", record.gradient_norm),
             ("train/images_per_second", record.images_per_second),

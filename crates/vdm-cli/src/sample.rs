@@ -69,6 +69,11 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
     let png = options.out.clone().unwrap_or_else(|| run.samples_png());
     let array = png.with_extension("npy");
     ensure!(
+        png != array,
+        "--out {}: name the PNG; the array gets its name with .npy",
+        png.display()
+    );
+    ensure!(
         options.latents.as_ref() != Some(&array),
         "--latents {}: the data values are written there, beside the picture; choose another name",
         array.display()

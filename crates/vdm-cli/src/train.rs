@@ -18,6 +18,7 @@ use vdm_torch::train::{Outcome, Trainer, run};
 use vdm_torch::{Depth, DeviceChoice, EndTerms, Likelihood, Model, RunConfig};
 
 use crate::configuration::ConfigOptions;
+use crate::engine::set_threads;
 use crate::observer::Recorder;
 use crate::{evaluate, output};
 
@@ -46,18 +47,21 @@ pub(crate) struct Options {
     device: DeviceChoice,
     /// Threads of the processor that libtorch uses; results are bit-exact for equal numbers only
     #[arg(long)]
-    threads: Option<usize>,
+    threads: Option<u32>,
 }
 
 /// Trains, then samples, evaluates and reports.
 pub(crate) fn train(options: &Options) -> Result<ExitCode> {
     if let (Some(_), Some(flag)) = (&options.resume, options.config.given()) {
-        bail!("{flag} cannot change a run that is continued; start a new one without --resume");
+        bail!(
+            "{flag} cannot change a run that is continued; start a new one without --resume, or edit \
+             config.json in its folder: what is below training.optimizer, evaluation, sampler and \
+             output may change"
+        );
     }
     let device = options.device.resolve()?;
     if let Some(threads) = options.threads {
-        let threads = i32::try_from(threads).ok().filter(|n| *n > 0);
-        tch::set_num_threads(threads.context("--threads: use a number from 1")?);
+        set_threads(threads).context("--threads")?;
     }
     let mut session = match &options.resume {
         Some(folder) => Session::resumed(folder, options.steps)?,
@@ -178,13 +182,11 @@ impl Session {
     }
 
     /// What turns the diffusion loss of training into a bound. Nothing does if it is weighted.
-    fn end_terms(&self, trainer: &Trainer) -> EndTerms {
-        match self.config.diffusion.weighting {
-            Weighting::Elbo => {
-                vdm_torch::end_terms(trainer.average(), &self.data.validation, self.config.seed)
-            }
-            _ => EndTerms { prior: 0.0, reconstruction: 0.0 },
-        }
+    fn end_terms(&self, trainer: &Trainer) -> Option<EndTerms> {
+        let bound = self.config.diffusion.weighting == Weighting::Elbo;
+        bound.then(|| {
+            vdm_torch::end_terms(trainer.average(), &self.data.validation, self.config.seed)
+        })
     }
 
     fn headline(&self, trainer: &Trainer, device: tch::Device) -> String {

@@ -137,6 +137,27 @@ fn a_run_leaves_what_it_promises() {
     assert!(fs::read_to_string(out.join("report.html")).unwrap().contains("svg"));
 }
 
+/// A loss that is no bound is nowhere called one.
+#[test]
+fn a_weighted_loss_goes_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let weighting = r#"diffusion.weighting={"kind": "simple"}"#;
+    let output = run(&refs(&train(&out, &["--steps", "10", "--set", weighting])));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+    let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert!(first["weighted_loss"].as_f64().unwrap() > 0.0, "{first}");
+    assert!(first["loss_bits_per_dim"].is_null() && first["diffusion_bits_per_dim"].is_null());
+    let report = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(report.contains("weighted loss by step") && report.contains("is no bound"));
+    let events = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path());
+    let events = events.filter(|path| path.display().to_string().contains("tfevents"));
+    let logged: Vec<u8> = events.flat_map(|path| fs::read(path).unwrap()).collect();
+    let logged = String::from_utf8_lossy(&logged).into_owned();
+    assert!(logged.contains("train/weighted_loss") && !logged.contains("train/loss_bits_per_dim"));
+}
+
 /// Killed without warning again and again, at moments spread over the run, and resumed each time:
 /// the same bytes as a run left alone, and metrics without gaps or repetitions.
 #[test]
@@ -229,6 +250,10 @@ fn bad_input_is_named() {
         (vec!["train", "--device", "gpu"], "use auto, cpu, cuda or cuda:N"),
         (vec!["train", "--device", "cuda:7"], "device cuda:7 is not available"),
         (vec!["train", "--steps", "0"], "training.steps = 0"),
+        (vec!["train", "--batch", "9999999999999"], "training.batch = 9999999999999"),
+        (vec!["train", "--batch", "16777216"], "training.batch = 16777216"),
+        (vec!["sample", "--run", "<held>", "--out", "x.npy"], "--out x.npy: name the PNG"),
+        (vec!["eval", "--run", "<held>", "--max-rounds", "3"], "--standard-error"),
         (vec!["train", "--batch=-1"], "invalid value '-1' for '--batch"),
         (vec!["train", "--set", "head=vision"], "unknown variant `vision`"),
         (vec!["train", "--set", "nothing=1"], "there is no field \"nothing\""),
@@ -373,6 +398,13 @@ fn estimators(dir: &str, folder: &Path) {
     let more = ["--estimator", "ode", "--probes", "1", "--tolerance", "0.1"];
     let (text, _) = eval(&[&more[..], &["--dequantization", "uniform"]].concat());
     assert!(text.contains("uniform dequantization, K = 1, 1 probes"), "{text}");
+
+    let (text, _) = eval(&["--draws", "1", "--standard-error", "1e-9", "--max-rounds", "2"]);
+    assert!(text.contains("--standard-error is not reached"), "{text}");
+    assert_eq!(document()["result"]["standard_error_reached"], false);
+    let (text, _) = eval(&["--draws", "1", "--standard-error", "1e9"]);
+    assert!(!text.contains("not reached"), "{text}");
+    assert_eq!(document()["result"]["standard_error_reached"], true);
 
     for (flags, named) in [
         (&["--tolerance", "0.1"][..], "use --estimator ode"),

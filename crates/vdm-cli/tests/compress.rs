@@ -77,6 +77,8 @@ fn images_come_back_bit_for_bit_and_bad_files_are_named() {
         assert!(text.contains(named) && text.contains(&file), "{text}");
         assert!(!Path::new(&out).exists());
     }
+    let on_a_gpu = ["compress", "--run", &run, "--device", "cuda", "--out", &again];
+    assert!(refused(&on_a_gpu).contains("need the same bits"));
     let text = refused(&["decompress", "--run", &run, &file, "--out", &pictures]);
     assert!(text.contains("is not empty"), "{text}");
     let text = refused(&["compress", "--run", &run, "--steps", "0", "--out", &path("never")]);

@@ -44,12 +44,19 @@ pub struct TrainRecord {
     /// Seconds of training so far, those before a resume included.
     #[serde(deserialize_with = "number_or_null")]
     pub seconds: f64,
-    /// The whole bound on this step's batch.
+    /// The whole bound on this step's batch; NaN where the loss is weighted, and none.
     #[serde(deserialize_with = "number_or_null")]
     pub loss_bits_per_dim: f64,
     /// Its diffusion term alone.
     #[serde(deserialize_with = "number_or_null")]
     pub diffusion_bits_per_dim: f64,
+    /// The loss per dimension, under a weighting that makes it no bound.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "some_number_or_null"
+    )]
+    pub weighted_loss: Option<f64>,
     /// Learning rate of this step.
     #[serde(deserialize_with = "number_or_null")]
     pub learning_rate: f64,
@@ -59,7 +66,8 @@ pub struct TrainRecord {
     /// Training speed since the last record.
     #[serde(deserialize_with = "number_or_null")]
     pub images_per_second: f64,
-    /// Variance of a single item's diffusion loss since the last record, in (bits per dimension)².
+    /// Variance of a single item's diffusion loss since the last record, in (bits per dimension)²; of
+    /// its weighted loss, per dimension squared, where the loss is weighted.
     #[serde(default = "not_measured", deserialize_with = "number_or_null")]
     pub loss_variance: f64,
     /// That over the square of the mean.
@@ -191,6 +199,11 @@ pub(crate) fn number_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<f64, 
     Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
+/// The same for a number that may be missing, which `null` is not.
+fn some_number_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    number_or_null(from).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -203,6 +216,7 @@ mod tests {
             seconds: 0.1,
             loss_bits_per_dim: loss,
             diffusion_bits_per_dim: 1.0 / 3.0,
+            weighted_loss: None,
             learning_rate: 2e-3,
             gradient_norm: 1.0,
             images_per_second: 900.0,
@@ -245,6 +259,25 @@ mod tests {
         for record in read(&path).unwrap() {
             assert!(matches!(record, Record::Train(train) if train.loss_bits_per_dim.is_nan()));
         }
+    }
+
+    /// A weighted loss that is not finite is still one, and other records say nothing of it.
+    #[test]
+    fn a_weighted_loss_is_told_from_a_bound() {
+        let (_folder, path) = log_of(&[1]);
+        assert!(!fs::read_to_string(&path).unwrap().contains("weighted_loss"));
+        let mut log = MetricsLog::resume(&path, 1).unwrap();
+        for loss in [0.25, f64::NAN] {
+            let Record::Train(record) = train(2, f64::NAN) else { panic!() };
+            log.append(&Record::Train(TrainRecord { weighted_loss: Some(loss), ..record }))
+                .unwrap();
+        }
+        let loss = |record: &Record| match record {
+            Record::Train(record) => record.weighted_loss.map(|loss| loss.to_string()),
+            Record::Validation(_) => None,
+        };
+        let losses: Vec<_> = read(&path).unwrap().iter().map(loss).collect();
+        assert_eq!(losses, [None, Some("0.25".into()), Some("NaN".into())]);
     }
 
     #[test]

@@ -151,6 +151,7 @@ fn a_diverged_run_can_be_looked_at() {
             seconds: step as f64,
             loss_bits_per_dim: value,
             diffusion_bits_per_dim: value,
+            weighted_loss: None,
             learning_rate: 1.0,
             gradient_norm: f64::INFINITY,
             images_per_second: 0.0,

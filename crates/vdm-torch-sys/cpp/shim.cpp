@@ -2,6 +2,7 @@
 // opaque pointer. No exception may cross `extern "C"`: every body catches, and the text waits in a
 // thread-local for vdm_last_error().
 #include <ATen/ATen.h>
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <dlfcn.h>
@@ -86,6 +87,21 @@ int vdm_load_library(const char* path) {
   const char* why = dlerror();
   last_error = why ? why : "dlopen failed without a message";
   return -1;
+}
+
+// f32 on a GPU with all its 24 bits: cuDNN's convolutions would round inputs to TF32's 11 by default,
+// and cuBLAS's products do where TORCH_ALLOW_TF32_CUBLAS_OVERRIDE is set.
+int vdm_keep_full_f32() {
+  return guarded([] {
+    at::globalContext().setAllowTF32CuDNN(false);
+    at::globalContext().setAllowTF32CuBLAS(false);
+  });
+}
+
+// Whether either may round; for tests.
+int vdm_rounds_f32() {
+  const auto& context = at::globalContext();
+  return context.allowTF32CuDNN() || context.allowTF32CuBLAS();
 }
 
 // Keeps freed activations for reuse: by default glibc unmaps every large block at once and pays

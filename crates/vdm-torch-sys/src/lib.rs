@@ -10,6 +10,7 @@
 //! | [`own_memory`] | noise written where it is needed |
 //! | [`autocast_bf16`] | tch's autocast takes no data type, and none on the CPU |
 //! | [`load_library`] | the CUDA backend in a binary linked against the CPU libraries |
+//! | [`keep_full_f32`] | f32 that a GPU does not round to TF32 |
 //! | [`keep_freed_memory`] | freed activations are used again instead of unmapped |
 
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -32,6 +33,8 @@ type Tensors = *const *mut C_tensor;
 unsafe extern "C" {
     fn vdm_last_error() -> *const c_char;
     fn vdm_load_library(path: *const c_char) -> c_int;
+    fn vdm_keep_full_f32() -> c_int;
+    fn vdm_rounds_f32() -> c_int;
     fn vdm_keep_freed_memory();
     fn vdm_fused_adamw(
         params: Tensors,
@@ -91,6 +94,23 @@ pub fn load_library(path: &Path) -> Result<(), Error> {
         .map_err(|_| Error { message: format!("a NUL byte in the path {text:?}") })?;
     // SAFETY: a NUL-terminated string that outlives the call.
     check(unsafe { vdm_load_library(path.as_ptr()) })
+}
+
+/// Keeps convolutions and matrix products of f32 on a GPU from rounding their inputs to the 11
+/// significant bits of TF32, as libtorch lets cuDNN do by default. For the whole process.
+///
+/// # Errors
+/// What libtorch reports.
+pub fn keep_full_f32() -> Result<(), Error> {
+    // SAFETY: sets two switches of libtorch's global context.
+    check(unsafe { vdm_keep_full_f32() })
+}
+
+/// Whether libtorch may round f32 on a GPU, as it may until [`keep_full_f32`].
+#[must_use]
+pub fn rounds_f32() -> bool {
+    // SAFETY: reads two switches of libtorch's global context.
+    unsafe { vdm_rounds_f32() != 0 }
 }
 
 /// Tells the allocator of this process to keep freed memory. Worth 4 to 30 % of a step on the CPU;
@@ -388,6 +408,13 @@ mod tests {
         let a = Tensor::ones([4, 4], (Kind::Float, Device::Cpu));
         assert_eq!(autocast_bf16(false, || a.matmul(&a).kind()), Ok(Kind::BFloat16));
         assert_eq!(a.matmul(&a).kind(), Kind::Float);
+    }
+
+    #[test]
+    fn f32_is_rounded_until_it_is_told_not_to_be() {
+        assert!(rounds_f32(), "libtorch's default, which is what the switch is for");
+        keep_full_f32().unwrap();
+        assert!(!rounds_f32());
     }
 
     #[test]

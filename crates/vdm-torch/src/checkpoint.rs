@@ -28,6 +28,8 @@ const FORMAT: u32 = 1;
 const MODEL: &str = "model.safetensors";
 const TRAINING: &str = "training.safetensors";
 const INFO: &str = "checkpoint.json";
+/// Start of the names of folders that are no checkpoints yet, or no more.
+const UNFINISHED: &str = "unfinished-";
 
 /// What a checkpoint says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -179,9 +181,11 @@ impl Checkpoints {
         }
         sync(&unfinished)?;
         // Saved before at this step: the same content, by the same steps.
-        remove(&path)?;
+        let replaced = self.folder.join(format!("{UNFINISHED}replaced-{}", info.step));
+        set_aside(&path, &replaced)?;
         fs::rename(&unfinished, &path).map_err(Error::io("write", &path))?;
         sync(&self.folder)?;
+        remove(&replaced)?;
         self.delete_superseded()?;
         Ok(path)
     }
@@ -196,7 +200,7 @@ impl Checkpoints {
     }
 
     fn unfinished(&self, step: u64) -> PathBuf {
-        self.folder.join(format!("unfinished-{step}"))
+        self.folder.join(format!("{UNFINISHED}{step}"))
     }
 
     /// Deletes a checkpoint. It loses its name first, so that a process killed in the middle
@@ -219,12 +223,21 @@ impl Checkpoints {
         }
         if let Ok(list) = fs::read_dir(&self.folder) {
             for entry in list.flatten() {
-                if entry.file_name().to_string_lossy().starts_with("unfinished-") {
+                if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
                     remove(&entry.path())?;
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// Takes a folder's name away, if there is one, under what a killed run leaves unfinished.
+fn set_aside(path: &Path, aside: &Path) -> Result<(), Error> {
+    remove(aside)?;
+    match fs::rename(path, aside) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("replace", path)(e)),
+        _ => Ok(()),
     }
 }
 

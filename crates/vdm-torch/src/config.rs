@@ -63,7 +63,8 @@ pub struct TrainingSpec {
     /// How the noise levels of items are proposed.
     #[serde(default)]
     pub times: Times,
-    /// Whether the bound of continuous time or that of a number of steps is trained.
+    /// Whether the bound of continuous time or that of a number of steps is trained. Under a weighting
+    /// by the schedule's density, such as `simple`, each step counts by its own: all alike, as in DDPM.
     #[serde(default)]
     pub depth: Depth,
     /// Whether the noise schedule is learned.
@@ -91,6 +92,12 @@ pub struct OutputSpec {
     pub keep: usize,
 }
 
+/// Beyond these a list would not fit into memory, which no program survives to report.
+const MOST_ITEMS: usize = 1 << 24;
+const MOST_BINS: usize = 100_000;
+/// Numbers of noise in a batch: 4 GiB.
+const MOST_COMPONENTS: usize = 1 << 30;
+
 impl RunConfig {
     /// The model this configuration trains on these data.
     #[must_use]
@@ -105,11 +112,35 @@ impl RunConfig {
         }
     }
 
+    /// That a batch of items of so many components can be made.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming `training.batch`.
+    pub(crate) fn check_batch(&self, dims: usize) -> Result<(), Error> {
+        let batch = self.training.batch;
+        if batch.checked_mul(dims).is_some_and(|count| count < MOST_COMPONENTS) {
+            return Ok(());
+        }
+        let remedy = "use a batch of fewer than 2^30 numbers, items times components";
+        Err(Error::Config { field: "training.batch", value: batch.to_string(), remedy })
+    }
+
     /// That all numbers make sense together.
     ///
     /// # Errors
     /// [`Error::Config`] naming the first field that does not.
     pub fn check(&self) -> Result<(), Error> {
+        let refuse = |field, value: String, remedy| Err(Error::Config { field, value, remedy });
+        let bins = if let Times::Adaptive { bins, .. } = self.training.times { bins } else { 0 };
+        let most = [
+            ("training.times.adaptive.bins", bins, MOST_BINS, "use at most 100000, such as 100"),
+            ("training.batch", self.training.batch, MOST_ITEMS, "use at most 16777216"),
+            ("evaluation.draws", self.evaluation.draws, MOST_ITEMS, "use at most 16777216"),
+            ("output.samples", self.output.samples, MOST_ITEMS, "use at most 16777216"),
+        ];
+        if let Some((field, value, _, remedy)) = most.into_iter().find(|(_, n, most, _)| n > most) {
+            return refuse(field, value.to_string(), remedy);
+        }
         objective::check(&self.diffusion)?;
         self.head.check()?;
         if let Method::OnGrid { grid, steps, .. } = &self.sampler.method {
@@ -132,7 +163,6 @@ impl RunConfig {
             ("output.samples", output.samples as u64),
             ("output.checkpoint_every", output.checkpoint_every),
         ];
-        let refuse = |field, value: String, remedy| Err(Error::Config { field, value, remedy });
         if let Some((field, _)) = counts.into_iter().find(|(_, value)| *value == 0) {
             return refuse(field, "0".into(), "use at least 1");
         }

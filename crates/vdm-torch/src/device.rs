@@ -40,7 +40,8 @@ impl DeviceChoice {
     ///
     /// Call it before any other use of libtorch: a program linked against the processor's libraries
     /// gains the GPU here, by loading `libtorch_cuda.so` from beside the `libtorch_cpu.so` it runs
-    /// with, and libtorch remembers its first answer to whether there is CUDA for good.
+    /// with, and libtorch remembers its first answer to whether there is CUDA for good. On a GPU f32
+    /// is f32 from here on: TF32, which libtorch lets cuDNN use by default, is off.
     ///
     /// # Errors
     /// [`Error::Device`] if a GPU was asked for and is not usable.
@@ -70,12 +71,9 @@ fn cuda_devices() -> Result<usize, String> {
          `cargo xtask setup --cuda` installs it",
     )?;
     vdm_torch_sys::load_library(&library).map_err(|e| e.to_string())?;
+    vdm_torch_sys::keep_full_f32().map_err(|e| e.to_string())?;
     match usize::try_from(tch::Cuda::device_count()) {
-        Ok(count) if count > 0 => {
-            // Shapes do not change during a run, so the search for the fastest kernels pays.
-            tch::Cuda::cudnn_set_benchmark(true);
-            Ok(count)
-        }
+        Ok(count) if count > 0 => Ok(count),
         _ => Err("libtorch finds no GPU; check that nvidia-smi lists one".into()),
     }
 }

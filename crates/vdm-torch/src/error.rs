@@ -60,8 +60,8 @@ pub enum Error {
     },
     /// A loss that is not a number: training stops with what led to it.
     #[error(
-        "the loss is not finite at step {step} ({dump}); \
-         lower training.optimizer.learning_rate, or resume from the last checkpoint with another --seed"
+        "the loss is not finite at step {step}; lower training.optimizer.learning_rate in the \
+         config.json of the run and continue with --resume, or start a new run with another --seed"
     )]
     NonFinite {
         /// The step.
@@ -72,7 +72,8 @@ pub enum Error {
     /// A step after which a learned schedule is none any more.
     #[error(
         "the learned schedule at step {step}: {source}; \
-         lower training.schedule.learned.learning_rate and resume from the last checkpoint"
+         lower training.schedule.learned.learning_rate in the config.json of the run and continue \
+         with --resume"
     )]
     LearnedSchedule {
         /// The step.
@@ -83,7 +84,8 @@ pub enum Error {
     /// A bound that is not a number, from weights that are not.
     #[error(
         "the bound is {bits_per_dim} bits/dim: some weights are not finite; \
-         resume from an earlier checkpoint with a lower training.optimizer.learning_rate"
+         use an earlier --checkpoint, or train a new run with a lower \
+         training.optimizer.learning_rate"
     )]
     NonFiniteLikelihood {
         /// The mean over items.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use vdm_core::importance::{Draw, Estimator};
-use vdm_core::schedule::Partials;
+use vdm_core::schedule::{LogSnrRange, Partials};
 use vdm_core::{Dual, Latent, LogSnr, NoiseLevel, NoiseSchedule, Parameterization, Scaling, bound};
 
 use crate::model::{Diffusion, Mode, Model};
@@ -50,6 +50,39 @@ pub(crate) struct Noising {
     slopes: Vec<f64>,
     /// Factor on `‖ε − ε̂‖²` such that its mean over uniform times is the diffusion loss in nats.
     factors: Vec<f64>,
+}
+
+/// A step of a discrete hierarchy as a weighting sees it: its level has the density of the step,
+///
+/// ```text
+/// (1/T) / expm1(λ_s − λ_t),   expm1(λ_s − λ_t) = ∫ e^{λ − λ_t} dλ over the step,
+/// ```
+///
+/// time over the measure that the bound `½ T expm1(λ_s − λ_t)` has there, which is `p(λ)` for many
+/// steps. The squared noise error of DDPM, whose weight is the density, then counts equally at every
+/// step.
+#[derive(Debug)]
+struct Step<'a> {
+    schedule: &'a dyn NoiseSchedule,
+    density: f64,
+}
+
+impl NoiseSchedule for Step<'_> {
+    fn range(&self) -> LogSnrRange {
+        self.schedule.range()
+    }
+
+    fn log_snr(&self, t: f64) -> LogSnr {
+        self.schedule.log_snr(t)
+    }
+
+    fn slope(&self, t: f64) -> f64 {
+        self.schedule.slope(t)
+    }
+
+    fn density(&self, _: LogSnr) -> f64 {
+        self.density
+    }
 }
 
 impl Noising {
@@ -95,12 +128,14 @@ impl Noising {
         Ok(Self::new(u.to_vec(), proposal, |t| estimator.factor(t)))
     }
 
-    /// For training with a hierarchy of discrete times, each step weighted by the level it starts at.
+    /// For training with a hierarchy of discrete times, each step weighted by the level it starts at;
+    /// what weighs by the schedule's density, by that of the step.
     pub(crate) fn discrete(u: &[f64], diffusion: &Diffusion, depth: Depth) -> Self {
         let schedule = &diffusion.schedule;
         let mut noising = Self::bound(u, schedule, depth);
         for (factor, log_snr) in noising.factors.iter_mut().zip(&noising.log_snrs) {
-            *factor *= diffusion.weighting.at(LogSnr::new(*log_snr), schedule);
+            let step = Step { schedule, density: 0.5 / *factor };
+            *factor *= diffusion.weighting.at(LogSnr::new(*log_snr), &step);
         }
         noising
     }
@@ -166,15 +201,14 @@ pub(crate) struct DiffusionLoss {
     pub(crate) squares: Tensor,
     /// What the network predicted.
     pub(crate) of: Parameterization,
-    /// What turns each into nats of the loss.
-    pub(crate) to_nats: Vec<f64>,
+    /// What turns each into nats of the loss, `[B]`.
+    to_nats: Tensor,
 }
 
 impl DiffusionLoss {
     /// Nats per item, `[B]`; differentiable.
     pub(crate) fn nats(&self) -> Tensor {
-        let factors = PerSample::new(&self.to_nats, self.squares.device());
-        &self.squares * factors.0.view([-1])
+        &self.squares * &self.to_nats
     }
 }
 
@@ -195,15 +229,16 @@ pub(crate) fn diffusion_loss(
     mode: Mode,
 ) -> Result<DiffusionLoss, Error> {
     let scaling = model.spec().diffusion.scaling;
-    let z = Batch::lincomb(&[(at.alpha.clone(), x), (at.sigma.clone(), eps)]);
-    let prediction = model.predict(&z, at, mode)?;
-    let of = prediction.of;
-    let target = target(of, x, eps, at);
-    let squares = Batch((prediction.value.0 - target).square()).sum_per_item();
-
+    let of = model.spec().head.measured_as();
+    // Before the network's work is queued on the device, which a copy from the host would wait for.
     let to_noise = |l: &f64| of.error_factor(Parameterization::Noise, &scaling.level(*l));
     let to_nats = noising.log_snrs.iter().zip(&noising.factors).map(|(l, f)| to_noise(l) * f);
-    Ok(DiffusionLoss { squares, of, to_nats: to_nats.collect() })
+    let to_nats = PerSample::new(&to_nats.collect::<Vec<f64>>(), model.device()).0.view([-1]);
+    let z = Batch::lincomb(&[(at.alpha.clone(), x), (at.sigma.clone(), eps)]);
+    let prediction = model.predict(&z, at, mode)?;
+    let target = target(of, x, eps, at);
+    let squares = Batch((prediction.value.0 - target).square()).sum_per_item();
+    Ok(DiffusionLoss { squares, of, to_nats })
 }
 
 /// What a perfect network would have output. Image and noise are at hand; others are computed.
@@ -443,6 +478,33 @@ mod tests {
         assert_eq!(noising.times, [0.1, 0.4, 1.0]);
         let whole_step = 10.0 * bound::discrete_factor(LogSnr::new(7.0), schedule.log_snr(0.1));
         assert!((noising.factors[0] / whole_step - 1.0).abs() < 1e-12);
+    }
+
+    /// DDPM's objective: the squared noise error of every step alike; its hybrid adds the bound's share.
+    #[test]
+    fn simple_is_uniform_over_discrete_steps() {
+        let mut diffusion = model(Head::Noise, 17).spec().diffusion.clone();
+        let depth = Depth::Discrete { steps: 100 };
+        let u: Vec<f64> = (0..100).map(|i| (f64::from(i) + 0.5) / 100.0).collect();
+        let bound = Noising::discrete(&u, &diffusion, depth).factors;
+        assert!(bound[0] / bound[50] > 10.0, "the bound is far from uniform");
+        diffusion.weighting = Weighting::Simple;
+        for factor in Noising::discrete(&u, &diffusion, depth).factors {
+            assert!((factor - 0.5).abs() < 1e-12, "{factor}");
+        }
+        diffusion.weighting = Weighting::hybrid(0.001);
+        let hybrid = Noising::discrete(&u, &diffusion, depth).factors;
+        let constants: Vec<f64> =
+            hybrid.iter().zip(&bound).map(|(hybrid, bound)| hybrid - 0.001 * bound).collect();
+        for constant in &constants {
+            assert!((constant / constants[0] - 1.0).abs() < 1e-12, "{constants:?}");
+        }
+        // With many steps it is the objective of continuous time.
+        let (u, depth) = ([0.4], Depth::Discrete { steps: 100_000 });
+        diffusion.weighting = Weighting::Simple;
+        let fine = Noising::discrete(&u, &diffusion, depth).factors[0];
+        let continuous = Noising::proposed(&u, &diffusion, &diffusion.schedule).unwrap().factors[0];
+        assert!((fine / continuous - 1.0).abs() < 1e-12);
     }
 
     /// A constant error integrates to the same loss under any schedule of the same end points:

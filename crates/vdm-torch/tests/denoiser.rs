@@ -1,6 +1,10 @@
 //! A network as a denoiser like any other: many latents in one pass, Jacobians, and what rests on
 //! them.
 
+#[path = "common/moved.rs"]
+mod moved;
+
+use moved::move_weights;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 use vdm_core::{
@@ -19,8 +23,7 @@ const SCALINGS: [Scaling; 3] =
     [Scaling::VariancePreserving, Scaling::VarianceExploding, Scaling::StraightLine];
 const POINTS: Shape = Shape { channels: 1, height: 1, width: 2 };
 
-/// A small network whose weights have left their starting point, where it answers 0. It changes
-/// slowly with the level, as trained ones do: of the embedding's frequencies it sees the lower half.
+/// A small network whose weights have left their starting point.
 fn model(head: Head, shape: Shape) -> Model {
     let spec = ModelSpec {
         shape,
@@ -35,17 +38,7 @@ fn model(head: Head, shape: Shape) -> Model {
         conditioning: None,
     };
     let model = Model::new(&spec, Seed(5), Device::Cpu).unwrap();
-    tch::no_grad(|| {
-        for (i, (name, weight)) in model.parameters().named().into_iter().enumerate() {
-            let wave = Tensor::arange(weight.numel() as i64, (Kind::Float, Device::Cpu));
-            let wave = (wave + i as f64).sin() * 0.2;
-            let _ = weight.shallow_clone().g_add_(&wave.view(weight.size().as_slice()));
-            if name == "embedding.weight" {
-                let low = Tensor::from_slice(&[0.0_f32, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0]);
-                let _ = weight.shallow_clone().g_mul_(&low);
-            }
-        }
-    });
+    move_weights(&model, 0.2);
     model
 }
 

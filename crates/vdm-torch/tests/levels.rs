@@ -85,7 +85,12 @@ fn configurations_that_do_not_fit_are_named() {
         config.check().map_err(|error| error.to_string())
     };
     assert_eq!(refusal(&|_| ()), Ok(()));
-    let cases: [(Change<'_>, &str); 9] = [
+    let diffusers = json!({
+        "kind": "diffusers", "config": {},
+        "timesteps": {"betas": {"linear": {"steps": 10, "beta_start": 1e-4, "beta_end": 0.2}}},
+    });
+    let cases: [(Change<'_>, &str); 12] = [
+        (&|c| c["network"] = diffusers.clone(), "training.schedule = learned, network = diffusers"),
         (&|c| c["diffusion"]["schedule"] = cosine.clone(), "\"monotone\""),
         (&|c| c["diffusion"]["schedule"] = linear.clone(), "training.schedule.learned.interior"),
         (&|c| c["training"]["schedule"] = learned("pinned", "pinned", 0.01), "\"fixed\""),
@@ -94,6 +99,11 @@ fn configurations_that_do_not_fit_are_named() {
             &|c| c["training"]["times"] = json!({"adaptive": {"bins": 4, "decay": 0.9}}),
             "training.times",
         ),
+        (
+            &|c| c["training"]["times"] = json!({"adaptive": {"bins": 1_u64 << 40, "decay": 0.9}}),
+            "training.times.adaptive.bins = 1099511627776: use at most 100000",
+        ),
+        (&|c| c["training"]["batch"] = (1_u64 << 40).into(), "training.batch = 1099511627776"),
         (&|c| c["training"]["depth"] = json!({"discrete": {"steps": 4}}), "training.depth"),
         (&|c| c["diffusion"]["weighting"] = json!({"kind": "simple"}), "diffusion.weighting"),
         (&|c| c["diffusion"]["weighting"] = json!({"kind": "sigmoid", "bias": 1.0}), "\"elbo\""),

@@ -3,10 +3,13 @@
 //! every specification.
 
 mod common;
+#[path = "common/moved.rs"]
+mod moved;
 
 use std::sync::Arc;
 
 use common::tiny;
+use moved::move_weights;
 use serde_json::json;
 use tch::Device;
 use vdm_core::{NoiseSchedule, Scaling, Schedule, Weighting};
@@ -81,6 +84,7 @@ fn every_estimator_finds_the_entropy() {
 #[test]
 fn m48_a_trained_models_bound_is_the_same_under_every_specification() {
     let (model, items) = (model(Head::Velocity), items(30));
+    move_weights(&model, 0.2);
     let under = |scaling, schedule: Schedule| {
         let own = Evaluation::new(&model, &items, Seed(1), 512);
         let evaluation = Evaluation { scaling, schedule, ..own };

@@ -1,5 +1,9 @@
 //! The networks: shapes, starting points, and what they refuse.
 
+#[path = "common/moved.rs"]
+mod moved;
+
+use moved::move_weights;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 use vdm_core::{Denoiser, Parameterization, Scaling, Schedule, Weighting};
@@ -225,6 +229,7 @@ fn a_model_answers_under_every_scaling() {
     ] {
         let network = NetworkSpec::Unet(unet(1));
         let model = Model::new(&spec(network, COLOR, head), Seed(4), Device::Cpu).unwrap();
+        move_weights(&model, 0.05);
         let z = latents(3, COLOR);
         let own = Scaling::VariancePreserving.level(0.7);
         let wanted = model.denoise(&z, &own).unwrap().image(&z, &own);
@@ -243,6 +248,7 @@ fn a_model_answers_under_every_scaling() {
 fn solvers_run_on_tensors() {
     let network = NetworkSpec::Unet(unet(1));
     let model = Model::new(&spec(network, COLOR, Head::Levels), Seed(4), Device::Cpu).unwrap();
+    move_weights(&model, 0.05);
     let on_grid = SolverSpec::entries().into_iter().map(|Entry { solver, .. }| {
         SamplerSpec::from(Method::OnGrid { solver, grid: GridKind::UniformTime.into(), steps: 8 })
     });

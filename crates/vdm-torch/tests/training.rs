@@ -1,6 +1,8 @@
 //! Runs on real data: bit-exact resumption, accumulation, learning, and what stops a run.
 
 mod common;
+#[path = "common/moved.rs"]
+mod moved;
 
 use std::fs;
 use std::path::Path;
@@ -8,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use common::tiny;
+use moved::move_weights;
 use serde_json::{Value, json};
 use tch::Device;
 use vdm_core::{Scaling, Schedule, Weighting};
@@ -168,6 +171,16 @@ fn the_last_checkpoints_and_the_best_are_kept() {
     let steps = checkpoints.steps().unwrap();
     assert!(steps.ends_with(&[10, 12]) && steps.len() <= 3, "{steps:?}");
     let best = read_info(&checkpoints.best().unwrap()).unwrap();
+    // Saved again at its step, one takes the place of the other and leaves nothing.
+    let trainer =
+        Trainer::resume(&tiny(|_| ()), &digits(), Device::Cpu, &checkpoints.latest().unwrap());
+    let before = files_of_last(folder.path());
+    trainer
+        .unwrap()
+        .save(&checkpoints, read_info(&checkpoints.latest().unwrap()).unwrap().validation)
+        .unwrap();
+    assert_eq!(files_of_last(folder.path()), before);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), steps.len());
     for step in steps {
         let info = read_info(&folder.path().join(format!("step-{step:08}"))).unwrap();
         assert!(info.validation.is_none_or(|v| v >= best.validation.unwrap()));
@@ -230,6 +243,7 @@ fn a_loss_that_is_not_finite_stops_with_what_led_to_it() {
     let good = batches.next().unwrap().unwrap();
     let bad = TrainingBatch { noise: vec![f32::NAN; good.noise.len()], ..good.clone() };
     let error = trainer.train_step(&bad).unwrap_err();
+    assert!(error.to_string().len() < 250, "what is long goes into a file: {error}");
     let Error::NonFinite { step: 1, dump } = &error else { panic!("{error}") };
     assert_eq!(dump["times"].as_array().unwrap().len(), 8);
     assert!(dump["loss_nats"][0].as_str().unwrap().contains("NaN"));
@@ -244,6 +258,7 @@ fn a_loss_that_is_not_finite_stops_with_what_led_to_it() {
 fn a_likelihood_does_not_depend_on_the_batch_size() {
     let (config, data) = (tiny(|_| ()), digits());
     let trainer = Trainer::new(&config, &data, Device::Cpu).unwrap();
+    move_weights(trainer.average(), 0.2);
     let items = data.test.select(&(0..24).collect::<Vec<_>>());
     let with = |batch, depth| {
         let spec = EvaluationSpec { draws: 4, batch };

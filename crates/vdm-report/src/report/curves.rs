@@ -54,8 +54,23 @@ pub(super) fn loss(metrics: &Metrics) -> Part<Plot> {
     Ok(plot(WIDE, ["step", "bits/dim"], [x, y], Scale::Linear, marks))
 }
 
+/// A training loss that is no bound, on an axis of its own.
+pub(super) fn weighted_loss(metrics: &Metrics) -> Part<Plot> {
+    let value = |record: &TrainRecord| record.weighted_loss.unwrap_or(f64::NAN);
+    steps(WIDE, metrics, "weighted loss", value)
+}
+
 /// Some other quantity of the training steps, from 0 up.
 pub(super) fn quantity(
+    metrics: &Metrics,
+    label: &'static str,
+    value: impl Fn(&TrainRecord) -> f64,
+) -> Part<Plot> {
+    steps(SMALL, metrics, label, value)
+}
+
+fn steps(
+    size: (u32, u32),
     metrics: &Metrics,
     label: &'static str,
     value: impl Fn(&TrainRecord) -> f64,
@@ -68,7 +83,7 @@ pub(super) fn quantity(
         Mark::Line { points: envelope(&points), color, faint: true },
         Mark::Line { points: smooth(&points), color, faint: false },
     ];
-    Ok(plot(SMALL, ["step", label], [x, y], Scale::Linear, marks))
+    Ok(plot(size, ["step", label], [x, y], Scale::Linear, marks))
 }
 
 /// The loss by log-SNR with a band of one standard error, on a logarithmic axis.
@@ -242,6 +257,7 @@ mod tests {
             seconds: 1.0,
             loss_bits_per_dim: 2.0 + 50.0 / (step as f64).powi(2),
             diffusion_bits_per_dim: 1.0,
+            weighted_loss: None,
             learning_rate: 1e-3,
             gradient_norm: if step == 7 { f64::NAN } else { 1.0 },
             images_per_second: 100.0,

@@ -29,7 +29,7 @@ pub(super) fn render(run: &Run) -> Markup {
                 main {
                     (header(run, &title))
                     (section("Samples", "", &or_note(&run.samples, final_samples)))
-                    (section("Loss", LOSS_TEXT, &or_note(&run.metrics, losses)))
+                    (section("Loss", loss_text(run), &or_note(&run.metrics, losses)))
                     (section("Loss by noise level", "", &or_note(&run.loss_by_log_snr, noise_levels)))
                     (section("Noise levels in training", LEVELS_TEXT, &or_note(&run.noise_levels, training_levels)))
                     (section("Samples over training", "", &or_note(&run.stages, |all| stages(all))))
@@ -47,6 +47,9 @@ pub(super) fn render(run: &Run) -> Markup {
 
 const LOSS_TEXT: &str = "The variational bound in bits per dimension: an upper bound on what a \
     lossless code built from this model spends on each number of an image. Lower is better.";
+const WEIGHTED_TEXT: &str = "Validation is the variational bound in bits per dimension: an upper bound on \
+    what a lossless code built from this model spends on each number of an image. Training lowers \
+    another loss, which weights noise levels differently and is no bound. Lower is better for both.";
 const LEVELS_TEXT: &str = "Which density the noise levels of training have does not change what is \
     learned, only how much the loss of one item varies.";
 const DENOISING_TEXT: &str = "One sampling run from left to right: noise at the start, the finished \
@@ -212,16 +215,33 @@ fn plot(plot: &Part<Plot>, caption: &Markup) -> Markup {
     }
 }
 
+/// Whether training lowers another loss than the bound.
+fn is_weighted(metrics: &Metrics) -> bool {
+    metrics.train.iter().any(|record| record.weighted_loss.is_some())
+}
+
+fn loss_text(run: &Run) -> &'static str {
+    let weighted = run.metrics.as_ref().is_ok_and(is_weighted);
+    if weighted { WEIGHTED_TEXT } else { LOSS_TEXT }
+}
+
 fn losses(metrics: &Metrics) -> Markup {
-    let losses = metrics.train.iter().map(|record| record.loss_bits_per_dim);
+    let weighted = is_weighted(metrics);
+    let losses =
+        metrics.train.iter().map(|record| record.weighted_loss.unwrap_or(record.loss_bits_per_dim));
     let bad = losses.filter(|&loss| !curves::plottable(loss)).count();
-    let caption = html! {
+    let training = html! {
         span.chip.blue {} "training, faint: single batches "
-        span.chip.orange {} "validation ± standard error"
-        @if bad > 0 { " · not shown: " (bad) " training losses that are not finite or beyond 1e100" }
+        @if bad > 0 { " · not shown: " (bad) " training losses that are not finite or beyond 1e100 " }
     };
+    let validation = html! { span.chip.orange {} "validation ± standard error" };
     html! {
-        (plot(&curves::loss(metrics), &caption))
+        @if weighted {
+            (plot(&curves::weighted_loss(metrics), &training))
+            (plot(&curves::loss(metrics), &validation))
+        } @else {
+            (plot(&curves::loss(metrics), &html! { (training) (validation) }))
+        }
         @if let Some(last) = metrics.validation.last() {
             p {
                 "Last validation, after step " (format::count(last.step)) ": "

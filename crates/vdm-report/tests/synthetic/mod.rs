@@ -66,6 +66,7 @@ fn train(step: u64, noise: &mut Noise) -> TrainRecord {
         seconds: step as f64 * 0.031,
         loss_bits_per_dim: loss,
         diffusion_bits_per_dim: loss - 0.03,
+        weighted_loss: None,
         learning_rate: 3e-3 * (step as f64 / 100.0).min(1.0),
         gradient_norm: 0.8 + 4.0 / (step as f64).sqrt() + 0.2 * noise.next().abs(),
         images_per_second: 1030.0 + 25.0 * noise.next(),

@@ -121,6 +121,31 @@ pub struct BoundEstimate {
     pub curve: Vec<CurvePoint>,
 }
 
+/// A round, and how many numbered draws of an item each round has room for: one for `z_0`, then
+/// copies. Estimates with as much room share their draws.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    pub(super) round: u64,
+    pub(super) copies: usize,
+}
+
+impl Turn {
+    /// The draw of `z_0`.
+    fn clean(self) -> u64 {
+        self.round * (self.copies as u64 + 1)
+    }
+
+    /// The draw of a copy.
+    fn copy(self, copy: usize) -> u64 {
+        self.clean() + 1 + copy as u64
+    }
+
+    /// The draw of a copy's time.
+    fn time(self, copy: usize) -> u64 {
+        self.round * self.copies as u64 + copy as u64
+    }
+}
+
 /// The names of a bound's values.
 const NAMES: [&str; 4] = ["bound", "prior", "reconstruction", "diffusion"];
 
@@ -139,7 +164,8 @@ impl Bound<'_> {
         let items = process.items();
         let mut curve = Curve::new(self.schedule.range(), items);
         let estimate = self.rounds.run(NAMES, items, |round| {
-            self.round(process, round, Some(&mut curve), |done| progress(round, done))
+            let turn = Turn { round, copies: self.diffusion.copies() };
+            self.round(process, turn, Some(&mut curve), |done| progress(round, done))
         })?;
         let prior = estimate.terms[0].mean.mean;
         let curve = curve.points(prior, items, estimate.rounds, process.dims());
@@ -159,7 +185,7 @@ impl Bound<'_> {
     pub(super) fn round<P: Process + ?Sized>(
         &self,
         process: &P,
-        round: u64,
+        turn: Turn,
         mut curve: Option<&mut Curve>,
         mut progress: impl FnMut(usize),
     ) -> Result<Vec<[f64; 4]>, EstimateError<P::Error>> {
@@ -170,9 +196,9 @@ impl Bound<'_> {
             let group = first..items.min(first + (self.batch / copies).max(1));
             let prior = process.prior(group.clone(), self.schedule.log_snr(1.0));
             let prior = prior.map_err(EstimateError::Model)?;
-            let reconstruction = self.reconstruction(process, group.clone(), round)?;
+            let reconstruction = self.reconstruction(process, group.clone(), turn)?;
             let (draws, factors): (Vec<Draw>, Vec<f64>) =
-                group.clone().flat_map(|item| self.copies(item, round)).unzip();
+                group.clone().flat_map(|item| self.copies(item, turn)).unzip();
             let mut nats = Vec::with_capacity(draws.len());
             for (draws, factors) in draws.chunks(self.batch).zip(factors.chunks(self.batch)) {
                 let errors = process.noise_errors(draws).map_err(EstimateError::Model)?;
@@ -200,9 +226,9 @@ impl Bound<'_> {
         &self,
         process: &P,
         items: std::ops::Range<usize>,
-        round: u64,
+        turn: Turn,
     ) -> Result<Vec<f64>, EstimateError<P::Error>> {
-        let number = round * (self.diffusion.copies() as u64 + 1);
+        let number = turn.clean();
         let log_snr = self.schedule.log_snr(0.0);
         let draws: Vec<Draw> = items.map(|item| Draw { item, number, log_snr }).collect();
         let parts = draws.chunks(self.batch).map(|draws| process.reconstruction(draws));
@@ -211,11 +237,10 @@ impl Bound<'_> {
     }
 
     /// The noised copies of an item, each with what its error counts for in the sum over them.
-    fn copies(&self, item: usize, round: u64) -> Vec<(Draw, f64)> {
+    fn copies(&self, item: usize, turn: Turn) -> Vec<(Draw, f64)> {
         let copies = self.diffusion.copies();
-        // Number 0 of a round is the noise of z_0.
-        let number = |copy: usize| round * (copies as u64 + 1) + 1 + copy as u64;
-        let at = |(copy, (log_snr, factor))| (Draw { item, number: number(copy), log_snr }, factor);
+        let at =
+            |(copy, (log_snr, factor))| (Draw { item, number: turn.copy(copy), log_snr }, factor);
         match self.diffusion {
             DiffusionTerm::Dense { steps } => {
                 (1..=steps).map(|i| self.step(i, steps)).enumerate().map(at).collect()
@@ -225,7 +250,7 @@ impl Bound<'_> {
                     let factor = bound::continuous_factor(self.schedule.slope(t));
                     (self.schedule.log_snr(t), factor / copies as f64)
                 };
-                self.strata(item, round).into_iter().map(level).enumerate().map(at).collect()
+                self.strata(item, turn).into_iter().map(level).enumerate().map(at).collect()
             }
             DiffusionTerm::Sparse { steps, .. } => {
                 let level = |u: f64| {
@@ -233,7 +258,7 @@ impl Bound<'_> {
                     let (log_snr, factor) = self.step(i.min(steps), steps);
                     (log_snr, factor * f64::from(steps) / copies as f64)
                 };
-                self.strata(item, round).into_iter().map(level).enumerate().map(at).collect()
+                self.strata(item, turn).into_iter().map(level).enumerate().map(at).collect()
             }
         }
     }
@@ -245,10 +270,9 @@ impl Bound<'_> {
     }
 
     /// One number in each equal part of `[0, 1)`.
-    fn strata(&self, item: usize, round: u64) -> Vec<f64> {
-        let copies = self.diffusion.copies() as u64;
-        let draw =
-            |copy| self.seed.uniform(Purpose::EvaluationTime, round * copies + copy, item as u64);
-        times::stratified(&(0..copies).map(draw).collect::<Vec<_>>()).collect()
+    fn strata(&self, item: usize, turn: Turn) -> Vec<f64> {
+        let draw = |copy| self.seed.uniform(Purpose::EvaluationTime, turn.time(copy), item as u64);
+        let copies = 0..self.diffusion.copies();
+        times::stratified(&copies.map(draw).collect::<Vec<_>>()).collect()
     }
 }

@@ -7,7 +7,7 @@
 
 use serde::Serialize;
 
-use super::bound::{Bound, DiffusionTerm};
+use super::bound::{Bound, DiffusionTerm, Turn};
 use super::process::Process;
 use super::rounds::Term;
 use super::{Estimate, EstimateError, Summary};
@@ -54,14 +54,17 @@ impl Bound<'_> {
         let mut ladder: Vec<Rung> = Vec::with_capacity(rungs.len());
         // Of the rung below, each round's bounds of all items.
         let mut below: Vec<Vec<f64>> = Vec::new();
+        // Room for those of the largest rung: in every round, copies of equal place share their noise.
+        let copies = rungs.iter().map(|rung| rung.copies()).max().unwrap_or(0);
         for diffusion in rungs {
             let bound = Self { diffusion: *diffusion, ..*self };
             bound.check()?;
             let mut own: Vec<Vec<f64>> = Vec::new();
             let names = ["bound", "change", "prior", "reconstruction", "diffusion"];
             let mut estimate = self.rounds.run(names, process.items(), |round| {
-                let values =
-                    bound.round(process, round, None, |i| progress(*diffusion, round, i))?;
+                let values = bound.round(process, Turn { round, copies }, None, |i| {
+                    progress(*diffusion, round, i);
+                })?;
                 let before = below.get(round as usize);
                 let change = |item: usize, total| before.map_or(0.0, |before| total - before[item]);
                 own.push(values.iter().map(|[total, ..]| *total).collect());
@@ -95,5 +98,60 @@ impl Change {
             certainly_worse,
             items: term.items.len(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::convert::Infallible;
+    use std::ops::Range;
+
+    use super::super::process::Draw;
+    use super::*;
+    use crate::Seed;
+    use crate::estimate::Rounds;
+    use vdm_core::{LogSnr, Schedule};
+
+    /// Remembers which draws it was asked for.
+    #[derive(Debug, Default)]
+    struct Asked {
+        clean: RefCell<Vec<u64>>,
+        copies: RefCell<Vec<u64>>,
+    }
+
+    impl Process for Asked {
+        type Error = Infallible;
+        fn items(&self) -> usize {
+            1
+        }
+        fn dims(&self) -> usize {
+            1
+        }
+        fn prior(&self, items: Range<usize>, _: LogSnr) -> Result<Vec<f64>, Infallible> {
+            Ok(vec![0.0; items.len()])
+        }
+        fn reconstruction(&self, draws: &[Draw]) -> Result<Vec<f64>, Infallible> {
+            self.clean.borrow_mut().extend(draws.iter().map(|draw| draw.number));
+            Ok(vec![0.0; draws.len()])
+        }
+        fn noise_errors(&self, draws: &[Draw]) -> Result<Vec<f64>, Infallible> {
+            self.copies.borrow_mut().extend(draws.iter().map(|draw| draw.number));
+            Ok(vec![1.0; draws.len()])
+        }
+    }
+
+    /// In every round, whatever the numbers of copies, and no draw twice.
+    #[test]
+    fn rungs_share_their_draws() {
+        let process = Asked::default();
+        let schedule = Schedule::linear(5.0, -5.0).unwrap();
+        let diffusion = DiffusionTerm::Dense { steps: 2 };
+        let rounds = Rounds::exactly(2);
+        let bound = Bound { schedule: &schedule, diffusion, rounds, seed: Seed(1), batch: 8 };
+        let rungs = [diffusion, DiffusionTerm::Continuous { draws: 3 }];
+        bound.ladder(&process, &rungs, |_, _, _| ()).unwrap();
+        assert_eq!(process.clean.into_inner(), [0, 4, 0, 4]);
+        assert_eq!(process.copies.into_inner(), [1, 2, 5, 6, 1, 2, 3, 5, 6, 7]);
     }
 }

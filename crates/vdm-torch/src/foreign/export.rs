@@ -2,6 +2,7 @@
 //! `format` = `vdm-model/1` and `model`, the [`ModelSpec`] as JSON.
 
 use std::collections::HashMap;
+use std::fs::{self, File};
 use std::path::Path;
 
 use safetensors::SafeTensors;
@@ -32,9 +33,23 @@ pub fn export(model: &Model, path: &Path) -> Result<(), Error> {
         .iter()
         .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
         .collect();
-    views
-        .and_then(|views| serialize_to_file(views, Some(metadata), path))
-        .map_err(|e| refuse(format!("cannot be written ({e})")))
+    // Beside it first: whoever looks finds the file as it was before, or the whole of the new one.
+    let name = path.file_name().ok_or_else(|| refuse("names no file to write".into()))?;
+    let temporary = path.with_file_name(format!(".{}.{}.tmp", name.display(), std::process::id()));
+    let written = views
+        .and_then(|views| serialize_to_file(views, Some(metadata), &temporary))
+        .map_err(|e| e.to_string())
+        .and_then(|()| {
+            File::open(&temporary)
+                .and_then(|file| file.sync_all())
+                .and_then(|()| fs::rename(&temporary, path))
+                .map_err(|e| e.to_string())
+        });
+    written.map_err(|problem| {
+        // The first failure is the one worth reporting; the temporary file may not even exist.
+        let _ = fs::remove_file(&temporary);
+        refuse(format!("cannot be written ({problem})"))
+    })
 }
 
 fn shape(tensor: &Tensor) -> Vec<usize> {
@@ -53,7 +68,7 @@ fn bytes(tensor: &Tensor) -> Result<Vec<u8>, Error> {
 /// [`Error::Io`] or [`Error::Foreign`] if it is no such file.
 pub fn exported(path: &Path) -> Result<Imported, Error> {
     let refuse = |problem: String| Error::Foreign { path: path.into(), problem };
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    let bytes = fs::read(path).map_err(Error::io("read", path))?;
     let (_, header) = SafeTensors::read_metadata(&bytes)
         .map_err(|e| refuse(format!("cannot be read as safetensors ({e})")))?;
     let metadata = header.metadata().clone().unwrap_or_default();

@@ -124,7 +124,8 @@ impl Optimizer {
         let norm = vdm_torch_sys::global_norm(&grads)?;
         let scale = (&norm / spec.clip).clamp_min(1.0);
         let found_inf = (&norm + loss).isfinite().logical_not().to_kind(Kind::Float);
-        let count = Tensor::from(step as f32).to_device(self.device);
+        // Filled there: a copy from the host would wait for the backward pass.
+        let count = Tensor::full([0_i64; 0], step as f64, (Kind::Float, self.device));
         let steps: Vec<Tensor> = grads.iter().map(|_| count.shallow_clone()).collect();
         let state = AdamWState {
             params: &self.params,

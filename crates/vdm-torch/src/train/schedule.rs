@@ -13,6 +13,7 @@ use super::Times;
 use super::optimizer::OptimizerSpec;
 use crate::Error;
 use crate::config::RunConfig;
+use crate::nn::NetworkSpec;
 use crate::objective::Depth;
 
 /// Whether the noise schedule is learned.
@@ -195,6 +196,11 @@ fn check(config: &RunConfig, spec: LearnedSchedule) -> Result<ScheduleMoments, E
         let remedy = "use \"continuous\" while the schedule is learned";
         return refuse("training.depth", format!("{:?}", config.training.depth), remedy);
     }
+    if matches!(config.network, NetworkSpec::Diffusers(_)) {
+        let remedy = "use \"fixed\" with a \"diffusers\" network: it looks its timesteps up in a \
+                      table, which has no slope to learn by";
+        return refuse("training.schedule", "learned, network = diffusers".into(), remedy);
+    }
     let weighting = &diffusion.weighting;
     if weighting.depends_on_schedule() {
         let remedy = "\"simple\" weighs by the schedule's own density, which would move to where errors \
@@ -214,7 +220,7 @@ mod tests {
     use super::*;
     use crate::head::Head;
     use crate::model::{Diffusion, Mode, Model, ModelSpec};
-    use crate::nn::{MlpSpec, NetworkSpec};
+    use crate::nn::MlpSpec;
     use crate::objective::{self, Noising};
     use crate::{Batch, PerSample};
     use tch::{Device, Kind, Tensor};

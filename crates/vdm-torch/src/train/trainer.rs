@@ -124,6 +124,25 @@ impl Pass {
     }
 }
 
+/// While it lives, cuDNN measures which of its kernels is fastest for each new shape. Worth it for the
+/// passes of training, whose shapes stay; not where batches vary, nor where bits must be those of
+/// another process.
+#[derive(Debug)]
+struct FastestKernels;
+
+impl FastestKernels {
+    fn searched() -> Self {
+        tch::Cuda::cudnn_set_benchmark(true);
+        Self
+    }
+}
+
+impl Drop for FastestKernels {
+    fn drop(&mut self) {
+        tch::Cuda::cudnn_set_benchmark(false);
+    }
+}
+
 impl Trainer {
     /// A new run.
     ///
@@ -131,6 +150,7 @@ impl Trainer {
     /// [`Error::Config`] if the configuration is not legal for these data.
     pub fn new(config: &RunConfig, data: &Dataset, device: Device) -> Result<Self, Error> {
         config.check()?;
+        config.check_batch(data.shape.dims())?;
         let spec = config.model(data);
         let model = Model::new(&spec, config.seed, device)?;
         // The same seed: the average starts as a copy of the model.
@@ -375,6 +395,7 @@ impl Trainer {
 
     /// Accumulates gradients of the mean loss per dimension.
     fn backward(&self, batch: &TrainingBatch, noising: &Noising) -> Result<Pass, Error> {
+        let _searching = FastestKernels::searched();
         let shape = self.model.spec().shape;
         let device = self.model.device();
         let items = batch.times.len();
