@@ -56,8 +56,8 @@ pub(crate) fn cargo(checkout: &Checkout) -> Command {
     command
 }
 
-/// Builds vdm-core and vdm-sample optimized, which the dev profile does not: their slow tests take
-/// minutes otherwise. What they depend on stays as it is built; what depends on them is built anew, so
+/// Builds vdm-core and vdm-sample optimized, which the dev profile does not: their slow tests, and those of
+/// the crates above them, take minutes otherwise. What they depend on stays as it is built; what depends on them is built anew, so
 /// that commands which share a build must all have these flags or none.
 pub(crate) const OPTIMIZED: [&str; 4] = [
     "--config",

@@ -70,8 +70,9 @@ pub(crate) fn run_tests(checkout: &Checkout, tier: Tier) -> Result<ExitCode> {
     let start = Instant::now();
     let mut command = cargo::cargo(checkout);
     command.args(["test", "--workspace", "--all-features", "--no-fail-fast"]);
+    command.args(cargo::OPTIMIZED);
     if tier != Tier::Quick {
-        command.args(cargo::OPTIMIZED).args(["--", "--include-ignored"]);
+        command.args(["--", "--include-ignored"]);
     }
     if tier == Tier::Ci {
         command.args(TRAININGS.iter().flat_map(|name| ["--skip", *name]));
