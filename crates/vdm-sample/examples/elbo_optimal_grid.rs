@@ -2,7 +2,7 @@
 //! quantity is known.
 //!
 //! ```text
-//! cargo run -p vdm-sample --example elbo_optimal_grid
+//! cargo run -p vdm-sample --features reports --example elbo_optimal_grid
 //! ```
 
 use std::error::Error;
