@@ -62,6 +62,7 @@ fn the_warm_up_alone_limits_the_order(solver: Lms, slopes: u32, starts: u64) {
 }
 
 #[test]
+#[ignore = "slow: cargo xtask test --full"]
 fn the_warm_up_alone_limits_some_multistep_orders() {
     the_warm_up_alone_limits_the_order(lms(3, Coordinate::Edm), 3, FEW_STARTS);
     the_warm_up_alone_limits_the_order(lms(4, Coordinate::Flow), 4, FEW_STARTS);
