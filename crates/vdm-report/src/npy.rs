@@ -22,10 +22,10 @@ pub fn write(path: &Path, data: &[u8], shape: &[usize]) -> Result<(), Error> {
     files::write_atomic(path, &bytes)
 }
 
-/// Like [`write`], as 32-bit floats.
+/// Like [`write()`], as 32-bit floats.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_f32(path: &Path, data: &[f32], shape: &[usize]) -> Result<(), Error> {
     let mut bytes = header("<f4", data.len(), shape)?;
     bytes.extend(data.iter().flat_map(|value| value.to_le_bytes()));
