@@ -212,6 +212,10 @@ fn sizes_that_do_not_fit_are_refused_by_field() {
     assert!(by_width.starts_with("network.trunk.width = 6"), "{by_width}");
 }
 
+fn largest(tensor: &Tensor) -> f64 {
+    largest_difference(tensor, &tensor.zeros_like())
+}
+
 /// Monograph §2.3.3: whatever the head, the image read off a latent is the same when latent and
 /// level are those of another scaling at equal log-SNR.
 #[test]
@@ -237,7 +241,9 @@ fn a_model_answers_under_every_scaling() {
             let at = scaling.level(0.7);
             let z = Batch(&z.0 * (at.alpha / own.alpha));
             let got = model.denoise(&z, &at).unwrap().image(&z, &at);
-            assert!(largest_difference(&got.0, &wanted.0) < 1e-5, "{head:?} {scaling:?}");
+            // Roundings in f32 of images that, under weights like these, are not all of size 1.
+            let off = largest_difference(&got.0, &wanted.0) / (1.0 + largest(&wanted.0));
+            assert!(off < 1e-5, "{head:?} {scaling:?}: {off}");
         }
     }
 }
