@@ -76,8 +76,9 @@ pub(crate) fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
 /// How often 95 % intervals hold the exact value: repeats with seeds `0, 1, …`. Printed with the mean
 /// of the deviations in standard errors (0 ± 1/√repeats) and their root mean square (1).
 ///
-/// 200 intervals of 95 % are right 92 % to 98 % of the time in 19 of 20 series of fresh seeds; these
-/// are fixed.
+/// 200 intervals of 95 % are right 92 % to 98 % of the time in 19 of 20 series of fresh seeds, so of the
+/// dozen series here some one is likely not to be, by chance. Four times as many intervals then decide, of
+/// which as many are right but for once in 10⁴ series.
 pub(crate) fn covers(
     what: &str,
     repeats: u64,
@@ -88,11 +89,22 @@ pub(crate) fn covers(
         let (mean, error) = estimate(repeat);
         (mean - exact(repeat)) / error
     };
-    let deviations: Vec<f64> = (0..repeats).map(deviation).collect();
-    let held = deviations.iter().filter(|t| t.abs() < 1.96).count() as f64 / repeats as f64;
+    let held = |deviations: &[f64]| {
+        let within = deviations.iter().filter(|t| t.abs() < 1.96).count();
+        within as f64 / deviations.len() as f64
+    };
+    let mut deviations: Vec<f64> = (0..repeats).map(deviation).collect();
+    if !(0.92..=0.98).contains(&held(&deviations)) {
+        println!("{what}: {:.1} % of {repeats} held", 100.0 * held(&deviations));
+        deviations.extend((repeats..4 * repeats).map(deviation));
+    }
+    let (held, repeats) = (held(&deviations), deviations.len());
     let bias = mean(deviations.iter().copied());
     let spread = mean(deviations.iter().map(|t| t * t)).sqrt();
-    println!("{what}: {:.1} % held, bias {bias:+.3}, spread {spread:.3}", 100.0 * held);
+    println!(
+        "{what}: {:.1} % of {repeats} held, bias {bias:+.3}, spread {spread:.3}",
+        100.0 * held
+    );
     assert!((0.92..=0.98).contains(&held), "{what}: {held}");
     assert!(bias.abs() < 4.0 / (repeats as f64).sqrt(), "{what}: bias of {bias} standard errors");
 }
