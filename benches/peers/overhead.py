@@ -192,7 +192,7 @@ def page(rows, load):
         "Written by `cargo xtask bench --peers`: microseconds per step, medians of runs of 20 steps that",
         "take turns in one run of `benches/peers/overhead.py`, one thread each, f32, with a denoiser that is",
         "free. k-diffusion's SDE samplers draw independent noise here, as all others do; their default, a",
-        "Brownian tree, is in rows of its own. *Theirs / ours* compares the faster of the peers with our",
+        "Brownian tree, has a column of its own. *Theirs / ours* compares the faster of the peers with our",
         f"tensors. diffusers {diffusers.__version__}, k-diffusion 0.1.1.post1, torch {torch.__version__};",
         f"load of the machine at the start {load:.1f}.",
         "",
