@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
 use tch::{Device, Tensor};
@@ -58,9 +58,7 @@ pub(crate) struct Options {
 pub(crate) fn compress(options: &Options) -> Result<()> {
     let run = output::existing_run(&options.run)?;
     let config: RunConfig = files::read_json(&run.config())?;
-    if let Some(threads) = options.threads {
-        set_threads(threads).context("--threads")?;
-    }
+    set_threads(options.threads)?;
     let checkpoint = crate::train::checkpoint(&run, options.checkpoint)?;
     let device = reproducible(options.device)?;
     let (model, info) = load_model(&checkpoint, device)?;

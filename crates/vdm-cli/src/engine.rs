@@ -1,9 +1,10 @@
-//! What all commands ask of libtorch: threads, and that its exceptions are errors.
+//! What all commands ask of libtorch: a device, threads, and that its exceptions are errors.
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
 
 use anyhow::{Context, Error, Result, anyhow};
+use vdm_torch::DeviceChoice;
 
 /// How tch hands on an exception of libtorch where it has no result to return.
 const RAISED: &str = "called `Result::unwrap()` on an `Err` value: Torch(\"";
@@ -14,10 +15,31 @@ const OUT_OF_MEMORY: [&str; 2] = ["out of memory", "can't allocate memory"];
 const REMEDY: &str = "there is not enough memory; to train, lower training.batch or raise \
                       training.accumulate; else lower --batch or evaluation.batch";
 
-/// Sets the number of threads of libtorch's operations on the processor.
-pub(crate) fn set_threads(threads: u32) -> Result<()> {
-    let threads = i32::try_from(threads).ok().filter(|n| (1..=4096).contains(n));
-    tch::set_num_threads(threads.context("use a number of threads from 1 to 4096")?);
+/// What a model runs on.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Engine {
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// Threads of the processor that libtorch uses; results are bit-exact for equal numbers only
+    #[arg(long)]
+    threads: Option<u32>,
+}
+
+impl Engine {
+    /// Sets the threads and finds the device.
+    pub(crate) fn start(&self) -> Result<tch::Device> {
+        set_threads(self.threads)?;
+        Ok(self.device.resolve()?)
+    }
+}
+
+/// Sets the number of threads of libtorch's operations on the processor to what `--threads` says.
+pub(crate) fn set_threads(asked: Option<u32>) -> Result<()> {
+    let Some(threads) = asked else { return Ok(()) };
+    let legal = i32::try_from(threads).ok().filter(|n| (1..=4096).contains(n));
+    let remedy = || format!("--threads {threads}: use a number from 1 to 4096");
+    tch::set_num_threads(legal.with_context(remedy)?);
     Ok(())
 }
 

@@ -15,8 +15,9 @@ use vdm_sample::estimate::{
 };
 use vdm_sample::{Adaptive, ProbeLaw};
 use vdm_torch::checkpoint::{load_model, read_info};
-use vdm_torch::{DeviceChoice, Evaluation, Likelihood, RunConfig};
+use vdm_torch::{Evaluation, Likelihood, RunConfig};
 
+use crate::engine::Engine;
 use crate::output;
 use crate::specification::Specification;
 
@@ -74,9 +75,8 @@ pub(crate) struct Options {
     /// Checkpoint of this step [default: the best on validation]
     #[arg(long, value_name = "STEP")]
     checkpoint: Option<u64>,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto")]
-    device: DeviceChoice,
+    #[command(flatten)]
+    engine: Engine,
     /// Also write the JSON document here
     #[arg(long, value_name = "FILE.json")]
     out: Option<PathBuf>,
@@ -140,7 +140,7 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
     let checkpoint = crate::train::checkpoint(&run, options.checkpoint)?;
     let info = read_info(&checkpoint)?;
     info.check_data(&checkpoint, &data)?;
-    let (model, info) = load_model(&checkpoint, options.device.resolve()?)?;
+    let (model, info) = load_model(&checkpoint, options.engine.start()?)?;
     let model = if options.double { model.in_f64()? } else { model };
     let all = options.split.of(&data);
     let count = options.items.unwrap_or(all.len()).min(all.len());

@@ -8,8 +8,9 @@ use vdm_sample::{
     Seed, Solver, SolverSpec,
 };
 use vdm_torch::checkpoint::load_model;
-use vdm_torch::{DeviceChoice, RunConfig, Sampling};
+use vdm_torch::{RunConfig, Sampling};
 
+use crate::engine::Engine;
 use crate::output;
 use crate::specification::{Specification, named};
 
@@ -49,12 +50,14 @@ pub(crate) struct Options {
     /// Samples per pass of the network
     #[arg(long, default_value_t = 256)]
     batch: usize,
+    /// Run network and sampler in 64-bit floats, several times slower: how much of a sample is rounding
+    #[arg(long)]
+    double: bool,
     /// Checkpoint of this step [default: the best on validation]
     #[arg(long, value_name = "STEP")]
     checkpoint: Option<u64>,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto")]
-    device: DeviceChoice,
+    #[command(flatten)]
+    engine: Engine,
     /// Path of the PNG; the array gets the same name with .npy [default: samples.png in the run]
     #[arg(long, value_name = "FILE.png")]
     out: Option<PathBuf>,
@@ -80,7 +83,8 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
     );
     let config: RunConfig = vdm_report::files::read_json(&run.config())?;
     let checkpoint = crate::train::checkpoint(&run, options.checkpoint)?;
-    let (model, _) = load_model(&checkpoint, options.device.resolve()?)?;
+    let (model, _) = load_model(&checkpoint, options.engine.start()?)?;
+    let model = if options.double { model.in_f64()? } else { model };
     let sampler = SamplerFields {
         solver: options.solver,
         grid: options.grid.clone(),

@@ -15,10 +15,10 @@ use vdm_report::result::{DataSource, LossByLogSnr, RunResult};
 use vdm_report::{RunDir, files, report as html};
 use vdm_torch::checkpoint::{CheckpointInfo, Checkpoints, load_model, read_info};
 use vdm_torch::train::{Outcome, Trainer, run};
-use vdm_torch::{Depth, DeviceChoice, EndTerms, Likelihood, Model, RunConfig};
+use vdm_torch::{Depth, EndTerms, Likelihood, Model, RunConfig};
 
 use crate::configuration::ConfigOptions;
-use crate::engine::set_threads;
+use crate::engine::Engine;
 use crate::observer::Recorder;
 use crate::{evaluate, output};
 
@@ -42,12 +42,8 @@ pub(crate) struct Options {
     /// Continue the run in this folder from its last checkpoint
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto")]
-    device: DeviceChoice,
-    /// Threads of the processor that libtorch uses; results are bit-exact for equal numbers only
-    #[arg(long)]
-    threads: Option<u32>,
+    #[command(flatten)]
+    engine: Engine,
 }
 
 /// Trains, then samples, evaluates and reports.
@@ -59,10 +55,7 @@ pub(crate) fn train(options: &Options) -> Result<ExitCode> {
              output may change"
         );
     }
-    let device = options.device.resolve()?;
-    if let Some(threads) = options.threads {
-        set_threads(threads).context("--threads")?;
-    }
+    let device = options.engine.start()?;
     let mut session = match &options.resume {
         Some(folder) => Session::resumed(folder, options.steps)?,
         None => Session::started(options)?,

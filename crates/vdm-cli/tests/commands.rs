@@ -344,11 +344,17 @@ fn respecified(dir: &str, folder: &Path) {
     let exploding = latents(&["--scaling", "variance-exploding"]);
     let off = own.iter().zip(&exploding).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(off < 1e-4, "{off}");
+    let double = latents(&["--double", "--threads", "1"]);
+    assert_ne!(own, double);
+    let exploding = latents(&["--double", "--scaling", "variance-exploding"]);
+    let off = double.iter().zip(&exploding).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(off < 1e-6, "{off}");
     assert_ne!(own, latents(&["--schedule", "cosine", "--grid", "uniform-time"]));
     for (flags, named) in [
         (["--scaling", "sideways"], "'sideways' for '--scaling"),
         (["--schedule", "upwards"], "--schedule upwards"),
         (["--schedule", r#"{"kind":"linear","log_snr_max":3,"log_snr_min":-3}"#], "those ends"),
+        (["--threads", "0"], "--threads 0: use a number from 1 to 4096"),
     ] {
         let fault = String::from_utf8_lossy(&sample(&flags).stderr).into_owned();
         assert!(fault.contains(named), "{flags:?}: {fault}");

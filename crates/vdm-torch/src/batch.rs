@@ -6,12 +6,13 @@ use tch::{Device, Kind, Tensor};
 use vdm_core::{Latent, LogSnr, NoiseLevel, Real, Scaling};
 use vdm_sample::{InnerProduct, NoiseError, NoisePath, NoiseSource, ProbeSource, Probes};
 
-/// Items `[B, C, H, W]` in f32. A newtype, since neither [`Latent`] nor [`Tensor`] is ours.
+/// Items `[B, C, H, W]`, in f32 but where a caller wants f64 to tell rounding from the rest. A newtype,
+/// since neither [`Latent`] nor [`Tensor`] is ours.
 #[derive(Debug)]
 pub struct Batch(pub Tensor);
 
-/// One number per item, `[B, 1, 1, 1]` in f32: noise levels of a training batch, with gradients
-/// flowing through all arithmetic.
+/// One number per item, `[B, 1, 1, 1]`, in the floats of the items: noise levels of a training batch,
+/// with gradients flowing through all arithmetic.
 #[derive(Debug)]
 pub struct PerSample(pub Tensor);
 
@@ -22,15 +23,20 @@ impl Batch {
         Self(Tensor::from_slice(values).view([n, c, h, w]).to_device(device))
     }
 
-    /// Other values of the shape and on the device of `self`.
+    /// Other values of the shape and kind and on the device of `self`.
     fn with_values(&self, values: &[f32]) -> Self {
-        let shape = self.0.size();
-        Self(Tensor::from_slice(values).view(shape.as_slice()).to_device(self.0.device()))
+        let values = Tensor::from_slice(values).view(self.0.size().as_slice());
+        Self(values.to_device(self.0.device()).to_kind(self.0.kind()))
+    }
+
+    /// Kind and device, as libtorch makes tensors by.
+    fn options(&self) -> (Kind, Device) {
+        (self.0.kind(), self.0.device())
     }
 
     /// Sum over all but the first dimension: one number per item, `[B]`.
     pub fn sum_per_item(&self) -> Tensor {
-        self.0.flatten(1, -1).sum_dim_intlist([1_i64].as_slice(), false, Kind::Float)
+        self.0.flatten(1, -1).sum_dim_intlist([1_i64].as_slice(), false, self.0.kind())
     }
 }
 
@@ -45,20 +51,19 @@ impl PerSample {
     /// From host numbers, each rounded to f32 once.
     #[must_use]
     pub fn new(values: &[f64], device: Device) -> Self {
-        let values: Vec<f32> = values.iter().map(|v| *v as f32).collect();
-        Self(Tensor::from_slice(&values).view([-1, 1, 1, 1]).to_device(device))
+        Self::column(values, (Kind::Float, device))
     }
 
-    /// The same number for every item of a batch.
-    #[must_use]
-    pub fn constant(value: f64, items: i64, device: Device) -> Self {
-        Self(Tensor::full([items, 1, 1, 1], value, (Kind::Float, device)))
+    fn column(values: &[f64], (kind, device): (Kind, Device)) -> Self {
+        let values = Tensor::from_slice(values).to_kind(kind);
+        Self(values.view([-1, 1, 1, 1]).to_device(device))
     }
 
-    /// The same level for every item of a batch.
+    /// The same level for every item of `batch`, in its floats.
     #[must_use]
-    pub fn level(at: &NoiseLevel, items: i64, device: Device) -> NoiseLevel<Self> {
-        let constant = |value| Self::constant(value, items, device);
+    pub fn level(at: &NoiseLevel, batch: &Batch) -> NoiseLevel<Self> {
+        let size = [batch.0.size()[0], 1, 1, 1];
+        let constant = |value: f64| Self(Tensor::full(size, value, batch.options()));
         NoiseLevel {
             log_snr: constant(at.log_snr),
             alpha: constant(at.alpha),
@@ -66,19 +71,23 @@ impl PerSample {
         }
     }
 
-    /// The levels of given log-SNRs. Computed in f64 on the host, then rounded once.
+    /// The levels of given log-SNRs. Computed in f64 on the host, then rounded to f32 once.
     #[must_use]
     pub fn levels_at(log_snrs: &[f64], scaling: Scaling, device: Device) -> NoiseLevel<Self> {
         let levels: Vec<NoiseLevel> =
             log_snrs.iter().map(|log_snr| scaling.level(*log_snr)).collect();
-        Self::levels(&levels, device)
+        Self::columns(&levels, (Kind::Float, device))
     }
 
-    /// One level per item, each number rounded to f32 once.
+    /// One level per item of `batch`, each number rounded to its floats once.
     #[must_use]
-    pub fn levels(levels: &[NoiseLevel], device: Device) -> NoiseLevel<Self> {
+    pub fn levels(levels: &[NoiseLevel], batch: &Batch) -> NoiseLevel<Self> {
+        Self::columns(levels, batch.options())
+    }
+
+    fn columns(levels: &[NoiseLevel], options: (Kind, Device)) -> NoiseLevel<Self> {
         let column = |read: fn(&NoiseLevel) -> f64| {
-            Self::new(&levels.iter().map(read).collect::<Vec<_>>(), device)
+            Self::column(&levels.iter().map(read).collect::<Vec<_>>(), options)
         };
         NoiseLevel {
             log_snr: column(|l| l.log_snr),
@@ -200,7 +209,7 @@ impl ProbeSource<Batch> for Probes {
 }
 
 impl NoiseSource<Batch> for NoisePath {
-    /// Into the tensor's own memory where it is the host's.
+    /// Into the tensor's own memory where that is f32 on the host.
     fn fill(&mut self, out: &mut Batch, from: LogSnr, to: LogSnr) -> Result<(), NoiseError> {
         if let Some(memory) = vdm_torch_sys::own_memory(&mut out.0) {
             return self.fill_slice(memory, from, to);

@@ -151,7 +151,7 @@ fn join(model: &Model, latents: &[(Batch, NoiseLevel)]) -> Result<Vec<Prediction
     let counts: Vec<i64> = latents.iter().map(|(z, _)| z.0.size()[0]).collect();
     if let [(z, own)] = latents {
         // As it is: nothing is copied, and the answer has memory of its own to be used again.
-        let level = PerSample::level(own, counts[0], model.device());
+        let level = PerSample::level(own, z);
         return Ok(vec![model.predict(z, &level, Mode::EVALUATION)?]);
     }
     let tensors: Vec<&Tensor> = latents.iter().map(|(z, _)| &z.0).collect();
@@ -160,8 +160,8 @@ fn join(model: &Model, latents: &[(Batch, NoiseLevel)]) -> Result<Vec<Prediction
         .zip(&counts)
         .flat_map(|((_, own), count)| std::iter::repeat_n(*own, *count as usize))
         .collect();
-    let levels = PerSample::levels(&levels, model.device());
     let joined = Batch(Tensor::f_cat(&tensors, 0)?);
+    let levels = PerSample::levels(&levels, &joined);
     let Prediction { value, of } = model.predict(&joined, &levels, Mode::EVALUATION)?;
     let parts = value.0.split_with_sizes(&counts, 0);
     Ok(parts.into_iter().map(|part| Prediction { value: Batch(part), of }).collect())
@@ -216,8 +216,7 @@ impl Graph {
         let inputs: Vec<&Tensor> = directions.iter().map(|(i, _)| &self.inputs[*i]).collect();
         // The last operation is recorded as the others were.
         let along: Vec<Tensor> = tch::with_grad(|| {
-            let along =
-                |(i, v): &(usize, &Tensor)| (&self.outputs[*i].value.0 * *v).sum(Kind::Float);
+            let along = |(i, v): &(usize, &Tensor)| (&self.outputs[*i].value.0 * *v).sum(v.kind());
             directions.iter().map(along).collect()
         });
         Ok(Tensor::f_run_backward(&along, &inputs, true, false)?)

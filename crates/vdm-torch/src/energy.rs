@@ -82,7 +82,7 @@ impl Model {
         };
         tch::with_grad(|| {
             // No item's φ depends on another item, so the gradient of the sum is that of each.
-            let sum = self.potential(&z, at, mode)?.sum(Kind::Float);
+            let sum = self.potential(&z, at, mode)?.sum(z.kind());
             let gradients = Tensor::f_run_backward(&[sum], &[z], differentiable, differentiable)?;
             Ok(gradients.into_iter().next().unwrap_or_default())
         })

@@ -87,7 +87,6 @@ pub struct Model {
     /// Cell centers of all levels, `[1, 1, K, 1, 1]`.
     centers: Tensor,
     device: Device,
-    /// Of the weights: f32, or f64 after [`Model::in_f64`].
     kind: Kind,
 }
 
@@ -129,8 +128,8 @@ impl Model {
     }
 
     /// The same with its network in f64, of twice the memory and several times the time: to tell the
-    /// rounding of the network, 1e-6 of its output, from what the weights say. Latents, the network's
-    /// answer and all that is made of it stay f32. For evaluation: it does not train.
+    /// rounding of the network, 1e-6 of its output, from what the weights say. An answer is of its
+    /// latent's kind: f32 for f32, and f64 all the way for f64. For evaluation: it does not train.
     ///
     /// # Errors
     /// [`Error::Torch`] where the device has no f64, or no memory for it.
@@ -155,6 +154,13 @@ impl Model {
     #[must_use]
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
+    }
+
+    /// What its weights are, and its latents where nothing else is wanted: f32, or f64 after
+    /// [`Model::in_f64`].
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Where its weights are.
@@ -199,7 +205,8 @@ impl Model {
         Ok(Prediction { value: Batch(value), of: head.measured_as() })
     }
 
-    /// The network's own output for an input `[B, C, H, W]`, in f32 whatever the network computes in.
+    /// The network's own output for an input `[B, C, H, W]`, in the input's kind whatever the network
+    /// computes in.
     pub(crate) fn output(
         &self,
         input: &Tensor,
@@ -207,14 +214,14 @@ impl Model {
         mode: Mode,
     ) -> Result<Tensor, Error> {
         let time = self.network.time(&at.log_snr.0.view([-1]), self.spec.conditioning_range());
-        let (input, time) = (input.to_kind(self.kind), time.to_kind(self.kind));
-        let forward = || self.network.forward(&input, &time, mode.train);
+        let (own, time) = (input.to_kind(self.kind), time.to_kind(self.kind));
+        let forward = || self.network.forward(&own, &time, mode.train);
         let output = match mode.precision {
             Precision::F32 => forward(),
             // Around the network alone: what follows is f32 arithmetic of the bound.
             Precision::Bf16 => vdm_torch_sys::autocast_bf16(self.device.is_cuda(), forward)?,
         };
-        Ok(output.to_kind(Kind::Float))
+        Ok(output.to_kind(input.kind()))
     }
 
     /// `Σ_k f_k softmax_k(output_k − (z − αf_k)²/2σ²)`, with `[B, C·K, H, W]` outputs.
@@ -229,9 +236,10 @@ impl Model {
         let (z, mean) = (z.unsqueeze(2) / &scale, centers * at.alpha.0.unsqueeze(-1) / &scale);
         // −d² as d·(−d): the square itself, whose terms near the answer are small and exact.
         let logits = output.addcmul(&(&z - &mean), &(&mean - &z));
-        let posterior = logits.softmax(2, Kind::Float);
+        let posterior = logits.softmax(2, logits.kind());
         let posterior = posterior.view([batch * channels, -1, height * width]);
-        centers.view([1, -1]).matmul(&posterior).view([batch, channels, height, width])
+        let centers = centers.view([1, -1]).to_kind(posterior.kind());
+        centers.matmul(&posterior).view([batch, channels, height, width])
     }
 
     /// Cell centers of all levels, `[1, 1, K, 1, 1]`.

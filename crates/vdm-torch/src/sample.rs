@@ -1,6 +1,6 @@
 //! Drawing data from a model.
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 use vdm_core::{Denoiser, Latent, LogSnr, NoiseLevel, NoiseSchedule, Scaling, Schedule};
 use vdm_sample::guidance::{Clip, DynamicThreshold, Projected, Projection};
 use vdm_sample::{
@@ -101,7 +101,8 @@ impl<'a> Sampling<'a> {
             let prior = |item: usize| sampler.noise.prior::<f32>(seed, first + item as u64, dims);
             let noise: Vec<f32> = (0..items).flat_map(prior).collect();
             let size = [items, shape.channels, shape.height, shape.width].map(|s| s as i64);
-            let z1 = Batch::from_slice(&noise, size, model.device());
+            let z1 = Batch::from_slice(&noise, size, model.device()).0.to_kind(model.kind());
+            let z1 = Batch(z1);
             let z1 = Batch::lincomb(&[(unit(model, &noisiest), &z1)]);
             let mut path = sampler.noise.path(seed, first, dims);
             let on_kept = |place: usize, z: &Batch, at: &NoiseLevel| {
@@ -118,7 +119,8 @@ impl<'a> Sampling<'a> {
                 return Err(Error::NonFiniteSamples);
             }
             pixels.extend(model.decode(&z0, &clean));
-            let z0 = (z0.0 / clean.alpha).to_device(Device::Cpu).flatten(0, -1);
+            let z0 =
+                (z0.0 / clean.alpha).to_kind(Kind::Float).to_device(Device::Cpu).flatten(0, -1);
             latents.extend(Vec::<f32>::try_from(z0)?);
         }
         Ok(Samples { pixels, latents, along_the_way })

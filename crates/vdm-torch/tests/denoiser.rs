@@ -53,16 +53,22 @@ fn largest_difference(a: &Batch, b: &Batch) -> f64 {
     (&a.0 - &b.0).abs().max().double_value(&[])
 }
 
-/// A network in f64 answers as in f32 but for rounding, whatever its head.
+/// A network in f64 answers as in f32 but for rounding, whatever its head, and latents of either kind in
+/// theirs.
 #[test]
 fn models_run_in_f64() {
     let at = Scaling::VariancePreserving.level(0.5);
     for head in HEADS.into_iter().chain([Head::Energy, Head::Edm { data_std: 0.5 }]) {
-        let [single, double] = [model(head, POINTS), model(head, POINTS).in_f64().unwrap()]
-            .map(|model| model.denoise(&points(1, 8), &at).unwrap().value);
-        assert_eq!(double.0.kind(), Kind::Float);
-        let off = largest_difference(&single, &double);
-        assert!(off > 0.0 && off < 1e-5, "{head:?}: {off}");
+        let z = points(1, 8);
+        let single = model(head, POINTS).denoise(&z, &at).unwrap().value;
+        let double = model(head, POINTS).in_f64().unwrap();
+        let wide = double.denoise(&Batch(z.0.to_kind(Kind::Double)), &at).unwrap().value;
+        let narrow = double.denoise(&z, &at).unwrap().value;
+        assert_eq!([&narrow, &wide].map(|answer| answer.0.kind()), [Kind::Float, Kind::Double]);
+        for [a, b] in [[&single, &narrow], [&narrow, &wide]] {
+            let off = largest_difference(a, b);
+            assert!(off > 0.0 && off < 1e-5, "{head:?}: {off}");
+        }
     }
 }
 

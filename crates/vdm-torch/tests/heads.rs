@@ -184,7 +184,7 @@ fn a_unet_carries_an_energy() {
     fill_normal(&mut z, 16, Seed(4), Purpose::Prior, 0, 0);
     let z = Batch::from_slice(&z, [2, 1, 4, 4], Device::Cpu);
     let level = Scaling::VariancePreserving.level(0.5);
-    let at = PerSample::level(&level, 2, Device::Cpu);
+    let at = PerSample::level(&level, &z);
 
     let noise = energy.predict(&z, &at, Mode::EVALUATION).unwrap().value.0;
     noise.square().sum(Kind::Float).backward();
@@ -253,7 +253,7 @@ fn what_makes_no_head_is_refused_by_name() {
     }
     let model = Model::new(&unet(Head::Score), Seed(0), Device::Cpu).unwrap();
     let z = Batch(Tensor::zeros([1, 1, 4, 4], (Kind::Float, Device::Cpu)));
-    let at = PerSample::level(&Scaling::VariancePreserving.level(0.0), 1, Device::Cpu);
+    let at = PerSample::level(&Scaling::VariancePreserving.level(0.0), &z);
     let error = model.energy(&z, &at, Mode::EVALUATION).unwrap_err().to_string();
     assert!(error.contains("head = Score"), "{error}");
 }

@@ -110,10 +110,14 @@ fn what_is_learned_about_levels_survives_an_interruption() {
     };
     let monotone = json!({"kind": "monotone", "log_snr_max": 6.0, "log_snr_min": -4.0,
                           "increments": [0.0, 0.5, -0.5, 0.0]});
+    let network = json!({"kind": "monotone_network", "log_snr_max": 6.0, "log_snr_min": -4.0,
+                         "slope": 1.0, "hidden": [8.0, 8.0], "hidden_bias": [3.0, -3.0],
+                         "output": [1.0, -1.0]});
     let linear = json!({"kind": "linear", "log_snr_max": 6.0, "log_snr_min": -4.0});
     let adaptive = json!({"times": {"adaptive": {"bins": 20, "decay": 0.9}}});
     for (schedule, training) in [
         (&monotone, learned("learned", "learned")),
+        (&network, learned("pinned", "learned")),
         (&linear, learned("learned", "pinned")),
         (&linear, adaptive),
     ] {

@@ -18,7 +18,7 @@
 //! | `karras` | [`Karras`] | `−2ρ ln` of a line in `t` (EDM's sampling grid) |
 //! | `polyexponential` | [`Polyexponential`] | linear in `t^ρ` |
 //! | `monotone` | [`Monotone`] | piecewise linear in `t`, learned |
-//! | `monotone_network` | [`MonotoneNetwork`] | a monotone network, as VDM's code learns it |
+//! | `monotone_network` | [`MonotoneNetwork`] | a monotone network between two ends, learned (VDM) |
 //! | `histogram` | [`Histogram`] | `p(λ)` piecewise constant, adaptive |
 //! | `discrete` | [`Discrete`] | a table for integer timesteps (DDPM, iDDPM) |
 //!

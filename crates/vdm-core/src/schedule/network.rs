@@ -1,48 +1,55 @@
-//! The form VDM's code learns: a monotone network of one hidden layer.
+//! A monotone network of one hidden layer between two ends: the form VDM learns.
 //!
-//! `γ(t) = b + |w| t + (1/H) Σⱼ |oⱼ| tanh(½(|hⱼ|(2t − 1) + cⱼ))` and `λ = −γ`. Every summand rises
-//! with `t`, whatever the signs of the weights. Kingma et al. 2021, appendix H, as their code has it:
-//! the end points are those the weights give. (The paper's text fixes them instead; since that is a
-//! linear map of `γ`, it is the same family with `b`, `w` and `o` rescaled.)
+//! ```text
+//! g(t) = |w| t + (1/H) Σⱼ |oⱼ| tanh(½(|hⱼ|(2t − 1) + cⱼ))
+//! λ(t) = λ_max − (λ_max − λ_min) c(t)         c(t) = (g(t) − g(0))/(g(1) − g(0))
+//! ```
+//!
+//! Every summand of `g` rises with `t`, whatever the signs of the weights. Kingma et al. 2021,
+//! appendix H: the ends are parameters of their own, so that the rest cannot move them. Their code
+//! takes `γ = b + g` instead, with the ends that this has; that is the same family, and
+//! [`MonotoneNetwork::with_bias`] reads it.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Curve, LogSnrRange, Time, finite};
 use crate::{Dual, Error, Scalar};
 
-/// A noise schedule learned as a monotone network, with its weights.
+/// A noise schedule that a small monotone network bends, smooth where
+/// [`Monotone`](super::Monotone) has corners.
 ///
-/// To learn a schedule here, [`Monotone`](super::Monotone) and
-/// [`Histogram`](super::Histogram) are simpler; this one is for weights trained elsewhere. A level
-/// costs one pass over the hidden units, a time about five.
+/// A level costs one pass over the hidden units, a time about five.
 ///
 /// ```
-/// use vdm_core::schedule::{MonotoneNetwork, MonotoneWeights};
+/// use vdm_core::schedule::{LogSnrRange, MonotoneNetwork, MonotoneWeights};
 /// use vdm_core::{LogSnr, NoiseSchedule};
-/// let schedule = MonotoneNetwork::new(MonotoneWeights {
-///     bias: -9.0,
+/// let weights = MonotoneWeights {
 ///     slope: 12.0,
 ///     hidden: vec![4.0, -2.0],
 ///     hidden_bias: vec![0.5, -1.0],
 ///     output: vec![3.0, 1.5],
-/// })?;
+/// };
+/// let schedule = MonotoneNetwork::new(LogSnrRange::new(9.0, -6.0)?, weights)?;
 /// let t = schedule.time(LogSnr::new(1.0));
 /// assert!((schedule.log_snr(t).value() - 1.0).abs() < 1e-13);
+/// assert_eq!(schedule.log_snr(1.0).value(), -6.0);
 /// # Ok::<(), vdm_core::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "MonotoneWeights", into = "MonotoneWeights")]
+#[serde(try_from = "RawMonotoneNetwork", into = "RawMonotoneNetwork")]
 pub struct MonotoneNetwork {
-    weights: MonotoneWeights,
     range: LogSnrRange,
+    weights: MonotoneWeights,
+    /// `g(0)`.
+    start: f64,
+    /// `g(1) − g(0)`.
+    rise: f64,
 }
 
-/// The weights of a [`MonotoneNetwork`]; of all but the biases only the size counts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The weights of a [`MonotoneNetwork`]. Of all but the biases only the size counts, and a factor
+/// common to slope and output changes nothing.
+#[derive(Debug, Clone, PartialEq)]
 pub struct MonotoneWeights {
-    /// `b`.
-    pub bias: f64,
     /// `w`.
     pub slope: f64,
     /// `hⱼ`, one per hidden unit; there may be none.
@@ -53,44 +60,115 @@ pub struct MonotoneWeights {
     pub output: Vec<f64>,
 }
 
-impl TryFrom<MonotoneWeights> for MonotoneNetwork {
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawMonotoneNetwork {
+    log_snr_max: f64,
+    log_snr_min: f64,
+    slope: f64,
+    hidden: Vec<f64>,
+    hidden_bias: Vec<f64>,
+    output: Vec<f64>,
+}
+
+impl TryFrom<RawMonotoneNetwork> for MonotoneNetwork {
     type Error = Error;
-    fn try_from(weights: MonotoneWeights) -> Result<Self, Error> {
-        Self::new(weights)
+    fn try_from(raw: RawMonotoneNetwork) -> Result<Self, Error> {
+        let RawMonotoneNetwork { log_snr_max, log_snr_min, slope, hidden, hidden_bias, output } =
+            raw;
+        let weights = MonotoneWeights { slope, hidden, hidden_bias, output };
+        Self::new(LogSnrRange::new(log_snr_max, log_snr_min)?, weights)
     }
 }
 
-impl From<MonotoneNetwork> for MonotoneWeights {
+impl From<MonotoneNetwork> for RawMonotoneNetwork {
     fn from(schedule: MonotoneNetwork) -> Self {
-        schedule.weights
+        let (log_snr_max, log_snr_min) = (schedule.range.max(), schedule.range.min());
+        let MonotoneWeights { slope, hidden, hidden_bias, output } = schedule.weights;
+        Self { log_snr_max, log_snr_min, slope, hidden, hidden_bias, output }
     }
 }
 
 impl MonotoneWeights {
-    /// `λ` at a time.
-    fn log_snr<C: Scalar>(&self, at: &Time<C>) -> C {
-        let Self { bias, slope, hidden, hidden_bias, output } = self;
+    fn units(&self) -> impl Iterator<Item = (&f64, &f64, &f64)> {
+        let inputs = self.hidden.iter().zip(&self.hidden_bias);
+        inputs.zip(&self.output).map(|((hidden, bias), output)| (hidden, bias, output))
+    }
+
+    /// `H`, for the mean over hidden units.
+    fn count(&self) -> f64 {
+        self.hidden.len().max(1) as f64
+    }
+
+    /// `g`.
+    fn at<C: Scalar>(&self, at: &Time<C>) -> C {
+        let lift = |constant: f64| at.t.lift(constant);
         // 2t − 1, exact at both ends.
         let centered = at.t - at.rest;
-        let units = hidden.iter().zip(hidden_bias).zip(output);
-        let rise = units.fold(at.t.lift(0.0), |sum, ((hidden, bias), output)| {
-            let input = centered.lift(0.5 * hidden.abs()) * centered + centered.lift(0.5 * bias);
-            sum + centered.lift(output.abs()) * input.tanh()
+        let rise = self.units().fold(lift(0.0), |sum, (hidden, bias, output)| {
+            let input = lift(0.5 * hidden.abs()) * centered + lift(0.5 * bias);
+            sum + lift(output.abs()) * input.tanh()
         });
-        let gamma = at.t.lift(*bias) + at.t.lift(slope.abs()) * at.t;
-        -(gamma + rise / at.t.lift(hidden.len().max(1) as f64))
+        lift(self.slope.abs()) * at.t + rise / lift(self.count())
+    }
+
+    /// Every weight: slope, then hidden, their biases and outputs.
+    pub(super) fn to_vec(&self) -> Vec<f64> {
+        let Self { slope, hidden, hidden_bias, output } = self;
+        [&[*slope][..], hidden, hidden_bias, output].concat()
+    }
+
+    /// As many units with other weights, in the order of [`to_vec`](Self::to_vec).
+    ///
+    /// # Errors
+    /// [`Error::Schedule`] if there are not as many.
+    pub(super) fn with(&self, weights: &[f64]) -> Result<Self, Error> {
+        let units = self.hidden.len();
+        match weights {
+            [slope, lists @ ..] if lists.len() == 3 * units => {
+                let [hidden, hidden_bias, output] =
+                    [0, 1, 2].map(|i| lists[i * units..(i + 1) * units].to_vec());
+                Ok(Self { slope: *slope, hidden, hidden_bias, output })
+            }
+            _ => {
+                let (field, wanted) = ("the number of weights", "that of its network");
+                Err(Error::Schedule { field, value: weights.len() as f64, wanted })
+            }
+        }
+    }
+
+    /// `∂g/∂η` and `∂g'/∂η` at a time, in the order of [`to_vec`](Self::to_vec).
+    fn slopes(&self, t: f64) -> Vec<[f64; 2]> {
+        let (units, share) = (self.hidden.len(), 1.0 / self.count());
+        // u = ½(|h|(2t − 1) + c) moves by this with |h|.
+        let lever = t - 0.5;
+        let mut slopes = vec![[t, 1.0].map(|slope| slope * self.slope.signum()); 1 + 3 * units];
+        for (j, (hidden, bias, output)) in self.units().enumerate() {
+            let value = (hidden.abs() * lever + 0.5 * bias).tanh();
+            // A unit's part of g' is |o| |h| (1 − T²)/H, and 1 − T² moves by −2T(1 − T²) with u.
+            let by_input = share * (1.0 - value * value);
+            let steep = by_input * hidden.abs();
+            let [by_hidden, by_bias] = [hidden.signum() * output.abs(), output.abs()];
+            slopes[1 + j] = [
+                by_hidden * by_input * lever,
+                by_hidden * (by_input - 2.0 * value * lever * steep),
+            ];
+            slopes[1 + units + j] = [by_bias * 0.5 * by_input, -by_bias * value * steep];
+            slopes[1 + 2 * units + j] = [share * value, steep].map(|slope| output.signum() * slope);
+        }
+        slopes
     }
 }
 
 impl MonotoneNetwork {
-    /// From weights.
+    /// From finite ends and weights.
     ///
     /// # Errors
-    /// [`Error::Schedule`] if one is not finite or the three lists differ in length,
-    /// [`Error::ScheduleRange`] if `λ` does not fall.
-    pub fn new(weights: MonotoneWeights) -> Result<Self, Error> {
-        let MonotoneWeights { bias, slope, hidden, hidden_bias, output } = &weights;
-        finite("bias", *bias)?;
+    /// [`Error::ScheduleRange`] if an end is infinite. [`Error::Schedule`] if a weight is not finite,
+    /// the three lists differ in length, or the network is flat.
+    pub fn new(range: LogSnrRange, weights: MonotoneWeights) -> Result<Self, Error> {
+        let range = range.finite()?;
+        let MonotoneWeights { slope, hidden, hidden_bias, output } = &weights;
         finite("slope", *slope)?;
         for (name, list) in [("hidden", hidden), ("hidden_bias", hidden_bias), ("output", output)] {
             for value in list {
@@ -105,15 +183,59 @@ impl MonotoneNetwork {
                 return Err(Error::Schedule { field, value, wanted: "that of hidden" });
             }
         }
-        let end = |t| weights.log_snr(&Time::new(t));
-        let range = LogSnrRange::new(end(0.0), end(1.0))?.finite()?;
-        Ok(Self { weights, range })
+        let [start, end] = [0.0, 1.0].map(|t| weights.at(&Time::new(t)));
+        let rise: f64 = end - start;
+        if !(rise > 0.0 && rise.is_finite()) {
+            let (field, wanted) = ("the rise of its network", "above 0 and finite");
+            return Err(Error::Schedule { field, value: rise, wanted });
+        }
+        Ok(Self { range, weights, start, rise })
+    }
+
+    /// `λ = −(b + g(t))`, as VDM's code has it: the ends are those the weights give.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_bias(bias: f64, weights: MonotoneWeights) -> Result<Self, Error> {
+        let [max, min] = [0.0, 1.0].map(|t| -(bias + weights.at(&Time::new(t))));
+        Self::new(LogSnrRange::new(max, min)?, weights)
     }
 
     /// The weights.
     #[must_use]
     pub fn weights(&self) -> &MonotoneWeights {
         &self.weights
+    }
+
+    /// The share of the fall that is done at a time, and its derivative.
+    pub(super) fn done(&self, t: f64) -> [f64; 2] {
+        let at = self.share(&Time::new(Dual::variable(t)));
+        [at.value, at.derivative]
+    }
+
+    /// What each weight moves [`done`](Self::done) by at each of some times, in the order of
+    /// [`MonotoneWeights::to_vec`].
+    pub(super) fn done_slopes(
+        &self,
+        times: impl Iterator<Item = f64>,
+    ) -> impl Iterator<Item = Vec<[f64; 2]>> {
+        let [start, end] = [0.0, 1.0].map(|t| self.weights.slopes(t));
+        times.map(move |t| {
+            let [done, speed] = self.done(t);
+            let mut slopes = self.weights.slopes(t);
+            for (slope, ([start, _], [end, _])) in slopes.iter_mut().zip(start.iter().zip(&end)) {
+                let rise = end - start;
+                let [by_g, by_speed] = *slope;
+                *slope =
+                    [by_g - start - done * rise, by_speed - speed * rise].map(|s| s / self.rise);
+            }
+            slopes
+        })
+    }
+
+    /// `c`.
+    fn share<C: Scalar>(&self, at: &Time<C>) -> C {
+        (self.weights.at(at) - at.t.lift(self.start)) / at.t.lift(self.rise)
     }
 }
 
@@ -122,7 +244,8 @@ impl Curve for MonotoneNetwork {
         self.range
     }
     fn at<C: Scalar>(&self, at: &Time<C>) -> C {
-        self.weights.log_snr(at)
+        let fall = at.t.lift(self.range.max() - self.range.min());
+        at.t.lift(self.range.max()) - fall * self.share(at)
     }
     /// Newton's method on the distance from the nearer end, so that neither end loses digits.
     fn inverse<C: Scalar>(&self, log_snr: &C) -> Time<C> {
@@ -175,7 +298,6 @@ mod tests {
 
     fn weights() -> MonotoneWeights {
         MonotoneWeights {
-            bias: -8.0,
             slope: -5.0,
             hidden: vec![12.0, -3.0, 0.0, 40.0],
             hidden_bias: vec![6.0, -2.0, 1.0, -35.0],
@@ -186,8 +308,8 @@ mod tests {
     /// `tanh(x/2) = 2σ(x) − 1`, term by term as VDM's code writes it.
     #[test]
     fn levels_are_those_of_the_published_network() {
-        let schedule = MonotoneNetwork::new(weights()).unwrap();
-        let MonotoneWeights { bias, slope, hidden, hidden_bias, output } = weights();
+        let schedule = MonotoneNetwork::with_bias(-8.0, weights()).unwrap();
+        let MonotoneWeights { slope, hidden, hidden_bias, output } = weights();
         for t in [0.0, 0.1, 0.5, 0.77, 1.0_f64] {
             let units: f64 = (0..4)
                 .map(|j| {
@@ -195,33 +317,46 @@ mod tests {
                     output[j].abs() * 2.0 * (f64::sigmoid(&input) - 0.5)
                 })
                 .sum();
-            let gamma = bias + slope.abs() * t + units / 4.0;
+            let gamma = -8.0 + slope.abs() * t + units / 4.0;
             assert!((schedule.log_snr(t).value() + gamma).abs() < 1e-13, "{t}");
         }
     }
 
     #[test]
+    fn a_common_factor_of_the_weights_changes_nothing() {
+        let range = LogSnrRange::new(7.0, -5.0).unwrap();
+        let MonotoneWeights { slope, output, .. } = weights();
+        let doubled = output.iter().map(|o| 2.0 * o).collect();
+        let twice = MonotoneWeights { slope: 2.0 * slope, output: doubled, ..weights() };
+        let [one, two] = [weights(), twice].map(|w| MonotoneNetwork::new(range, w).unwrap());
+        for t in [0.0, 0.2, 0.9, 1.0] {
+            assert!((one.log_snr(t).value() - two.log_snr(t).value()).abs() < 1e-14, "{t}");
+        }
+    }
+
+    #[test]
     fn it_survives_its_own_json_and_bad_weights_are_named() {
-        let schedule = Schedule::MonotoneNetwork(MonotoneNetwork::new(weights()).unwrap());
+        let range = LogSnrRange::new(8.0, -3.0).unwrap();
+        let schedule = Schedule::MonotoneNetwork(MonotoneNetwork::new(range, weights()).unwrap());
         let json = serde_json::to_string(&schedule).unwrap();
         assert_eq!(serde_json::from_str::<Schedule>(&json).unwrap(), schedule);
 
         let refused = |change: fn(&mut MonotoneWeights)| {
             let mut weights = weights();
             change(&mut weights);
-            MonotoneNetwork::new(weights).unwrap_err().to_string()
+            MonotoneNetwork::new(range, weights).unwrap_err().to_string()
         };
         assert!(refused(|w| w.output[2] = f64::NAN).contains("output to be finite, got NaN"));
         assert!(refused(|w| w.output.truncate(3)).contains("length of output"));
         let flat = refused(|w| (w.slope, w.output) = (0.0, vec![0.0; 4]));
-        assert!(flat.contains("log_snr_max = 8"), "{flat}");
+        assert!(flat.contains("rise of its network to be above 0 and finite, got 0"), "{flat}");
     }
 
     proptest! {
         /// The bound is the rounding of λ, some 1e-14, over the smallest slope, 5.
         #[test]
         fn time_inverts_log_snr_also_at_the_ends(exponent in -12.0..-0.31_f64, late: bool) {
-            let schedule = MonotoneNetwork::new(weights()).unwrap();
+            let schedule = MonotoneNetwork::with_bias(-8.0, weights()).unwrap();
             let distance = 10.0_f64.powf(exponent);
             let time = if late { Time::late(distance) } else { Time::early(distance) };
             let again = schedule.inverse(&schedule.at(&time));
@@ -231,7 +366,7 @@ mod tests {
 
         #[test]
         fn slope_and_density_are_derivatives(t in 0.01..0.99_f64) {
-            let schedule = MonotoneNetwork::new(weights()).unwrap();
+            let schedule = MonotoneNetwork::with_bias(-8.0, weights()).unwrap();
             let h = 1e-6;
             let rise = schedule.log_snr(t + h).value() - schedule.log_snr(t - h).value();
             let slope = schedule.slope(t);

@@ -15,7 +15,7 @@ use std::iter;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Linear, LogSnrRange, Monotone, NoiseSchedule, Schedule};
+use super::{Linear, LogSnrRange, Monotone, MonotoneNetwork, NoiseSchedule, Schedule};
 use crate::Error;
 
 /// The parameters of a schedule, or one number for each of them: a gradient, a moment.
@@ -101,12 +101,14 @@ pub trait Parametric: NoiseSchedule {
 }
 
 impl Schedule {
-    /// Itself, if it has parameters that can be learned: `linear` and `monotone` do.
+    /// Itself, if it has parameters that can be learned: `linear`, `monotone` and `monotone_network`
+    /// do.
     #[must_use]
     pub fn parametric(&self) -> Option<&dyn Parametric> {
         match self {
             Self::Linear(linear) => Some(linear),
             Self::Monotone(monotone) => Some(monotone),
+            Self::MonotoneNetwork(network) => Some(network),
             _ => None,
         }
     }
@@ -183,9 +185,42 @@ impl Parametric for Monotone {
     }
 }
 
+impl Parametric for MonotoneNetwork {
+    fn parameters(&self) -> Parameters {
+        let range = self.range();
+        Parameters { ends: [range.max(), range.min()], interior: self.weights().to_vec() }
+    }
+
+    fn with(
+        &self,
+        Parameters { ends: [max, min], interior }: Parameters,
+    ) -> Result<Schedule, Error> {
+        let weights = self.weights().with(&interior)?;
+        Ok(Schedule::MonotoneNetwork(Self::new(LogSnrRange::new(max, min)?, weights)?))
+    }
+
+    /// `λ = λ_max − F c`, `F` the fall: the ends move it by `1 − c` and `c`, the weights by what they
+    /// move `c` by.
+    fn gradient(&self, partials: &[Partials]) -> Parameters {
+        let fall = self.range().max() - self.range().min();
+        let mut sum = self.parameters().zeros_like();
+        let moves = self.done_slopes(partials.iter().map(|partials| partials.t));
+        for (Partials { t, by_log_snr, by_slope }, moves) in partials.iter().zip(moves) {
+            let [done, speed] = self.done(*t);
+            sum.ends[0] += by_log_snr * (1.0 - done) - by_slope * speed;
+            sum.ends[1] += by_log_snr * done + by_slope * speed;
+            for (sum, [of_done, of_speed]) in sum.interior.iter_mut().zip(moves) {
+                *sum -= fall * (by_log_snr * of_done + by_slope * of_speed);
+            }
+        }
+        sum
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schedule::MonotoneWeights;
     use crate::{Dual, Real, Scalar};
     use proptest::prelude::*;
 
@@ -194,6 +229,17 @@ mod tests {
     fn monotone() -> Schedule {
         let range = LogSnrRange::new(9.0, -6.0).unwrap();
         Schedule::Monotone(Monotone::new(range, INCREMENTS.to_vec()).unwrap())
+    }
+
+    fn network() -> Schedule {
+        let weights = MonotoneWeights {
+            slope: -0.7,
+            hidden: vec![3.0, -8.0, 0.5],
+            hidden_bias: vec![1.0, -3.0, 0.2],
+            output: vec![0.9, 2.0, -1.5],
+        };
+        let range = LogSnrRange::new(9.0, -6.0).unwrap();
+        Schedule::MonotoneNetwork(MonotoneNetwork::new(range, weights).unwrap())
     }
 
     /// A function of level and slope that is linear in neither.
@@ -213,7 +259,7 @@ mod tests {
         /// rounding, both times values up to some hundreds.
         #[test]
         fn gradients_are_slopes_at_a_fixed_time(t in 0.0..1.0_f64) {
-            for schedule in [Schedule::linear(9.0, -6.0).unwrap(), monotone()] {
+            for schedule in [Schedule::linear(9.0, -6.0).unwrap(), monotone(), network()] {
                 let parameters = schedule.parametric().unwrap().parameters();
                 let at = |i: usize, step: f64| {
                     let mut moved = parameters.clone();
@@ -263,12 +309,18 @@ mod tests {
 
     #[test]
     fn only_schedules_with_parameters_can_be_learned() {
-        for schedule in [Schedule::linear(9.0, -6.0).unwrap(), monotone()] {
+        for schedule in [Schedule::linear(9.0, -6.0).unwrap(), monotone(), network()] {
             let parametric = schedule.parametric().unwrap();
             assert_eq!(parametric.with(parametric.parameters()).unwrap(), schedule);
             let crossed = Parameters { ends: [-6.0, 9.0], ..parametric.parameters() };
             assert!(parametric.with(crossed).unwrap_err().to_string().contains("log_snr_min = 9"));
         }
+        let too_few = Parameters { ends: [9.0, -6.0], interior: vec![1.0; 9] };
+        let error = network().parametric().unwrap().with(too_few).unwrap_err().to_string();
+        assert!(
+            error.contains("the number of weights to be that of its network, got 9"),
+            "{error}"
+        );
         assert!(Schedule::cosine(9.0, -6.0).unwrap().parametric().is_none());
     }
 }

@@ -55,7 +55,7 @@ impl Tensors<'_> {
     fn latents(&self, x: &Batch, eps: &Batch, own: &[NoiseLevel]) -> Batch {
         let level = |at: &NoiseLevel| self.scaling.level(at.log_snr);
         let made: Vec<NoiseLevel> = own.iter().map(level).collect();
-        let at = PerSample::levels(&made, self.model.device());
+        let at = PerSample::levels(&made, x);
         let z = Batch::lincomb(&[(at.alpha, x), (at.sigma, eps)]);
         if self.scaling == self.model.spec().diffusion.scaling {
             return z;
@@ -90,9 +90,9 @@ impl Process for Tensors<'_> {
         let scaling = self.model.spec().diffusion.scaling;
         let own: Vec<NoiseLevel> =
             draws.iter().map(|draw| scaling.level(draw.log_snr.value())).collect();
-        let at = PerSample::levels(&own, self.model.device());
         tch::no_grad(|| {
             let x = self.model.encode(&values);
+            let at = PerSample::levels(&own, &x);
             let z = self.latents(&x, &eps, &own);
             let prediction = self.model.predict(&z, &at, Mode::EVALUATION)?;
             let target = objective::target(prediction.of, &x, &eps, &at);

@@ -103,13 +103,12 @@ fn schedule(found: &mut Tensors, known: LogSnrRange) -> Result<Schedule, Error> 
         Ok(Vec::try_from(found.take(name, shape)?.to_kind(Kind::Double).view([-1]))?)
     };
     let weights = MonotoneWeights {
-        bias,
         slope,
         hidden: list("gamma/l2/kernel", &[1, units])?,
         hidden_bias: list("gamma/l2/bias", &[units])?,
         output: list("gamma/l3/kernel", &[units, 1])?,
     };
-    Ok(Schedule::MonotoneNetwork(MonotoneNetwork::new(weights)?))
+    Ok(Schedule::MonotoneNetwork(MonotoneNetwork::with_bias(bias, weights)?))
 }
 
 /// The architecture, read off the shapes, and the number of channels of an image.

@@ -31,9 +31,10 @@ pub enum ScheduleTraining {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LearnedSchedule {
-    /// The end points, down the bound: `linear` and `monotone` schedules.
+    /// The end points, down the bound: `linear`, `monotone` and `monotone_network` schedules.
     pub ends: Part,
-    /// What lies between, down the variance of the bound's estimator: `monotone` schedules.
+    /// What lies between, down the variance of the bound's estimator: `monotone` and
+    /// `monotone_network` schedules.
     pub interior: Part,
     /// Of Adam, about the change of each parameter a step: nats of log-SNR for the ends. Its moments
     /// decay as those of `training.optimizer`.
@@ -171,13 +172,14 @@ fn check(config: &RunConfig, spec: LearnedSchedule) -> Result<ScheduleMoments, E
     let refuse = |field, value: String, remedy| Err(Error::Config { field, value, remedy });
     let diffusion = &config.diffusion;
     let Some(parametric) = diffusion.schedule.parametric() else {
-        let remedy = "a schedule that is learned is \"monotone\", or \"linear\" to learn its ends";
+        let remedy = "a schedule that is learned is \"monotone\" or \"monotone_network\", or \"linear\" \
+                      to learn its ends";
         return refuse("diffusion.schedule", format!("{:?}", diffusion.schedule), remedy);
     };
     let parameters = parametric.parameters();
     if spec.interior == Part::Learned && parameters.interior.is_empty() {
-        let remedy = "use a \"monotone\" diffusion.schedule, with an increment for each interval; \
-                      \"linear\" has none";
+        let remedy = "use a \"monotone\" diffusion.schedule, with an increment for each interval, or a \
+                      \"monotone_network\"; \"linear\" has no interior";
         return refuse("training.schedule.learned.interior", "learned".into(), remedy);
     }
     if [spec.ends, spec.interior] == [Part::Pinned; 2] {
@@ -224,7 +226,7 @@ mod tests {
     use crate::objective::{self, Noising};
     use crate::{Batch, PerSample};
     use tch::{Device, Kind, Tensor};
-    use vdm_core::schedule::{LogSnrRange, Monotone};
+    use vdm_core::schedule::{LogSnrRange, Monotone, MonotoneNetwork, MonotoneWeights};
     use vdm_core::{LogSnr, NoiseSchedule, Parameterization, Scaling, times};
     use vdm_data::Shape;
     use vdm_sample::{Purpose, Seed, fill_normal};
@@ -232,21 +234,37 @@ mod tests {
     const ITEMS: usize = 4096;
     const DIMS: usize = 6;
 
+    fn range() -> LogSnrRange {
+        LogSnrRange::new(5.0, -4.0).unwrap()
+    }
+
+    fn monotone() -> Schedule {
+        Schedule::Monotone(Monotone::new(range(), vec![0.3, -1.0, 1.5, 0.0]).unwrap())
+    }
+
+    fn network() -> Schedule {
+        let weights = MonotoneWeights {
+            slope: 0.7,
+            hidden: vec![3.0, -8.0],
+            hidden_bias: vec![1.0, -3.0],
+            output: vec![-0.9, 2.0],
+        };
+        Schedule::MonotoneNetwork(MonotoneNetwork::new(range(), weights).unwrap())
+    }
+
     /// A network whose weights are all random, none of them the zeros it would start with.
-    fn model(head: Head) -> Model {
-        let range = LogSnrRange::new(5.0, -4.0).unwrap();
-        let increments = vec![0.3, -1.0, 1.5, 0.0];
+    fn model(head: Head, schedule: Schedule) -> Model {
         let spec = ModelSpec {
             shape: Shape { channels: 1, height: 2, width: 3 },
             levels: 17,
             diffusion: Diffusion {
-                schedule: Schedule::Monotone(Monotone::new(range, increments).unwrap()),
+                schedule,
                 scaling: Scaling::VariancePreserving,
                 weighting: Weighting::Elbo,
             },
             network: NetworkSpec::Mlp(MlpSpec { width: 8, depth: 1, fourier: vec![] }),
             head,
-            conditioning: Some(range),
+            conditioning: Some(range()),
         };
         let model = Model::new(&spec, Seed(1), Device::Cpu).unwrap();
         for (i, weights) in model.parameters().tensors().into_iter().enumerate() {
@@ -343,8 +361,10 @@ mod tests {
     /// f32 sums leave 1e-3 of those.
     #[test]
     fn m47_a_networks_loss_has_no_gradient_but_through_the_ends() {
-        for head in [Head::Levels, Head::Velocity] {
-            let model = model(head);
+        for (head, schedule) in
+            [(Head::Levels, monotone()), (Head::Velocity, monotone()), (Head::Velocity, network())]
+        {
+            let model = model(head, schedule);
             let (losses, partials) = losses(&model);
             let parametric = model.spec().diffusion.schedule.parametric().unwrap();
             let gradient = parametric.gradient(&partials);
@@ -352,7 +372,7 @@ mod tests {
                 let single = |by: &Partials| parametric.gradient(&[*by]).interior[i].abs();
                 let size = mean(partials.iter().map(single));
                 let ratio = (gradient.interior[i] / ITEMS as f64 / size).abs();
-                assert!(ratio < 1e-3, "{head:?}, increment {i}: {ratio} of {size}");
+                assert!(ratio < 1e-3, "{head:?}, interior {i}: {ratio} of {size}");
             }
             let error = |item: usize| {
                 losses[item] / -model.spec().diffusion.schedule.slope(partials[item].t)
@@ -371,8 +391,10 @@ mod tests {
     /// the noisy one: so a wider step there.
     #[test]
     fn m47_gradients_of_bound_and_variance_are_slopes() {
-        for head in [Head::Levels, Head::Velocity] {
-            let mut model = model(head);
+        for (head, schedule) in
+            [(Head::Levels, monotone()), (Head::Velocity, monotone()), (Head::Velocity, network())]
+        {
+            let mut model = model(head, schedule);
             let (nats, partials) = losses(&model);
             let (pixels, eps) = item();
             let end_slopes = host(&objective::end_terms(&model, &pixels, &eps));
@@ -411,7 +433,7 @@ mod tests {
     /// what is pinned stays to the last bit.
     #[test]
     fn a_step_moves_what_is_learned() {
-        let model = model(Head::Levels);
+        let model = model(Head::Levels, network());
         let (nats, partials) = losses(&model);
         let observed = Observed { losses: &nats, partials: &partials, end_slopes: [0.5, 0.1] };
         let before = model.spec().diffusion.schedule.parametric().unwrap().parameters();
@@ -438,7 +460,7 @@ mod tests {
     /// The factor between squared errors moves with the level too.
     #[test]
     fn the_partials_of_a_constant_error_are_those_of_its_factor() {
-        let model = model(Head::Velocity);
+        let model = model(Head::Velocity, monotone());
         let diffusion = &model.spec().diffusion;
         let noising = Noising::proposed(&[0.3], diffusion, &diffusion.schedule).unwrap();
         let partials = noising.partials(diffusion, Parameterization::Image, &[2.0], &[0.0]);
