@@ -79,6 +79,10 @@ pub fn schedules() -> Result<Vec<Variant>> {
         }
         ("/diffusion/schedule", schedule)
     };
+    // Four units that rise one after the other: nearly a line.
+    let network = json!({"kind": "monotone_network", "log_snr_max": range.max(),
+                         "log_snr_min": range.min(), "slope": 1.0, "hidden": [8.0, 8.0, 8.0, 8.0],
+                         "hidden_bias": [6.0, 2.0, -2.0, -6.0], "output": [1.0, 1.0, 1.0, 1.0]});
     let learned = |ends: &str, interior: &str| {
         let spec = json!({"ends": ends, "interior": interior, "learning_rate": 0.01});
         ("/training/schedule", json!({ "learned": spec }))
@@ -90,6 +94,10 @@ pub fn schedules() -> Result<Vec<Variant>> {
         variant("cosine, fixed", vec![of_kind("cosine")]),
         variant("adaptive proposal", vec![adaptive]),
         variant("interior learned", vec![of_kind("monotone"), learned("pinned", "learned")]),
+        variant(
+            "interior learned, a network",
+            vec![("/diffusion/schedule", network), learned("pinned", "learned")],
+        ),
         variant("ends learned", vec![learned("learned", "pinned")]),
         variant(
             "ends and interior learned",

@@ -63,7 +63,7 @@ impl Default for DpmSolverSinglestep {
     /// DPM-Solver++(3S) as its authors run it.
     fn default() -> Self {
         Self {
-            order: SinglestepOrder::Third,
+            order: SinglestepOrder::Three,
             predicts: Predicts::Image,
             form: SlopeWeight::Midpoint,
             stage: SlopeWeight::Heun,
@@ -207,15 +207,15 @@ mod tests {
     fn blocks_are_those_of_the_papers() {
         let finite = [0.0, 100.0];
         let lower = |order, steps| blocks(order, true, steps, finite);
-        assert_eq!(lower(SinglestepOrder::Third, 15), [3, 3, 3, 3, 2, 1]);
-        assert_eq!(lower(SinglestepOrder::Third, 16), [3, 3, 3, 3, 3, 1]);
-        assert_eq!(lower(SinglestepOrder::Third, 17), [3, 3, 3, 3, 3, 2]);
-        assert_eq!(lower(SinglestepOrder::Second, 10), [2, 2, 2, 2, 1, 1]);
-        assert_eq!(lower(SinglestepOrder::Second, 9), [2, 2, 2, 2, 1]);
-        assert_eq!(lower(SinglestepOrder::First, 3), [1, 1, 1]);
-        assert_eq!(blocks(SinglestepOrder::Third, false, 6, finite), [3, 3]);
-        assert_eq!(blocks(SinglestepOrder::Second, false, 7, finite), [2, 2, 2, 1]);
-        for order in [SinglestepOrder::First, SinglestepOrder::Second, SinglestepOrder::Third] {
+        assert_eq!(lower(SinglestepOrder::Three, 15), [3, 3, 3, 3, 2, 1]);
+        assert_eq!(lower(SinglestepOrder::Three, 16), [3, 3, 3, 3, 3, 1]);
+        assert_eq!(lower(SinglestepOrder::Three, 17), [3, 3, 3, 3, 3, 2]);
+        assert_eq!(lower(SinglestepOrder::Two, 10), [2, 2, 2, 2, 1, 1]);
+        assert_eq!(lower(SinglestepOrder::Two, 9), [2, 2, 2, 2, 1]);
+        assert_eq!(lower(SinglestepOrder::One, 3), [1, 1, 1]);
+        assert_eq!(blocks(SinglestepOrder::Three, false, 6, finite), [3, 3]);
+        assert_eq!(blocks(SinglestepOrder::Two, false, 7, finite), [2, 2, 2, 1]);
+        for order in [SinglestepOrder::One, SinglestepOrder::Two, SinglestepOrder::Three] {
             assert_eq!(lower(order, 1), [1]);
         }
     }
@@ -223,10 +223,10 @@ mod tests {
     #[test]
     fn steps_at_singular_ends_stand_alone() {
         let clean = [0.0, f64::INFINITY];
-        assert_eq!(blocks(SinglestepOrder::Third, false, 6, clean), [3, 2, 1]);
-        assert_eq!(blocks(SinglestepOrder::Third, true, 20, clean), [3, 3, 3, 3, 3, 3, 1, 1]);
+        assert_eq!(blocks(SinglestepOrder::Three, false, 6, clean), [3, 2, 1]);
+        assert_eq!(blocks(SinglestepOrder::Three, true, 20, clean), [3, 3, 3, 3, 3, 3, 1, 1]);
         let both = [f64::NEG_INFINITY, f64::INFINITY];
-        assert_eq!(blocks(SinglestepOrder::Third, false, 7, both), [1, 3, 2, 1]);
-        assert_eq!(blocks(SinglestepOrder::Second, true, 2, both), [1, 1]);
+        assert_eq!(blocks(SinglestepOrder::Three, false, 7, both), [1, 3, 2, 1]);
+        assert_eq!(blocks(SinglestepOrder::Two, true, 2, both), [1, 1]);
     }
 }

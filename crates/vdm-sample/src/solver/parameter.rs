@@ -80,19 +80,19 @@ impl EdmSigmaRange {
 #[serde(try_from = "u8", into = "u8")]
 pub enum SinglestepOrder {
     /// Global error `O(h)`.
-    First,
+    One,
     /// Global error `O(h²)`.
-    Second,
+    Two,
     /// Global error `O(h³)`.
-    Third,
+    Three,
 }
 
 impl From<SinglestepOrder> for u8 {
     fn from(order: SinglestepOrder) -> Self {
         match order {
-            SinglestepOrder::First => 1,
-            SinglestepOrder::Second => 2,
-            SinglestepOrder::Third => 3,
+            SinglestepOrder::One => 1,
+            SinglestepOrder::Two => 2,
+            SinglestepOrder::Three => 3,
         }
     }
 }
@@ -102,9 +102,9 @@ impl TryFrom<u8> for SinglestepOrder {
 
     fn try_from(order: u8) -> Result<Self, Self::Error> {
         match order {
-            1 => Ok(Self::First),
-            2 => Ok(Self::Second),
-            3 => Ok(Self::Third),
+            1 => Ok(Self::One),
+            2 => Ok(Self::Two),
+            3 => Ok(Self::Three),
             found => Err(ParameterError::Order { found }),
         }
     }

@@ -38,7 +38,7 @@ fn paths(starts: u64) -> Paths {
 
 fn every_singlestep() -> Vec<DpmSolverSinglestep> {
     let mut all = Vec::new();
-    for order in [SinglestepOrder::First, SinglestepOrder::Second, SinglestepOrder::Third] {
+    for order in [SinglestepOrder::One, SinglestepOrder::Two, SinglestepOrder::Three] {
         for predicts in [Predicts::Image, Predicts::Noise] {
             for form in [SlopeWeight::Midpoint, SlopeWeight::Heun] {
                 for stage in [SlopeWeight::Midpoint, SlopeWeight::Heun] {
@@ -80,7 +80,7 @@ fn deterministic_solvers_have_their_declared_order() {
 fn some_of_each_family_have_their_declared_order() {
     let paths = paths(FEW_STARTS);
     for (order, predicts) in
-        [(SinglestepOrder::Third, Predicts::Image), (SinglestepOrder::Second, Predicts::Noise)]
+        [(SinglestepOrder::Three, Predicts::Image), (SinglestepOrder::Two, Predicts::Noise)]
     {
         check(&DpmSolverSinglestep { order, predicts, ..DpmSolverSinglestep::default() }, &paths);
     }
@@ -160,7 +160,7 @@ fn variances_converge_at_their_declared_order() {
 #[test]
 fn the_ancestral_solver_without_noise_is_the_singlestep_one_on_twice_the_grid() {
     let second = DpmSolverSinglestep {
-        order: SinglestepOrder::Second,
+        order: SinglestepOrder::Two,
         lower_order_final: false,
         ..DpmSolverSinglestep::default()
     };
@@ -231,7 +231,7 @@ fn every_scaling_draws_the_same_images() {
 #[test]
 fn order_one_is_ddim() {
     let first =
-        DpmSolverSinglestep { order: SinglestepOrder::First, ..DpmSolverSinglestep::default() };
+        DpmSolverSinglestep { order: SinglestepOrder::One, ..DpmSolverSinglestep::default() };
     let paths = paths(FEW_STARTS);
     assert_eq!(paths.ends(&first, &grid(17)), paths.ends(&Ddim::default(), &grid(17)));
 }
@@ -240,7 +240,7 @@ fn order_one_is_ddim() {
 fn configurations_name_what_is_wrong_with_them() {
     let solver: DpmSolverSinglestep =
         serde_json::from_str(r#"{"order": 2, "predicts": "noise", "form": "taylor"}"#).unwrap();
-    assert_eq!((solver.order, solver.predicts), (SinglestepOrder::Second, Predicts::Noise));
+    assert_eq!((solver.order, solver.predicts), (SinglestepOrder::Two, Predicts::Noise));
     let seven = serde_json::from_str::<DpmSolverSinglestep>(r#"{"order": 7}"#).unwrap_err();
     assert!(seven.to_string().contains("order 1, 2 or 3, got 7"), "{seven}");
     let outside = serde_json::from_str::<DpmSolverPpSde>(r#"{"r": 0.0}"#).unwrap_err();

@@ -95,7 +95,7 @@ fn authors_error(case: &Case) -> Option<f64> {
         form: form(case)?,
         stage: SlopeWeight::Heun,
         // Their setting of this name acts for order 3 alone.
-        lower_order_final: case.algorithm == "dpm:singlestep" && order == SinglestepOrder::Third,
+        lower_order_final: case.algorithm == "dpm:singlestep" && order == SinglestepOrder::Three,
     };
     Some(case.error(&solver, levels, &[]))
 }
