@@ -86,9 +86,10 @@ impl ConfigOptions {
             let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
             set(&mut document, path, value)?;
         }
-        let mut config: RunConfig = serde_json::from_value(document).with_context(|| {
-            format!("with these options {origin} is not a configuration of a run")
-        })?;
+        let mut config: RunConfig =
+            serde_path_to_error::deserialize(document).with_context(|| {
+                format!("with these options {origin} is not a configuration of a run")
+            })?;
         if let Some(data) = &self.data {
             config.data = source(data, self.size)?;
         }

@@ -68,6 +68,7 @@ pub(crate) struct Options {
 
 /// Draws samples from a checkpoint of a run.
 pub(crate) fn sample(options: &Options) -> Result<()> {
+    ensure!(options.steps != Some(0), "--steps 0: use at least 1");
     let run = output::existing_run(&options.run)?;
     let png = options.out.clone().unwrap_or_else(|| run.samples_png());
     let array = png.with_extension("npy");

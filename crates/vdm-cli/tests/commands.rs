@@ -262,6 +262,7 @@ fn bad_input_is_named() {
         (vec!["train", "--set", "diffusion.scaling=straight_line"], "diffusion.scaling"),
         (vec!["train", "--precision", "f16"], "unknown variant `f16`"),
         (vec!["train", "--threads", "0"], "--threads"),
+        (vec!["train", "--set", "training.batch=many"], "training.batch: invalid type: string"),
         (vec!["train", "--out", "<held>"], "already holds a run"),
         (vec!["train", "--resume", "<empty>"], "is not the folder of a run"),
         (vec!["train", "--resume", "<empty>", "--seed", "3"], "--seed cannot change"),
@@ -359,6 +360,8 @@ fn respecified(dir: &str, folder: &Path) {
         let fault = String::from_utf8_lossy(&sample(&flags).stderr).into_owned();
         assert!(fault.contains(named), "{flags:?}: {fault}");
     }
+    let none = run(&["sample", "--run", dir, "--steps", "0"]);
+    assert!(String::from_utf8_lossy(&none.stderr).contains("--steps 0: use at least 1"));
     let beside = folder.join("beside.npy");
     let clash = ["--out", "beside.png", "--latents", "beside.npy"];
     let ran = vdm(&[&["sample", "--run", dir], &clash[..]].concat()).current_dir(folder).output();

@@ -17,6 +17,10 @@ images. One seed each: differences below a hundredth of a bit say nothing.
 
 ## Parameterizations
 
+The network gets the latent alone. Heads that learn noise or a mixture of noise and image do better with
+Fourier features of it ([figures](performance.md#digits-bits-per-dimension)); *levels* knows how likely each
+data value makes the latent, and does not need them.
+
 {}
 ## Noise levels
 
@@ -27,10 +31,31 @@ trace of the covariance of a batch's gradient over the squared norm of its mean,
 the weights of the first row: there only the levels differ. Rows whose ends moved have none, since their
 objective is another.
 
-{}",
+{}{}",
         table(heads, false),
-        table(schedules, true)
+        table(schedules, true),
+        steadiest(schedules).unwrap_or_default()
     )
+}
+
+/// Which way to draw levels has the steadiest loss, and by how much beside the first.
+fn steadiest(schedules: &[Outcome]) -> Option<String> {
+    let first = schedules.first()?;
+    let variance = |outcome: &Outcome| share(outcome, outcome.spread.variance());
+    let comparable = schedules.iter().filter(|outcome| outcome.gradient_noise.is_some());
+    let best = comparable.min_by(|a, b| variance(a).total_cmp(&variance(b)))?;
+    Some(format!(
+        "\nLevels from *{}* make the loss's variance {:.1} times smaller than in the first row, and the\n\
+         gradient's noise {:.1} times.\n",
+        best.label,
+        variance(first) / variance(best),
+        first.gradient_noise? / best.gradient_noise?
+    ))
+}
+
+/// A variance over the squared mean loss.
+fn share(outcome: &Outcome, variance: f64) -> f64 {
+    variance / (outcome.spread.mean() * outcome.spread.mean())
 }
 
 fn table(outcomes: &[Outcome], levels: bool) -> String {
@@ -40,12 +65,13 @@ fn table(outcomes: &[Outcome], levels: bool) -> String {
     } else {
         "| head | steps | test bits/dim |\n|---|---:|---:|\n"
     });
-    for Outcome { label, steps, test, spread, gradient_noise } in outcomes {
+    for outcome in outcomes {
+        let Outcome { label, steps, test, spread, gradient_noise } = outcome;
         let (bits, error) = (test.bits_per_dim, test.standard_error);
         let _ = write!(text, "| {label} | {steps} | {bits:.3} ± {error:.3} |");
         if levels {
-            let square = spread.mean() * spread.mean();
-            let shares = [spread.variance(), spread.least_variance()].map(|v| v / square);
+            let shares = [spread.variance(), spread.least_variance()]
+                .map(|variance| share(outcome, variance));
             let noise = gradient_noise.map_or("–".to_owned(), |noise| format!("{noise:.1}"));
             let _ = write!(text, " {:.2} | {:.2} | {noise} |", shares[0], shares[1]);
         }

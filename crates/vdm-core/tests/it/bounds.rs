@@ -615,6 +615,7 @@ fn m67_training_is_weighted_regression() {
 /// with `λ`; for a Gaussian it is `½ ln(1 + SNR s²)`. 1e-8: next to the data `q(z)` turns from one
 /// component to the other so fast that `quadrature::normal` errs by 1e-9.
 #[test]
+#[ignore = "slow: cargo xtask test --full"]
 fn m69_information_is_the_integral_of_the_error() {
     let (data, gaussian, mut last) = (data(), gaussian(), 0.0);
     for log_snr in [-5.0, 1.0, 9.0] {

@@ -96,6 +96,7 @@ fn cells(model: &GaussianMixture, items: &DiscreteItems) -> f64 {
 
 /// Each law within 4 standard errors of its exact value, and those of cells above the cells' code length.
 #[test]
+#[ignore = "slow: cargo xtask test --full"]
 fn every_law_agrees_with_quadrature() {
     let (model, items) = (mixture(), eight_bit(&mixture(), 2));
     let cells = cells(&model, &items);
@@ -116,6 +117,7 @@ fn every_law_agrees_with_quadrature() {
 /// M72: with many samples both laws of cells tend to the same: the probability of the cell. The bias of 64
 /// is their weights' relative variance over 128, below 1e-3.
 #[test]
+#[ignore = "slow: cargo xtask test --full"]
 fn m72_likelihoods_of_discrete_data_are_those_of_their_cells() {
     let (model, items) = (mixture(), eight_bit(&mixture(), 2));
     let cells = cells(&model, &items);
