@@ -13,7 +13,7 @@ use vdm_report::files;
 use vdm_torch::checkpoint::load_model;
 use vdm_torch::{Batch, Depth, DeviceChoice, EvaluationSpec, Model, RunConfig};
 
-use crate::engine::set_threads;
+use crate::engine::set_asked_threads;
 use crate::{evaluate, output};
 
 /// `vdm compress`.
@@ -58,7 +58,7 @@ pub(crate) struct Options {
 pub(crate) fn compress(options: &Options) -> Result<()> {
     let run = output::existing_run(&options.run)?;
     let config: RunConfig = files::read_json(&run.config())?;
-    set_threads(options.threads)?;
+    set_asked_threads(options.threads)?;
     let checkpoint = crate::train::checkpoint(&run, options.checkpoint)?;
     let device = reproducible(options.device)?;
     let (model, info) = load_model(&checkpoint, device)?;

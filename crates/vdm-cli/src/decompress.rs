@@ -49,7 +49,7 @@ pub(crate) fn decompress(options: &Options) -> Result<()> {
          the images again",
         named()
     );
-    set_threads(Some(header.origin.threads)).with_context(named)?;
+    set_threads(header.origin.threads).with_context(named)?;
     let step = options.checkpoint.unwrap_or(header.origin.checkpoint);
     let (model, _) = load_model(&crate::train::checkpoint(&run, Some(step))?, device)?;
     let shape = model.spec().shape;

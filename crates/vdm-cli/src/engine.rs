@@ -29,16 +29,20 @@ pub(crate) struct Engine {
 impl Engine {
     /// Sets the threads and finds the device.
     pub(crate) fn start(&self) -> Result<tch::Device> {
-        set_threads(self.threads)?;
+        set_asked_threads(self.threads)?;
         Ok(self.device.resolve()?)
     }
 }
 
-/// Sets the number of threads of libtorch's operations on the processor to what `--threads` says.
-pub(crate) fn set_threads(asked: Option<u32>) -> Result<()> {
-    let Some(threads) = asked else { return Ok(()) };
+/// What `--threads` says, if it was given.
+pub(crate) fn set_asked_threads(asked: Option<u32>) -> Result<()> {
+    asked.map_or(Ok(()), set_threads).context("--threads")
+}
+
+/// Sets the number of threads of libtorch's operations on the processor.
+pub(crate) fn set_threads(threads: u32) -> Result<()> {
     let legal = i32::try_from(threads).ok().filter(|n| (1..=4096).contains(n));
-    let remedy = || format!("--threads {threads}: use a number from 1 to 4096");
+    let remedy = || format!("{threads} is no number of threads: use one from 1 to 4096");
     tch::set_num_threads(legal.with_context(remedy)?);
     Ok(())
 }

@@ -355,7 +355,7 @@ fn respecified(dir: &str, folder: &Path) {
         (["--scaling", "sideways"], "'sideways' for '--scaling"),
         (["--schedule", "upwards"], "--schedule upwards"),
         (["--schedule", r#"{"kind":"linear","log_snr_max":3,"log_snr_min":-3}"#], "those ends"),
-        (["--threads", "0"], "--threads 0: use a number from 1 to 4096"),
+        (["--threads", "0"], "--threads: 0 is no number of threads: use one from 1 to 4096"),
     ] {
         let fault = String::from_utf8_lossy(&sample(&flags).stderr).into_owned();
         assert!(fault.contains(named), "{flags:?}: {fault}");

@@ -207,21 +207,16 @@ impl MonotoneNetwork {
         &self.weights
     }
 
-    /// The share of the fall that is done at a time, and its derivative.
-    pub(super) fn done(&self, t: f64) -> [f64; 2] {
-        let at = self.share(&Time::new(Dual::variable(t)));
-        [at.value, at.derivative]
-    }
-
-    /// What each weight moves [`done`](Self::done) by at each of some times, in the order of
+    /// At each of some times `c` and `dc/dt`, and what each weight moves them by, in the order of
     /// [`MonotoneWeights::to_vec`].
-    pub(super) fn done_slopes(
+    pub(super) fn shares(
         &self,
         times: impl Iterator<Item = f64>,
-    ) -> impl Iterator<Item = Vec<[f64; 2]>> {
+    ) -> impl Iterator<Item = ([f64; 2], Vec<[f64; 2]>)> {
         let [start, end] = [0.0, 1.0].map(|t| self.weights.slopes(t));
         times.map(move |t| {
-            let [done, speed] = self.done(t);
+            let share = self.share(&Time::new(Dual::variable(t)));
+            let (done, speed) = (share.value, share.derivative);
             let mut slopes = self.weights.slopes(t);
             for (slope, ([start, _], [end, _])) in slopes.iter_mut().zip(start.iter().zip(&end)) {
                 let rise = end - start;
@@ -229,7 +224,7 @@ impl MonotoneNetwork {
                 *slope =
                     [by_g - start - done * rise, by_speed - speed * rise].map(|s| s / self.rise);
             }
-            slopes
+            ([done, speed], slopes)
         })
     }
 

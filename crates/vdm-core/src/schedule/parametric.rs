@@ -204,9 +204,10 @@ impl Parametric for MonotoneNetwork {
     fn gradient(&self, partials: &[Partials]) -> Parameters {
         let fall = self.range().max() - self.range().min();
         let mut sum = self.parameters().zeros_like();
-        let moves = self.done_slopes(partials.iter().map(|partials| partials.t));
-        for (Partials { t, by_log_snr, by_slope }, moves) in partials.iter().zip(moves) {
-            let [done, speed] = self.done(*t);
+        let shares = self.shares(partials.iter().map(|partials| partials.t));
+        for (Partials { by_log_snr, by_slope, .. }, ([done, speed], moves)) in
+            partials.iter().zip(shares)
+        {
             sum.ends[0] += by_log_snr * (1.0 - done) - by_slope * speed;
             sum.ends[1] += by_log_snr * done + by_slope * speed;
             for (sum, [of_done, of_speed]) in sum.interior.iter_mut().zip(moves) {
