@@ -35,6 +35,13 @@ impl Parameters {
         Self { ends: [0.0; 2], interior: vec![0.0; self.interior.len()] }
     }
 
+    /// Adds what a function moves by with the ends of `λ = λ_max − (λ_max − λ_min) c(t)`, where `c` and
+    /// `dc/dt` are the share of the fall that is done and its speed.
+    fn add_ends(&mut self, by: &Partials, [done, speed]: [f64; 2]) {
+        self.ends[0] += by.by_log_snr * (1.0 - done) - by.by_slope * speed;
+        self.ends[1] += by.by_log_snr * done + by.by_slope * speed;
+    }
+
     /// Each number, the ends first.
     pub fn iter(&self) -> impl Iterator<Item = &f64> {
         self.ends.iter().chain(&self.interior)
@@ -126,10 +133,7 @@ impl Parametric for Linear {
 
     fn gradient(&self, partials: &[Partials]) -> Parameters {
         let mut sum = self.parameters().zeros_like();
-        for Partials { t, by_log_snr, by_slope } in partials {
-            sum.ends[0] += by_log_snr * (1.0 - t) - by_slope;
-            sum.ends[1] += by_log_snr * t + by_slope;
-        }
+        partials.iter().for_each(|by| sum.add_ends(by, [by.t, 1.0]));
         sum
     }
 }
@@ -165,12 +169,11 @@ impl Parametric for Monotone {
             .collect();
         let fall = self.range().max() - self.range().min();
         let mut sum = self.parameters().zeros_like();
-        for Partials { t, by_log_snr, by_slope } in partials {
+        for by @ Partials { t, by_log_snr, by_slope } in partials {
             let (i, s) = self.interval(*t);
             let done = (before[i] + s * amounts[i]) / total;
             let speed = n * amounts[i] / total;
-            sum.ends[0] += by_log_snr * (1.0 - done) - by_slope * speed;
-            sum.ends[1] += by_log_snr * done + by_slope * speed;
+            sum.add_ends(by, [done, speed]);
             let (on_done, on_speed) = (-fall * by_log_snr / total, -fall * by_slope / total);
             for (j, sum) in sum.interior.iter_mut().enumerate() {
                 let (earlier, here) = (f64::from(j < i), f64::from(j == i));
@@ -199,17 +202,14 @@ impl Parametric for MonotoneNetwork {
         Ok(Schedule::MonotoneNetwork(Self::new(LogSnrRange::new(max, min)?, weights)?))
     }
 
-    /// `λ = λ_max − F c`, `F` the fall: the ends move it by `1 − c` and `c`, the weights by what they
-    /// move `c` by.
+    /// `λ = λ_max − F c`, `F` the fall: the weights move it by what they move `c` by.
     fn gradient(&self, partials: &[Partials]) -> Parameters {
         let fall = self.range().max() - self.range().min();
         let mut sum = self.parameters().zeros_like();
         let shares = self.shares(partials.iter().map(|partials| partials.t));
-        for (Partials { by_log_snr, by_slope, .. }, ([done, speed], moves)) in
-            partials.iter().zip(shares)
-        {
-            sum.ends[0] += by_log_snr * (1.0 - done) - by_slope * speed;
-            sum.ends[1] += by_log_snr * done + by_slope * speed;
+        for (by, (share, moves)) in partials.iter().zip(shares) {
+            let Partials { by_log_snr, by_slope, .. } = by;
+            sum.add_ends(by, share);
             for (sum, [of_done, of_speed]) in sum.interior.iter_mut().zip(moves) {
                 *sum -= fall * (by_log_snr * of_done + by_slope * of_speed);
             }
