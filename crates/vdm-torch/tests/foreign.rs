@@ -91,6 +91,7 @@ fn diffusers_networks_answer_as_the_original() {
             assert_eq!((out.size(), out.kind()), (wanted.size(), kind));
             let largest = wanted.abs().max().double_value(&[]);
             let error = (&out - &wanted).abs().max().double_value(&[]) / largest;
+            println!("{case} {name}: {error:.1e}");
             assert!(error < tolerance, "{case} {name}: {error}");
         }
     }

@@ -1,8 +1,10 @@
 //! A mixture in the plane, its items, and what estimates are held against.
 
+use std::f64::consts::TAU;
+
 use vdm_core::likelihood::Discretized;
 use vdm_core::{GaussianMixture, LogSnr, NoiseLevel, Scaling, Schedule};
-use vdm_sample::estimate::{DiscreteItems, Modeled, Summary};
+use vdm_sample::estimate::{ContinuousItems, DiscreteItems, Items, Modeled, Summary};
 use vdm_sample::{Purpose, Seed, prior};
 
 pub(crate) const VP: Scaling = Scaling::VariancePreserving;
@@ -54,65 +56,38 @@ pub(crate) fn eight_bit(model: &GaussianMixture, count: usize) -> DiscreteItems 
     DiscreteItems::new(code, values).unwrap()
 }
 
+/// Items whose reconstruction term is known.
+pub(crate) trait Known: Items<Vec<f64>> {
+    /// `E[−log p(x|z_0)]` of an item in nats.
+    fn reconstruction(&self, item: usize, clean: LogSnr) -> f64;
+}
+
+impl Known for DiscreteItems {
+    fn reconstruction(&self, item: usize, clean: LogSnr) -> f64 {
+        self.values()[item].iter().map(|k| self.code().reconstruction(*k, clean)).sum()
+    }
+}
+
+/// The entropy of the noise of `z_0/α_0`.
+impl Known for ContinuousItems {
+    fn reconstruction(&self, _item: usize, clean: LogSnr) -> f64 {
+        let dims = Items::<Vec<f64>>::dims(self) as f64;
+        0.5 * dims * (1.0 + (TAU / clean.snr()).ln())
+    }
+}
+
 pub(crate) fn process<'a>(
     model: &'a GaussianMixture,
-    items: &'a DiscreteItems,
+    items: &'a dyn Known,
     seed: Seed,
 ) -> Modeled<'a, Vec<f64>, GaussianMixture> {
     Modeled { model, items, scaling: VP, seed }
 }
 
-/// Encoded items.
-pub(crate) fn encoded(items: &DiscreteItems) -> Vec<Vec<f64>> {
-    let encode = |values: &Vec<u16>| values.iter().map(|k| items.code().encode(*k)).collect();
-    items.values().iter().map(encode).collect()
-}
-
-pub(crate) fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
-    let count = values.len() as f64;
-    values.sum::<f64>() / count
-}
-
-/// How often 95 % intervals hold the exact value: repeats with seeds `0, 1, …`. Printed with the mean
-/// of the deviations in standard errors (0 ± 1/√repeats) and their root mean square (1).
-///
-/// 200 intervals of 95 % are right 92 % to 98 % of the time in 19 of 20 series of fresh seeds, so of the
-/// dozen series here some one is likely not to be, by chance. Four times as many intervals then decide, of
-/// which as many are right but for once in 10⁴ series.
-pub(crate) fn covers(
-    what: &str,
-    repeats: u64,
-    exact: impl Fn(u64) -> f64,
-    estimate: impl Fn(u64) -> (f64, f64),
-) {
-    let deviation = |repeat| {
-        let (mean, error) = estimate(repeat);
-        (mean - exact(repeat)) / error
-    };
-    let held = |deviations: &[f64]| {
-        let within = deviations.iter().filter(|t| t.abs() < 1.96).count();
-        within as f64 / deviations.len() as f64
-    };
-    let mut deviations: Vec<f64> = (0..repeats).map(deviation).collect();
-    if !(0.92..=0.98).contains(&held(&deviations)) {
-        println!("{what}: {:.1} % of {repeats} held", 100.0 * held(&deviations));
-        deviations.extend((repeats..4 * repeats).map(deviation));
-    }
-    let (held, repeats) = (held(&deviations), deviations.len());
-    let bias = mean(deviations.iter().copied());
-    let spread = mean(deviations.iter().map(|t| t * t)).sqrt();
-    println!(
-        "{what}: {:.1} % of {repeats} held, bias {bias:+.3}, spread {spread:.3}",
-        100.0 * held
-    );
-    assert!((0.92..=0.98).contains(&held), "{what}: {held}");
-    assert!(bias.abs() < 4.0 / (repeats as f64).sqrt(), "{what}: bias of {bias} standard errors");
+pub(crate) fn average(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }
 
 pub(crate) fn of_draws(found: Summary) -> (f64, f64) {
     (found.mean, found.draw_error.expect("several rounds"))
-}
-
-pub(crate) fn of_items(found: Summary) -> (f64, f64) {
-    (found.mean, found.standard_error.expect("several items"))
 }
