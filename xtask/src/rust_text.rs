@@ -89,9 +89,12 @@ fn character(rest: &str) -> usize {
     if inner[c.len_utf8()..].starts_with('\'') { 2 + c.len_utf8() } else { 0 }
 }
 
-/// Blanks out every item under `#[cfg(test)]` in what [`code_only`] gave.
+/// Blanks out every item under `#[cfg(test)]` in what [`code_only`] gave, and a file that is all tests.
 pub(crate) fn without_tests(code: &str) -> String {
     const MARK: &str = "#[cfg(test)]";
+    if code.lines().any(|line| line == "#![cfg(test)]") {
+        return String::new();
+    }
     let mut out = String::with_capacity(code.len());
     let mut rest = code;
     while let Some(at) = rest.find(MARK) {
@@ -162,6 +165,7 @@ mod tests {
         let rest = without_tests(code);
         assert_eq!(rest.split_whitespace().collect::<Vec<_>>(), ["a", "b", "c"]);
         assert_eq!(rest.lines().count(), code.lines().count());
+        assert_eq!(without_tests("//\n#![cfg(test)]\nfn x() { y }\n"), "");
     }
 
     #[test]

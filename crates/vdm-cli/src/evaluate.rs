@@ -13,13 +13,13 @@ use vdm_sample::estimate::{
     BoundEstimate, Change, Dequantization, DiffusionTerm, Estimate, FlowBound, FlowEstimate,
     Rounds, Rung, Summary, Trace,
 };
-use vdm_sample::{Adaptive, ProbeLaw};
+use vdm_sample::{Adaptive, GridSpec, ProbeLaw};
 use vdm_torch::checkpoint::{load_model, read_info};
 use vdm_torch::{Evaluation, Likelihood, RunConfig};
 
 use crate::engine::Engine;
 use crate::output;
-use crate::specification::Specification;
+use crate::specification::{Specification, named};
 
 /// `vdm eval`.
 #[derive(Debug, clap::Args)]
@@ -41,6 +41,9 @@ pub(crate) struct Options {
     /// with each other and with the continuous-time bound
     #[arg(long, value_name = "T[,T…]", value_delimiter = ',')]
     steps: Vec<u32>,
+    /// Where the T steps lie, such as uniform-log-snr, karras or quadratic-time [default: uniform-time]
+    #[arg(long, value_name = "NAME|JSON", value_parser = named::<GridSpec>, requires = "steps")]
+    grid: Option<GridSpec>,
     /// Noised copies of each item in a round; all T steps where there are no more [default: as
     /// configured]
     #[arg(long)]
@@ -149,6 +152,9 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
     let mut evaluation = Evaluation::new(&model, &items, config.seed, config.evaluation.batch);
     (evaluation.schedule, evaluation.scaling) =
         options.specification.over(&model.spec().diffusion)?;
+    if let Some(grid) = &options.grid {
+        evaluation.grid = grid.clone();
+    }
     let bar = ProgressBar::new(count as u64);
     let task = Task {
         options,
@@ -168,6 +174,7 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
         "checkpoint_step": info.step,
         "seed": config.seed,
         "schedule": evaluation.schedule,
+        "grid": (!options.steps.is_empty()).then_some(&evaluation.grid),
         "scaling": evaluation.scaling,
         "network": if options.double { "f64" } else { "f32" },
         "result": found.document,
@@ -271,7 +278,7 @@ impl Task<'_> {
         let diffusion = self.diffusion(self.options.steps.first().copied());
         let BoundEstimate { estimate, curve } =
             self.evaluation.bound(diffusion, self.rounds(1), |_, done| self.progress(done))?;
-        let name = named(diffusion);
+        let name = self.named(diffusion)?;
         let mut document = self.document(&name, &estimate);
         document["curve"] = json!(curve);
         Ok(Found { text: self.text(&name, &estimate), document })
@@ -285,7 +292,7 @@ impl Task<'_> {
         let mut text = Vec::new();
         let mut rungs = Vec::new();
         for Rung { diffusion, estimate, change } in &ladder {
-            let name = named(*diffusion);
+            let name = self.named(*diffusion)?;
             text.push(self.text(&name, estimate));
             let mut rung = self.document(&name, estimate);
             if let Some(change) = change {
@@ -322,7 +329,8 @@ impl Task<'_> {
             self.evaluation.importance_weighted(steps, samples, self.rounds(1), |_, done| {
                 self.progress(done);
             })?;
-        let name = format!("importance-weighted {steps}-step bound, K = {samples}");
+        let name =
+            format!("importance-weighted {steps}-step bound{}, K = {samples}", self.on_grid()?);
         let mut document = self.document(&name, &estimate);
         document["importance_samples"] = json!(samples);
         Ok(Found { text: self.text(&name, &estimate), document })
@@ -369,6 +377,31 @@ impl Task<'_> {
         let text =
             format!("{}\n  {:.0} model calls per draw", self.text(&name, &estimate), calls.mean());
         Ok(Found { text, document })
+    }
+
+    fn named(&self, diffusion: DiffusionTerm) -> Result<String> {
+        Ok(match diffusion {
+            DiffusionTerm::Continuous { draws } => {
+                format!("continuous-time bound (L_inf), {draws} stratified draws per item")
+            }
+            DiffusionTerm::Sparse { steps, draws } => format!(
+                "{steps}-step bound (L_T){}, {draws} stratified draws per item",
+                self.on_grid()?
+            ),
+            DiffusionTerm::Dense { steps } => {
+                format!("{steps}-step bound (L_T){}, every step", self.on_grid()?)
+            }
+        })
+    }
+
+    /// The name of the grid, unless it is the usual one.
+    fn on_grid(&self) -> Result<String> {
+        let grid = &self.evaluation.grid;
+        if *grid == GridSpec::UNIFORM_TIME {
+            return Ok(String::new());
+        }
+        let spec = serde_json::to_value(grid)?;
+        Ok(format!(" on the {} grid", spec["kind"].as_str().unwrap_or_default().replace('_', "-")))
     }
 
     fn text(&self, name: &str, estimate: &Estimate) -> String {
@@ -418,18 +451,6 @@ impl Task<'_> {
 
 fn plus_minus(error: Option<f64>) -> String {
     error.map_or_else(String::new, |error| format!(" ± {error:.4}"))
-}
-
-fn named(diffusion: DiffusionTerm) -> String {
-    match diffusion {
-        DiffusionTerm::Continuous { draws } => {
-            format!("continuous-time bound (L_inf), {draws} stratified draws per item")
-        }
-        DiffusionTerm::Sparse { steps, draws } => {
-            format!("{steps}-step bound (L_T), {draws} stratified draws per item")
-        }
-        DiffusionTerm::Dense { steps } => format!("{steps}-step bound (L_T), every step"),
-    }
 }
 
 /// A likelihood in words.

@@ -50,7 +50,8 @@ pub(crate) struct Options {
     /// Samples per pass of the network
     #[arg(long, default_value_t = 256)]
     batch: usize,
-    /// Run network and sampler in 64-bit floats, several times slower: how much of a sample is rounding
+    /// Run the network in 64-bit floats as the sampler does, several times slower: how much of a sample is
+    /// its rounding
     #[arg(long)]
     double: bool,
     /// Checkpoint of this step [default: the best on validation]

@@ -396,6 +396,15 @@ fn estimators(dir: &str, folder: &Path) {
     assert_eq!(document()["scaling"], "straight_line");
 
     let total = || document()["result"]["bits_per_dim"]["mean"].as_f64().unwrap();
+    let under = |schedule| {
+        let grid = ["--steps", "4", "--draws", "4", "--grid", "uniform-log-snr"];
+        let (text, _) = eval(&[&grid[..], &["--schedule", schedule]].concat());
+        assert!(text.contains("4-step bound (L_T) on the uniform-log-snr grid"), "{text}");
+        assert_eq!(document()["grid"]["kind"], "uniform_log_snr");
+        total()
+    };
+    assert!((under("linear") - under("cosine")).abs() < 1e-3);
+
     eval(&["--draws", "4"]);
     let single = total();
     eval(&["--draws", "4", "--double"]);
@@ -420,6 +429,8 @@ fn estimators(dir: &str, folder: &Path) {
         (&["--estimator", "iwae"], "--steps T"),
         (&["--estimator", "ode", "--draws", "3"], "use --estimator bound"),
         (&["--steps", "8,4"], "ascending"),
+        (&["--grid", "karras"], "--steps"),
+        (&["--steps", "4", "--grid", r#"{"kind":"karras","clean":true}"#], "the schedule's ends"),
         (&["--estimator", "ode", "--probes", "1", "--importance-samples", "2"], "exact trace"),
         (&["--schedule", r#"{"kind":"linear","log_snr_max":3,"log_snr_min":-3}"#], "those ends"),
         (&["--scaling", "sideways"], "'sideways' for '--scaling"),

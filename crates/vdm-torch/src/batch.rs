@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 use vdm_core::{Latent, LogSnr, NoiseLevel, Real, Scaling};
 use vdm_sample::{InnerProduct, NoiseError, NoisePath, NoiseSource, ProbeSource, Probes};
 
-/// Items `[B, C, H, W]`, in f32 but where a caller wants f64 to tell rounding from the rest. A newtype,
+/// Items `[B, C, H, W]`: f32 in training and likelihoods, f64 while samples are drawn. A newtype,
 /// since neither [`Latent`] nor [`Tensor`] is ours.
 #[derive(Debug)]
 pub struct Batch(pub Tensor);

@@ -156,13 +156,6 @@ impl Model {
         &self.parameters
     }
 
-    /// What its weights are, and its latents where nothing else is wanted: f32, or f64 after
-    /// [`Model::in_f64`].
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        self.kind
-    }
-
     /// Where its weights are.
     #[must_use]
     pub fn device(&self) -> Device {
@@ -200,7 +193,14 @@ impl Model {
                 let unit = Scaling::UnitVariance { data_std }.level(at.log_snr.clone());
                 self.output(&(z * (unit.alpha / at.alpha.clone()).0), at, mode)?
             }
-            Head::Levels => self.mean_level(&self.output(z, at, mode)?, z, at),
+            Head::Levels => {
+                // In the network's floats: the largest tensors of the step are here.
+                let own = |number: &PerSample| PerSample(number.0.to_kind(self.kind));
+                let NoiseLevel { log_snr, alpha, sigma } = at;
+                let at = NoiseLevel { log_snr: own(log_snr), alpha: own(alpha), sigma: own(sigma) };
+                let own = z.to_kind(self.kind);
+                self.mean_level(&self.output(&own, &at, mode)?, &own, &at).to_kind(z.kind())
+            }
         };
         Ok(Prediction { value: Batch(value), of: head.measured_as() })
     }

@@ -42,7 +42,8 @@ pub fn sample(
 ///
 /// Schedule and scaling are the model's own to begin with. Under another scaling the samples of a seed
 /// are the same up to rounding, with every solver on a grid: latents at equal log-SNR are proportional, prior
-/// and added noise included (monograph §2.3.3). Solvers that choose their steps measure errors in the
+/// and added noise included (monograph §2.3.3). Latents are f64, so that this rounding is below that of the
+/// network's f32 input: the network magnifies a difference there a thousandfold over many steps. Solvers that choose their steps measure errors in the
 /// scaling's units, and agree to their tolerance. Another schedule with the same end points is another
 /// grid, except for grids laid out in log-SNR; one with other end points is another model.
 #[derive(Debug, Clone)]
@@ -101,8 +102,7 @@ impl<'a> Sampling<'a> {
             let prior = |item: usize| sampler.noise.prior::<f32>(seed, first + item as u64, dims);
             let noise: Vec<f32> = (0..items).flat_map(prior).collect();
             let size = [items, shape.channels, shape.height, shape.width].map(|s| s as i64);
-            let z1 = Batch::from_slice(&noise, size, model.device()).0.to_kind(model.kind());
-            let z1 = Batch(z1);
+            let z1 = Batch(Batch::from_slice(&noise, size, model.device()).0.to_kind(Kind::Double));
             let z1 = Batch::lincomb(&[(unit(model, &noisiest), &z1)]);
             let mut path = sampler.noise.path(seed, first, dims);
             let on_kept = |place: usize, z: &Batch, at: &NoiseLevel| {

@@ -3,21 +3,22 @@
 //! ```text
 //! −log p(x) ≤ KL(q(z_1|x) ‖ p(z_1)) + E[−log p(x|z_0)] + E_u[c(u) ‖ε − ε̂(z_u)‖²],  u ~ U(0, 1)
 //! L_∞   c = −½ dλ/dt at t = u
-//! L_T   c = ½ T expm1(λ_s − λ_t) at t = i/T, s = (i − 1)/T, i = ⌊uT⌋ + 1
+//! L_T   c = ½ T expm1(λ_{i−1} − λ_i) at λ_i, i = ⌊uT⌋ + 1
 //! ```
 //!
-//! A round takes `n` numbers `u` of an item, one in each `n`-th of `[0, 1)`, or all `T` steps. Times
-//! and noise are functions of (seed, item, draw), so an item's number depends on neither the batch
+//! A round takes `n` numbers `u` of an item, one in each `n`-th of `[0, 1)`, or all `T` steps. The
+//! levels `λ_0 > … > λ_T` are those of a grid, of which `i/T` in time is one. Times and noise are functions of (seed, item, draw), so an item's number depends on neither the batch
 //! nor the other items.
 
 use serde::{Deserialize, Serialize};
-use vdm_core::{LogSnr, NoiseSchedule, bound, times};
+use vdm_core::{NoiseSchedule, bound, times};
 
 use super::curve::{Curve, CurvePoint};
+use super::levels::Levels;
 use super::process::{Draw, Process};
 use super::rounds::check_range;
 use super::{Estimate, EstimateError, Rounds};
-use crate::{Purpose, Seed};
+use crate::{GridSpec, Purpose, Seed};
 
 /// Which diffusion term, and how many noised copies of an item a round takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,11 +76,12 @@ impl DiffusionTerm {
 /// The estimator.
 ///
 /// For `L_∞` every schedule with the model's end points is legal: the value stays, and the schedule
-/// is a proposal that decides the variance ([`vdm_core::importance`]). `L_T` is that schedule's own.
+/// is a proposal that decides the variance ([`vdm_core::importance`]). `L_T` is that of the levels that the
+/// grid has under the schedule, and the same under all schedules for a grid in log-SNR.
 ///
 /// ```
 /// use vdm_core::{GaussianMixture, Scaling, Schedule, likelihood::Discretized};
-/// use vdm_sample::Seed;
+/// use vdm_sample::{GridSpec, Seed};
 /// use vdm_sample::estimate::{Bound, DiffusionTerm, DiscreteItems, Modeled, Rounds};
 ///
 /// let model = GaussianMixture::new(vec![1.0], vec![vec![0.1]], vec![0.3])?;
@@ -89,6 +91,7 @@ impl DiffusionTerm {
 /// let schedule = Schedule::linear(12.0, -10.0)?;
 /// let bound = Bound {
 ///     schedule: &schedule,
+///     grid: &GridSpec::UNIFORM_TIME,
 ///     diffusion: DiffusionTerm::Continuous { draws: 16 },
 ///     rounds: Rounds::until(0.5, 10_000), // nats
 ///     seed: Seed(1),
@@ -102,6 +105,8 @@ impl DiffusionTerm {
 pub struct Bound<'a> {
     /// Where the levels of the copies come from.
     pub schedule: &'a dyn NoiseSchedule,
+    /// How a number of steps becomes levels, with the schedule's ends; not asked in continuous time.
+    pub grid: &'a GridSpec,
     /// The diffusion term.
     pub diffusion: DiffusionTerm,
     /// How often.
@@ -160,31 +165,39 @@ impl Bound<'_> {
         process: &P,
         mut progress: impl FnMut(u64, usize),
     ) -> Result<BoundEstimate, EstimateError<P::Error>> {
-        self.check()?;
+        let levels = self.levels()?;
         let items = process.items();
         let mut curve = Curve::new(self.schedule.range(), items);
         let estimate = self.rounds.run(NAMES, items, |round| {
             let turn = Turn { round, copies: self.diffusion.copies() };
-            self.round(process, turn, Some(&mut curve), |done| progress(round, done))
+            self.round(process, &levels, turn, Some(&mut curve), |done| progress(round, done))
         })?;
         let prior = estimate.terms[0].mean.mean;
         let curve = curve.points(prior, items, estimate.rounds, process.dims());
         Ok(BoundEstimate { estimate, curve })
     }
 
-    pub(super) fn check<E: std::error::Error + 'static>(&self) -> Result<(), EstimateError<E>> {
+    /// The levels of the hierarchy, if these settings make sense.
+    pub(super) fn levels<E: std::error::Error + 'static>(
+        &self,
+    ) -> Result<Levels, EstimateError<E>> {
         if self.batch == 0 {
             let wanted = "at least 1";
             return Err(EstimateError::Setting { field: "batch", value: 0.0, wanted });
         }
         check_range(self.schedule.range())?;
-        self.diffusion.check()
+        self.diffusion.check()?;
+        match self.diffusion.steps() {
+            Some(steps) => Levels::of(steps, self.grid, self.schedule),
+            None => Ok(Levels::default()),
+        }
     }
 
     /// One estimate of every item: the bound and its three terms.
     pub(super) fn round<P: Process + ?Sized>(
         &self,
         process: &P,
+        levels: &Levels,
         turn: Turn,
         mut curve: Option<&mut Curve>,
         mut progress: impl FnMut(usize),
@@ -198,7 +211,7 @@ impl Bound<'_> {
             let prior = prior.map_err(EstimateError::Model)?;
             let reconstruction = self.reconstruction(process, group.clone(), turn)?;
             let (draws, factors): (Vec<Draw>, Vec<f64>) =
-                group.clone().flat_map(|item| self.copies(item, turn)).unzip();
+                group.clone().flat_map(|item| self.copies(levels, item, turn)).unzip();
             let mut nats = Vec::with_capacity(draws.len());
             for (draws, factors) in draws.chunks(self.batch).zip(factors.chunks(self.batch)) {
                 let errors = process.noise_errors(draws).map_err(EstimateError::Model)?;
@@ -237,13 +250,13 @@ impl Bound<'_> {
     }
 
     /// The noised copies of an item, each with what its error counts for in the sum over them.
-    fn copies(&self, item: usize, turn: Turn) -> Vec<(Draw, f64)> {
+    fn copies(&self, levels: &Levels, item: usize, turn: Turn) -> Vec<(Draw, f64)> {
         let copies = self.diffusion.copies();
         let at =
             |(copy, (log_snr, factor))| (Draw { item, number: turn.copy(copy), log_snr }, factor);
         match self.diffusion {
             DiffusionTerm::Dense { steps } => {
-                (1..=steps).map(|i| self.step(i, steps)).enumerate().map(at).collect()
+                (1..=steps as usize).map(|i| levels.step(i)).enumerate().map(at).collect()
             }
             DiffusionTerm::Continuous { .. } => {
                 let level = |t| {
@@ -254,19 +267,13 @@ impl Bound<'_> {
             }
             DiffusionTerm::Sparse { steps, .. } => {
                 let level = |u: f64| {
-                    let i = (u * f64::from(steps)) as u32 + 1;
-                    let (log_snr, factor) = self.step(i.min(steps), steps);
+                    let i = (u * f64::from(steps)) as usize + 1;
+                    let (log_snr, factor) = levels.step(i.min(steps as usize));
                     (log_snr, factor * f64::from(steps) / copies as f64)
                 };
                 self.strata(item, turn).into_iter().map(level).enumerate().map(at).collect()
             }
         }
-    }
-
-    /// The level of step `i` of `steps`, and the factor of its error.
-    fn step(&self, i: u32, steps: u32) -> (LogSnr, f64) {
-        let [s, t] = [i - 1, i].map(|i| self.schedule.log_snr(f64::from(i) / f64::from(steps)));
-        (t, bound::discrete_factor(s, t))
     }
 
     /// One number in each equal part of `[0, 1)`.

@@ -26,18 +26,21 @@
 //!
 //! whose first part is the bound's own term and whose second has mean 0.
 
-use vdm_core::{Denoiser, LogSnr, NoiseLevel, NoiseSchedule, Scalar, bound};
+use vdm_core::{Denoiser, LogSnr, NoiseLevel, NoiseSchedule, Scalar};
 
+use super::levels::Levels;
 use super::process::Modeled;
 use super::rounds::check_range;
 use super::{Estimate, EstimateError, Rounds};
-use crate::InnerProduct;
+use crate::{GridSpec, InnerProduct};
 
 /// The estimator.
 #[derive(Debug, Clone, Copy)]
 pub struct ImportanceWeighted<'a> {
     /// Of the hierarchy.
     pub schedule: &'a dyn NoiseSchedule,
+    /// How `T` becomes levels, with the schedule's ends.
+    pub grid: &'a GridSpec,
     /// `T ≥ 1`.
     pub steps: u32,
     /// `K ≥ 1` paths.
@@ -79,6 +82,7 @@ impl ImportanceWeighted<'_> {
             return Err(EstimateError::Setting { field, value: 0.0, wanted: "at least 1" });
         }
         check_range(self.schedule.range())?;
+        let levels = Levels::of(self.steps, self.grid, self.schedule)?;
         let (items, samples) = (process.items.len(), self.samples);
         self.rounds.run(["bound", "one_sample"], items, |round| {
             let mut weights = Vec::with_capacity(items * samples);
@@ -88,7 +92,9 @@ impl ImportanceWeighted<'_> {
                 })
                 .collect();
             for paths in paths.chunks(self.batch) {
-                weights.extend(self.log_weights(process, paths).map_err(EstimateError::Model)?);
+                weights.extend(
+                    self.log_weights(process, &levels, paths).map_err(EstimateError::Model)?,
+                );
                 progress(round, weights.len() / samples);
             }
             Ok(weights.chunks_exact(samples).map(bounds).collect())
@@ -99,32 +105,33 @@ impl ImportanceWeighted<'_> {
     fn log_weights<Z: InnerProduct, D: Denoiser<Z> + ?Sized>(
         &self,
         process: &Modeled<'_, Z, D>,
+        levels: &Levels,
         paths: &[(usize, u64)],
     ) -> Result<Vec<f64>, D::Error> {
-        let level = |i: u32| self.schedule.log_snr(f64::from(i) / f64::from(self.steps));
+        let steps = levels.steps();
         let start = |(item, path): &(usize, u64)| {
-            let number = path * (u64::from(self.steps) + 1);
+            let number = path * (steps as u64 + 1);
             let (x, eps) = (process.items.encode(*item), process.noise(*item, number));
-            let log_weight = log_prior_ratio(&x, &eps, level(self.steps));
+            let log_weight = log_prior_ratio(&x, &eps, levels.level(steps));
             Path { item: *item, number, x, eps, log_weight }
         };
         let mut paths: Vec<Path<Z>> = paths.iter().map(start).collect();
-        for i in (1..=self.steps).rev() {
-            let (s, t) = (level(i - 1), level(i));
+        for i in (1..=steps).rev() {
+            let (t, half) = levels.step(i);
+            let gained = levels.level(i - 1).value() - t.value();
             let at = process.level(t);
             let copies: Vec<(&Z, &Z, NoiseLevel)> =
                 paths.iter().map(|path| (&path.x, &path.eps, at)).collect();
             let misses = process.misses(&copies)?;
-            let half = bound::discrete_factor(s, t);
-            let rho = (0.5 * (t.value() - s.value())).exp();
-            let fresh_std = (-(t.value() - s.value()).exp_m1()).sqrt();
+            let rho = (-0.5 * gained).exp();
+            let fresh_std = (-(-gained).exp_m1()).sqrt();
             for (path, miss) in paths.iter_mut().zip(misses) {
-                let fresh = process.noise(path.item, path.number + u64::from(self.steps - i) + 1);
+                let fresh = process.noise(path.item, path.number + (steps - i) as u64 + 1);
                 path.log_weight += (2.0 * half).sqrt() * miss.dot(&fresh) - half * miss.dot(&miss);
                 path.eps = Z::lincomb(&[(rho, &path.eps), (fresh_std, &fresh)]);
             }
         }
-        let at = process.level(level(0));
+        let at = process.level(levels.level(0));
         let latents: Vec<Z> = paths
             .iter()
             .map(|path| Z::lincomb(&[(at.alpha, &path.x), (at.sigma, &path.eps)]))

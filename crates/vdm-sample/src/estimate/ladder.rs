@@ -58,11 +58,11 @@ impl Bound<'_> {
         let copies = rungs.iter().map(|rung| rung.copies()).max().unwrap_or(0);
         for diffusion in rungs {
             let bound = Self { diffusion: *diffusion, ..*self };
-            bound.check()?;
+            let levels = bound.levels()?;
             let mut own: Vec<Vec<f64>> = Vec::new();
             let names = ["bound", "change", "prior", "reconstruction", "diffusion"];
             let mut estimate = self.rounds.run(names, process.items(), |round| {
-                let values = bound.round(process, Turn { round, copies }, None, |i| {
+                let values = bound.round(process, &levels, Turn { round, copies }, None, |i| {
                     progress(*diffusion, round, i);
                 })?;
                 let before = below.get(round as usize);
@@ -109,8 +109,8 @@ mod tests {
 
     use super::super::process::Draw;
     use super::*;
-    use crate::Seed;
     use crate::estimate::Rounds;
+    use crate::{GridSpec, Seed};
     use vdm_core::{LogSnr, Schedule};
 
     /// Remembers which draws it was asked for.
@@ -148,7 +148,14 @@ mod tests {
         let schedule = Schedule::linear(5.0, -5.0).unwrap();
         let diffusion = DiffusionTerm::Dense { steps: 2 };
         let rounds = Rounds::exactly(2);
-        let bound = Bound { schedule: &schedule, diffusion, rounds, seed: Seed(1), batch: 8 };
+        let bound = Bound {
+            schedule: &schedule,
+            grid: &GridSpec::UNIFORM_TIME,
+            diffusion,
+            rounds,
+            seed: Seed(1),
+            batch: 8,
+        };
         let rungs = [diffusion, DiffusionTerm::Continuous { draws: 3 }];
         bound.ladder(&process, &rungs, |_, _, _| ()).unwrap();
         assert_eq!(process.clean.into_inner(), [0, 4, 0, 4]);

@@ -22,6 +22,7 @@ mod flow;
 mod importance_weighted;
 mod items;
 mod ladder;
+mod levels;
 mod process;
 mod rounds;
 mod statistics;

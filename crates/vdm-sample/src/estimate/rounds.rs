@@ -8,7 +8,7 @@ use thiserror::Error as ThisError;
 use vdm_core::schedule::LogSnrRange;
 
 use super::statistics::{Moments, Summary};
-use crate::OdeError;
+use crate::{GridError, OdeError};
 
 /// How often every item is estimated anew.
 ///
@@ -175,6 +175,24 @@ pub enum EstimateError<E: Error + 'static> {
         min: f64,
         /// `λ` at the clean end.
         max: f64,
+    },
+    /// No levels for a hierarchy of so many steps.
+    #[error(transparent)]
+    Grid(GridError),
+    /// A grid that is another model's.
+    #[error(
+        "the grid runs from log-SNR {min} to {max}, the schedule from {} to {}: a bound is about the \
+         schedule's ends, so take a grid that has them",
+        .of.min(),
+        .of.max()
+    )]
+    Ends {
+        /// `λ` at the grid's noisy end.
+        min: f64,
+        /// `λ` at its clean end.
+        max: f64,
+        /// The schedule's levels.
+        of: LogSnrRange,
     },
     /// An item whose likelihood is no number.
     #[error(

@@ -201,7 +201,7 @@ impl TimeGrid {
         Self::from_log_snrs(times.iter().map(|t| schedule.log_snr(*t).value()), scaling)
     }
 
-    /// `t_i = 1 − i/steps`: the grid of the `T`-step hierarchy.
+    /// `t_i = (steps − i)/steps`: the grid of the `T`-step hierarchy.
     ///
     /// # Errors
     /// Those of [`from_levels`](Self::from_levels).
@@ -210,7 +210,9 @@ impl TimeGrid {
         schedule: &dyn NoiseSchedule,
         scaling: Scaling,
     ) -> Result<Self, GridError> {
-        Self::from_log_snrs(evenly(steps).map(|f| schedule.log_snr(1.0 - f).value()), scaling)
+        // Ratios of whole numbers, at which a discrete schedule has its own levels exactly.
+        let time = |i: usize| i as f64 / steps as f64;
+        Self::from_log_snrs((0..=steps).rev().map(|i| schedule.log_snr(time(i)).value()), scaling)
     }
 
     /// `t_i = (1 − i/steps)²`: shorter steps towards the data. The "quad" spacing of Song et al.

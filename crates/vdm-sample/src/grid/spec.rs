@@ -174,6 +174,9 @@ impl GridKind {
 }
 
 impl GridSpec {
+    /// The levels of the `T`-step hierarchy.
+    pub const UNIFORM_TIME: Self = Self { kind: GridKind::UniformTime, clean: false };
+
     /// The grid of `steps` steps under a schedule and scaling, and one more if it ends at clean
     /// data.
     ///

@@ -5,11 +5,11 @@ mod process;
 use serde::{Deserialize, Serialize};
 use vdm_core::{NoiseSchedule, Scaling, Schedule, bound};
 use vdm_data::Items;
-use vdm_sample::Seed;
 use vdm_sample::estimate::{
     Bound, BoundEstimate, CurvePoint, DiffusionTerm, Draw, Estimate, EstimateError, FlowBound,
     FlowEstimate, ImportanceWeighted, Modeled, Moments, Rounds, Rung,
 };
+use vdm_sample::{GridSpec, Seed};
 
 use crate::model::Model;
 use crate::objective::Depth;
@@ -161,6 +161,11 @@ fn of_bound(error: EstimateError<Error>) -> Error {
             let remedy = "a likelihood needs finite ends: truncate it";
             Error::Config { field: "schedule", value, remedy }
         }
+        EstimateError::Grid(error) => Error::Grid(error),
+        EstimateError::Ends { min, max, .. } => {
+            let value = format!("log-SNR {min} to {max}");
+            Error::Config { field: "grid", value, remedy: "give it the schedule's ends" }
+        }
         EstimateError::NotFinite { value, .. } => {
             Error::NonFiniteLikelihood { bits_per_dim: value }
         }
@@ -175,7 +180,7 @@ fn of_bound(error: EstimateError<Error>) -> Error {
 ///
 /// Schedule and scaling are the model's own to begin with. Under others with the same end points the
 /// continuous-time bound and the flow's likelihood are the same numbers (monograph §2.3.3); `L_T` is
-/// another hierarchy's under another schedule.
+/// another hierarchy's where the grid has other levels under it.
 #[derive(Debug, Clone)]
 pub struct Evaluation<'a> {
     /// The model.
@@ -184,6 +189,8 @@ pub struct Evaluation<'a> {
     pub items: &'a Items,
     /// How levels follow from time.
     pub schedule: Schedule,
+    /// How a number of steps becomes levels: at equal steps of time to begin with.
+    pub grid: GridSpec,
     /// The scaling that latents are made in.
     pub scaling: Scaling,
     /// Of all draws.
@@ -198,7 +205,7 @@ impl<'a> Evaluation<'a> {
     pub fn new(model: &'a Model, items: &'a Items, seed: Seed, batch: usize) -> Self {
         let diffusion = &model.spec().diffusion;
         let (schedule, scaling) = (diffusion.schedule.clone(), diffusion.scaling);
-        Self { model, items, schedule, scaling, seed, batch }
+        Self { model, items, schedule, grid: GridSpec::UNIFORM_TIME, scaling, seed, batch }
     }
 
     fn tensors(&self) -> Tensors<'a> {
@@ -208,7 +215,7 @@ impl<'a> Evaluation<'a> {
 
     fn plan(&self, diffusion: DiffusionTerm, rounds: Rounds) -> Bound<'_> {
         let Self { seed, batch, .. } = *self;
-        Bound { schedule: &self.schedule, diffusion, rounds, seed, batch }
+        Bound { schedule: &self.schedule, grid: &self.grid, diffusion, rounds, seed, batch }
     }
 
     /// The variational bound.
@@ -249,8 +256,9 @@ impl<'a> Evaluation<'a> {
         rounds: Rounds,
         progress: impl FnMut(u64, usize),
     ) -> Result<Estimate, EstimateError<Error>> {
-        let Self { batch, .. } = *self;
-        let plan = ImportanceWeighted { schedule: &self.schedule, steps, samples, rounds, batch };
+        let Self { schedule, grid, batch, .. } = self;
+        let batch = *batch;
+        let plan = ImportanceWeighted { schedule, grid, steps, samples, rounds, batch };
         self.one_by_one(|process| plan.estimate(process, progress))
     }
 

@@ -13,7 +13,6 @@
 mod diffusers;
 mod export;
 mod flax;
-#[cfg(test)]
 mod parity;
 mod tensors;
 mod vdm_flax;

@@ -1,6 +1,8 @@
 //! Against the numbers of google-research/vdm itself, through the checkpoint readers. Tolerances are
 //! those that a second computation in f64 needs against its float32: see each.
 
+#![cfg(test)]
+
 use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind, Tensor};

@@ -1,12 +1,14 @@
 //! The variational bound, its ladder and its curves.
 
 use vdm_core::likelihood::Discretized;
-use vdm_core::{GaussianMixture, NoiseSchedule, Scaling, Schedule, bound, quadrature};
-use vdm_sample::Seed;
-use vdm_sample::estimate::{
-    Bound, BoundEstimate, ContinuousItems, CurvePoint, DiffusionTerm, DiscreteItems, Items,
-    Modeled, Rounds,
+use vdm_core::{
+    GaussianMixture, LogSnr, NoiseLevel, NoiseSchedule, Scaling, Schedule, bound, quadrature,
 };
+use vdm_sample::estimate::{
+    Bound, BoundEstimate, ContinuousItems, CurvePoint, DiffusionTerm, DiscreteItems,
+    ImportanceWeighted, Items, Modeled, Rounds,
+};
+use vdm_sample::{GridKind, GridSpec, Seed};
 
 use super::fixture::{
     Known, VP, average, data, eight_bit, gaussian, level, line, mixture, of_draws, process,
@@ -21,7 +23,14 @@ pub(super) fn estimate(
     seed: Seed,
 ) -> BoundEstimate {
     let schedule = schedule();
-    let bound = Bound { schedule: &schedule, diffusion, rounds, seed, batch: 512 };
+    let bound = Bound {
+        schedule: &schedule,
+        grid: &GridSpec::UNIFORM_TIME,
+        diffusion,
+        rounds,
+        seed,
+        batch: 512,
+    };
     bound.estimate(&process(model, items, seed), |_, _| ()).unwrap()
 }
 
@@ -79,7 +88,14 @@ fn an_items_number_is_the_same_in_any_batch() {
     for (diffusion, _) in TERMS {
         let with = |batch| {
             let rounds = Rounds::exactly(2);
-            let bound = Bound { schedule: &schedule, diffusion, rounds, seed: Seed(4), batch };
+            let bound = Bound {
+                schedule: &schedule,
+                grid: &GridSpec::UNIFORM_TIME,
+                diffusion,
+                rounds,
+                seed: Seed(4),
+                batch,
+            };
             bound.estimate(&process(&model, &items, Seed(4)), |_, _| ()).unwrap().estimate
         };
         assert_eq!(with(1), with(1000));
@@ -95,7 +111,14 @@ fn m48_the_bound_is_the_same_under_every_specification() {
     let with = |scaling, schedule: &Schedule| {
         let process = Modeled { scaling, ..process(&model, &items, Seed(4)) };
         let (diffusion, rounds) = (DiffusionTerm::Continuous { draws: 16 }, Rounds::exactly(50));
-        let bound = Bound { schedule, diffusion, rounds, seed: Seed(4), batch: 64 };
+        let bound = Bound {
+            schedule,
+            grid: &GridSpec::UNIFORM_TIME,
+            diffusion,
+            rounds,
+            seed: Seed(4),
+            batch: 64,
+        };
         of_draws(bound.estimate(&process, |_, _| ()).unwrap().estimate.total)
     };
     let (here, error) = with(VP, &schedule());
@@ -107,6 +130,53 @@ fn m48_the_bound_is_the_same_under_every_specification() {
     }
     let (there, other_error) = with(VP, &Schedule::cosine(12.0, -16.0).unwrap());
     assert!((here - there).abs() < 4.0 * error.hypot(other_error), "{here} {there}");
+}
+
+/// `L_T` on a grid is the sum over the grid's own levels, by quadrature, and with a grid in log-SNR the same
+/// under every schedule, bound and importance weights; a grid with other ends is refused.
+#[test]
+fn the_levels_of_a_hierarchy_are_those_of_the_grid() {
+    let (model, items) = (line(), eight_bit(&line(), 2));
+    let schedules = [Schedule::linear(12.0, -16.0), Schedule::cosine(12.0, -16.0)];
+    let [linear, cosine] = schedules.map(Result::unwrap);
+    let process = process(&model, &items, Seed(4));
+    let rounds = Rounds::exactly(600);
+    let diffusion = DiffusionTerm::Dense { steps: 12 };
+    let of = |grid: &GridSpec, schedule: &Schedule| {
+        let bound = Bound { schedule, grid, diffusion, rounds, seed: Seed(4), batch: 512 };
+        bound.estimate(&process, |_, _| ()).map(|found| found.estimate)
+    };
+    let uneven: GridSpec = GridKind::Polyexponential { rho: 1.5 }.into();
+    let levels = uneven.time_grid(12, &linear, VP).unwrap();
+    let step = |x: &[f64], step: &[NoiseLevel]| {
+        let [t, s] = [0, 1].map(|i| LogSnr::new(step[i].log_snr));
+        bound::discrete_factor(s, t) * model.noise_error(x, &step[0])
+    };
+    let item = |item| {
+        let x: Vec<f64> = process.items.encode(item);
+        levels.levels().windows(2).map(|pair| step(&x, pair)).sum()
+    };
+    let exact = average(&[item(0), item(1)]);
+    let (mean, error) = of_draws(of(&uneven, &cosine).unwrap().term("diffusion").unwrap().mean);
+    println!("uneven: {mean:.4} ± {error:.4}, exactly {exact:.4}");
+    assert!((mean - exact).abs() < 4.0 * error && error < 0.02 * exact);
+
+    let even: GridSpec = GridKind::UniformLogSnr.into();
+    let weighted = |schedule: &Schedule| {
+        let rounds = Rounds::exactly(2);
+        let estimator =
+            ImportanceWeighted { schedule, grid: &even, steps: 5, samples: 3, rounds, batch: 8 };
+        estimator.estimate(&process, |_, _| ()).unwrap().total.mean
+    };
+    for (a, b) in [
+        (of(&even, &linear).unwrap().total.mean, of(&even, &cosine).unwrap().total.mean),
+        (weighted(&linear), weighted(&cosine)),
+    ] {
+        assert!((a - b).abs() < 1e-9 * a.abs(), "{a} {b}");
+    }
+    let clean = GridSpec { clean: true, ..uneven };
+    let error = of(&clean, &linear).unwrap_err().to_string();
+    assert!(error.contains("from log-SNR -16 to inf, the schedule from -16 to 12"), "{error}");
 }
 
 /// E14: at `x = 0` under `N(0, 1)` two steps are worse than one, 0.49 against 18.4 nats, while the
@@ -127,7 +197,14 @@ fn m43_e14_doubling_the_steps_can_worsen_an_item_and_lowers_the_mean() {
         DiffusionTerm::Continuous { draws: 8 },
     ];
     let rounds = Rounds::exactly(50);
-    let bound = Bound { schedule: &schedule, diffusion: rungs[0], rounds, seed, batch: 1000 };
+    let bound = Bound {
+        schedule: &schedule,
+        grid: &GridSpec::UNIFORM_TIME,
+        diffusion: rungs[0],
+        rounds,
+        seed,
+        batch: 1000,
+    };
     let ladder = bound.ladder(&process, &rungs, |_, _, _| ()).unwrap();
     let diffusion = |rung: usize| &ladder[rung].estimate.term("diffusion").unwrap().items[0];
     for (rung, exact) in [(0, 0.49), (1, 18.4)] {
@@ -168,7 +245,14 @@ fn errors_along_the_curve(items: usize) -> Vec<CurvePoint> {
     let seed = Seed(1);
     let process = Modeled::<Vec<f64>, _> { model: &model, items: &items, scaling: VP, seed };
     let (diffusion, rounds) = (DiffusionTerm::Continuous { draws: 96 }, Rounds::exactly(1));
-    let bound = Bound { schedule: &schedule, diffusion, rounds, seed, batch: 4096 };
+    let bound = Bound {
+        schedule: &schedule,
+        grid: &GridSpec::UNIFORM_TIME,
+        diffusion,
+        rounds,
+        seed,
+        batch: 4096,
+    };
     let found = bound.estimate(&process, |_, _| ()).unwrap();
     assert_eq!(found.curve.len(), 24);
     for point in &found.curve {

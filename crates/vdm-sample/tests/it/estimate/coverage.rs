@@ -2,8 +2,8 @@
 //! mixture of 8 bits. `docs/likelihood.md` has the shares that these tests print.
 
 use vdm_core::{GaussianMixture, NoiseSchedule, bound};
-use vdm_sample::Seed;
 use vdm_sample::estimate::{Bound, ContinuousItems, DiffusionTerm, Estimate, Modeled, Rounds};
+use vdm_sample::{GridSpec, Seed};
 
 use super::bound::TERMS;
 use super::fixture::{
@@ -124,7 +124,14 @@ fn intervals_over_items_hold_the_bound_of_the_population() {
         let process = Modeled::<Vec<f64>, _> { model: &model, items: &items, scaling: VP, seed };
         let diffusion = DiffusionTerm::Sparse { steps: 30, draws: 4 };
         let rounds = Rounds::exactly(1);
-        let bound = Bound { schedule: &schedule, diffusion, rounds, seed, batch: 1000 };
+        let bound = Bound {
+            schedule: &schedule,
+            grid: &GridSpec::UNIFORM_TIME,
+            diffusion,
+            rounds,
+            seed,
+            batch: 1000,
+        };
         let found = bound.estimate(&process, |_, _| ()).unwrap().estimate.total;
         (found.mean - exact) / found.standard_error.expect("several items")
     };

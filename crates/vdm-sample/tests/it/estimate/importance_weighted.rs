@@ -3,10 +3,10 @@
 use std::f64::consts::TAU;
 
 use vdm_core::{GaussianMixture, NoiseLevel, NoiseSchedule, Posterior, Scaling, Schedule};
-use vdm_sample::Seed;
 use vdm_sample::estimate::{
     Bound, ContinuousItems, DiffusionTerm, Estimate, ImportanceWeighted, Modeled, Rounds,
 };
+use vdm_sample::{GridSpec, Seed};
 
 use super::fixture::{Known, VP, eight_bit, line, mixture, of_draws, process, schedule};
 
@@ -27,7 +27,14 @@ pub(super) fn estimate(
 ) -> Estimate {
     let (schedule, rounds) = (short(), Rounds::exactly(rounds));
     let steps = steps as u32;
-    let estimator = ImportanceWeighted { schedule: &schedule, steps, samples, rounds, batch: 64 };
+    let estimator = ImportanceWeighted {
+        schedule: &schedule,
+        grid: &GridSpec::UNIFORM_TIME,
+        steps,
+        samples,
+        rounds,
+        batch: 64,
+    };
     let process = Modeled::<Vec<f64>, _> { model, items, scaling: VP, seed };
     estimator.estimate(&process, |_, _| ()).unwrap()
 }
@@ -155,14 +162,21 @@ fn one_sample_is_the_bound() {
     let (model, items) = (mixture(), eight_bit(&mixture(), 3));
     let (schedule, rounds) = (schedule(), Rounds::exactly(400));
     let of = |scaling, samples, rounds| {
-        let estimator =
-            ImportanceWeighted { schedule: &schedule, steps: 12, samples, rounds, batch: 100 };
+        let estimator = ImportanceWeighted {
+            schedule: &schedule,
+            grid: &GridSpec::UNIFORM_TIME,
+            steps: 12,
+            samples,
+            rounds,
+            batch: 100,
+        };
         let process = Modeled { scaling, ..process(&model, &items, Seed(5)) };
         estimator.estimate(&process, |_, _| ()).unwrap()
     };
     let one = of(VP, 1, rounds);
     let bound = Bound {
         schedule: &schedule,
+        grid: &GridSpec::UNIFORM_TIME,
         diffusion: DiffusionTerm::Dense { steps: 12 },
         rounds,
         seed: Seed(6),

@@ -1,0 +1,55 @@
+//! The levels of a `T`-step hierarchy.
+
+use std::error::Error;
+
+use vdm_core::{LogSnr, NoiseSchedule, Scaling, bound};
+
+use super::EstimateError;
+use crate::GridSpec;
+
+/// `λ_0 > λ_1 > … > λ_T`, from data to noise; none in continuous time.
+#[derive(Debug, Default)]
+pub(super) struct Levels(Vec<LogSnr>);
+
+/// How far a grid's ends may be from the schedule's, in units of `λ`: some roundings of a grid.
+const SAME: f64 = 1e-9;
+
+impl Levels {
+    /// # Errors
+    /// [`EstimateError::Grid`] if there is no such grid, [`EstimateError::Ends`] if it ends elsewhere than
+    /// the schedule.
+    pub(super) fn of<E: Error + 'static>(
+        steps: u32,
+        grid: &GridSpec,
+        schedule: &dyn NoiseSchedule,
+    ) -> Result<Self, EstimateError<E>> {
+        // Of a level its log-SNR is used, which no scaling changes.
+        let scaling = Scaling::VariancePreserving;
+        let grid =
+            grid.time_grid(steps as usize, schedule, scaling).map_err(EstimateError::Grid)?;
+        let levels: Vec<LogSnr> =
+            grid.levels().iter().rev().map(|level| LogSnr::new(level.log_snr)).collect();
+        let [max, min] = [levels[0], levels[levels.len() - 1]].map(LogSnr::value);
+        let range = schedule.range();
+        if (max - range.max()).abs() > SAME || (min - range.min()).abs() > SAME {
+            return Err(EstimateError::Ends { min, max, of: range });
+        }
+        Ok(Self(levels))
+    }
+
+    /// `T`.
+    pub(super) fn steps(&self) -> usize {
+        self.0.len().saturating_sub(1)
+    }
+
+    /// `λ_i`.
+    pub(super) fn level(&self, i: usize) -> LogSnr {
+        self.0[i]
+    }
+
+    /// The level of the latent that step `i`, from 1, starts at, and what its `‖ε − ε̂‖²` counts for.
+    pub(super) fn step(&self, i: usize) -> (LogSnr, f64) {
+        let (s, t) = (self.0[i - 1], self.0[i]);
+        (t, bound::discrete_factor(s, t))
+    }
+}
