@@ -8,12 +8,14 @@ use sha2::{Digest, Sha256};
 use tch::{Device, Tensor};
 use vdm_compress::{Archive, Code, Codec, Header, Origin, Settings, sha256};
 use vdm_core::{Denoiser, NoiseLevel, Prediction};
-use vdm_data::{Items, Shape, Source};
+use vdm_data::{Dataset, Items, Shape, Source};
 use vdm_report::files;
+use vdm_sample::GridSpec;
 use vdm_torch::checkpoint::load_model;
-use vdm_torch::{Batch, Depth, DeviceChoice, EvaluationSpec, Model, RunConfig};
+use vdm_torch::{Batch, Depth, DeviceChoice, Evaluation, Model, RunConfig};
 
 use crate::engine::set_asked_threads;
+use crate::grid::Grid;
 use crate::{evaluate, output};
 
 /// `vdm compress`.
@@ -31,6 +33,10 @@ pub(crate) struct Options {
     /// T: model calls per batch each way, and the bound that the size meets
     #[arg(long, value_name = "T", default_value_t = 100)]
     steps: u32,
+    /// Where the T steps lie, such as elbo-optimal for the least bound by the errors on validation items
+    /// [default: uniform-time]
+    #[arg(long, value_name = "NAME|JSON", value_parser = Grid::parse)]
+    grid: Option<Grid>,
     /// Items per model call
     #[arg(long, default_value_t = 64)]
     batch: u32,
@@ -62,12 +68,25 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
     let checkpoint = crate::train::checkpoint(&run, options.checkpoint)?;
     let device = reproducible(options.device)?;
     let (model, info) = load_model(&checkpoint, device)?;
-    let items = chosen(options, &config, &model)?;
-    let settings =
-        Settings { steps: options.steps, batch: options.batch, cells_per_std: options.cells };
+    let data = || evaluate::data_of(&config, &checkpoint);
+    let items = chosen(options, data, &model)?;
+    let grid = options.grid.as_ref();
+    let grid = grid.map(|grid| grid.of(&model, &config, data, Some(options.steps)));
+    let settings = Settings {
+        steps: options.steps,
+        grid: grid.transpose()?.unwrap_or(GridSpec::UNIFORM_TIME),
+        batch: options.batch,
+        cells_per_std: options.cells,
+    };
     let host = OnHost(&model);
     let bar = ProgressBar::new(items.len() as u64);
-    let code = host.codec(settings)?.compress(items.pixels(), |n| bar.set_position(n as u64))?;
+    let codec = host.codec(&settings)?;
+    // More draws than an evaluation of the whole run: the sum over T steps is what a code sees.
+    let draws = config.evaluation.draws.max(64);
+    let own = Evaluation::new(&model, &items, config.seed, config.evaluation.batch);
+    let evaluation = Evaluation { grid: settings.grid.clone(), ..own };
+    let bound = evaluation.likelihood(Depth::Discrete { steps: options.steps }, draws, |_| ())?;
+    let code = codec.compress(items.pixels(), |n| bar.set_position(n as u64))?;
     bar.finish_and_clear();
     let shape = model.spec().shape;
     let archive = Archive {
@@ -85,10 +104,6 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
     };
     let bytes = archive.to_bytes()?;
     files::write_atomic(&options.out, &bytes)?;
-    let depth = Depth::Discrete { steps: options.steps };
-    // More draws than an evaluation of the whole run: the sum over T steps is what a code sees.
-    let spec = EvaluationSpec { draws: config.evaluation.draws.max(64), ..config.evaluation };
-    let bound = vdm_torch::evaluate(&model, &items, depth, spec, config.seed, |_| ())?;
     output::say(sizes(&code, bytes.len(), items.pixels().len(), &bound));
     output::say(crate::formats::table(&items, shape)?);
     output::say(options.out.display());
@@ -96,13 +111,14 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
 }
 
 /// The items that the options name, of the model's shape and levels.
-fn chosen(options: &Options, config: &RunConfig, model: &Model) -> Result<Items> {
+fn chosen(
+    options: &Options,
+    data: impl FnOnce() -> Result<Dataset>,
+    model: &Model,
+) -> Result<Items> {
     let (shape, levels) = (model.spec().shape, model.spec().levels);
     let all = match &options.data {
-        None => {
-            let data = vdm_data::load(&config.data)?;
-            options.split.of(&data).clone()
-        }
+        None => options.split.of(&data()?).clone(),
         Some(path) => every_item(path, shape, levels)?,
     };
     let count = options.items.unwrap_or(all.len()).min(all.len());
@@ -148,7 +164,7 @@ pub(crate) struct OnHost<'a>(pub(crate) &'a Model);
 
 impl OnHost<'_> {
     /// The codec of the model's own data and schedule.
-    pub(crate) fn codec(&self, settings: Settings) -> Result<Codec<'_, Self>> {
+    pub(crate) fn codec(&self, settings: &Settings) -> Result<Codec<'_, Self>> {
         let spec = self.0.spec();
         let schedule = &spec.diffusion.schedule;
         Ok(Codec::new(self, self.0.code(), spec.shape.dims(), schedule, settings)?)

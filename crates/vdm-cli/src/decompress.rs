@@ -58,7 +58,7 @@ pub(crate) fn decompress(options: &Options) -> Result<()> {
     let host = OnHost(&model);
     let bar = ProgressBar::new(header.items as u64);
     let pixels = host
-        .codec(header.settings)?
+        .codec(&header.settings)?
         .decompress(&words, header.items, |n| bar.set_position(n as u64))
         .with_context(|| written_by(&header, &named()))?;
     bar.finish_and_clear();

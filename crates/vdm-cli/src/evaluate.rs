@@ -1,6 +1,6 @@
 //! `vdm eval`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
@@ -13,13 +13,14 @@ use vdm_sample::estimate::{
     BoundEstimate, Change, Dequantization, DiffusionTerm, Estimate, FlowBound, FlowEstimate,
     Rounds, Rung, Summary, Trace,
 };
-use vdm_sample::{Adaptive, GridSpec, ProbeLaw};
+use vdm_sample::{Adaptive, ProbeLaw};
 use vdm_torch::checkpoint::{load_model, read_info};
-use vdm_torch::{Evaluation, Likelihood, RunConfig};
+use vdm_torch::{EXACT_TRACE_DIMS, Evaluation, Likelihood, RunConfig};
 
 use crate::engine::Engine;
+use crate::grid::Grid;
 use crate::output;
-use crate::specification::{Specification, named};
+use crate::specification::Specification;
 
 /// `vdm eval`.
 #[derive(Debug, clap::Args)]
@@ -41,9 +42,10 @@ pub(crate) struct Options {
     /// with each other and with the continuous-time bound
     #[arg(long, value_name = "T[,T…]", value_delimiter = ',')]
     steps: Vec<u32>,
-    /// Where the T steps lie, such as uniform-log-snr, karras or quadratic-time [default: uniform-time]
-    #[arg(long, value_name = "NAME|JSON", value_parser = named::<GridSpec>, requires = "steps")]
-    grid: Option<GridSpec>,
+    /// Where the T steps lie, such as uniform-log-snr, karras, or elbo-optimal for the least bound by the
+    /// errors on validation items [default: uniform-time]
+    #[arg(long, value_name = "NAME|JSON", value_parser = Grid::parse, requires = "steps")]
+    grid: Option<Grid>,
     /// Noised copies of each item in a round; all T steps where there are no more [default: as
     /// configured]
     #[arg(long)]
@@ -128,6 +130,13 @@ impl Split {
     }
 }
 
+/// The data of a run, which are those its checkpoint was trained on.
+pub(crate) fn data_of(config: &RunConfig, checkpoint: &Path) -> Result<Dataset> {
+    let data = vdm_data::load(&config.data)?;
+    read_info(checkpoint)?.check_data(checkpoint, &data)?;
+    Ok(data)
+}
+
 /// What an estimator found: in words, and for the document.
 struct Found {
     text: String,
@@ -139,10 +148,8 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
     options.check()?;
     let run = output::existing_run(&options.run)?;
     let config: RunConfig = vdm_report::files::read_json(&run.config())?;
-    let data = vdm_data::load(&config.data)?;
     let checkpoint = crate::train::checkpoint(&run, options.checkpoint)?;
-    let info = read_info(&checkpoint)?;
-    info.check_data(&checkpoint, &data)?;
+    let data = data_of(&config, &checkpoint)?;
     let (model, info) = load_model(&checkpoint, options.engine.start()?)?;
     let model = if options.double { model.in_f64()? } else { model };
     let all = options.split.of(&data);
@@ -153,7 +160,11 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
     (evaluation.schedule, evaluation.scaling) =
         options.specification.over(&model.spec().diffusion)?;
     if let Some(grid) = &options.grid {
-        evaluation.grid = grid.clone();
+        let one = match options.steps[..] {
+            [steps] => Some(steps),
+            _ => None,
+        };
+        evaluation.grid = grid.of(&model, &config, || Ok(data.clone()), one)?;
     }
     let bar = ProgressBar::new(count as u64);
     let task = Task {
@@ -174,7 +185,7 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
         "checkpoint_step": info.step,
         "seed": config.seed,
         "schedule": evaluation.schedule,
-        "grid": (!options.steps.is_empty()).then_some(&evaluation.grid),
+        "grid": options.grid.as_ref().map(|_| &evaluation.grid),
         "scaling": evaluation.scaling,
         "network": if options.double { "f64" } else { "f32" },
         "result": found.document,
@@ -252,13 +263,6 @@ impl Task<'_> {
                 Rounds { least, ..Rounds::until(nats, most) }
             }
         }
-    }
-
-    /// Whether the error of the draws became as small as asked, if that was asked.
-    fn reached(&self, estimate: &Estimate) -> Option<bool> {
-        let asked = self.options.standard_error?;
-        let found = estimate.total.bits_per_dim(self.dims).draw_error;
-        Some(found.is_some_and(|error| error <= asked))
     }
 
     fn progress(&self, done: usize) {
@@ -342,12 +346,18 @@ impl Task<'_> {
         if let Some(tolerance) = *tolerance {
             (solver.absolute, solver.relative) = (tolerance, tolerance);
         }
-        let trace = match probes.unwrap_or(usize::from(self.dims > 256)) {
+        let samples = importance_samples.unwrap_or(1);
+        ensure!(
+            samples == 1 || self.dims <= EXACT_TRACE_DIMS,
+            "--importance-samples {samples}: the ODE needs the exact trace for more than 1, which is taken of \
+             items of up to {EXACT_TRACE_DIMS} components, and these have {}; leave it out",
+            self.dims
+        );
+        let trace = match probes.unwrap_or(usize::from(self.dims > EXACT_TRACE_DIMS)) {
             0 => Trace::Exact,
             probes => Trace::Hutchinson { probes, law: ProbeLaw::default() },
         };
         let dequantization = dequantization.unwrap_or(Law::Posterior).into();
-        let samples = importance_samples.unwrap_or(1);
         let plan = FlowBound {
             solver,
             range: self.evaluation.schedule.range(),
@@ -394,14 +404,12 @@ impl Task<'_> {
         })
     }
 
-    /// The name of the grid, unless it is the usual one.
+    /// The name of the grid that was asked for.
     fn on_grid(&self) -> Result<String> {
-        let grid = &self.evaluation.grid;
-        if *grid == GridSpec::UNIFORM_TIME {
-            return Ok(String::new());
+        match &self.options.grid {
+            Some(grid) => Ok(format!(" on the {} grid", grid.name()?)),
+            None => Ok(String::new()),
         }
-        let spec = serde_json::to_value(grid)?;
-        Ok(format!(" on the {} grid", spec["kind"].as_str().unwrap_or_default().replace('_', "-")))
     }
 
     fn text(&self, name: &str, estimate: &Estimate) -> String {
@@ -416,7 +424,7 @@ impl Task<'_> {
             Some(error) => format!(" (of the draws alone: {error:.4})"),
             None => String::new(),
         };
-        let missed = match self.reached(estimate) {
+        let missed = match estimate.reached {
             Some(false) => ": --standard-error is not reached, allow more with --max-rounds",
             _ => "",
         };
@@ -442,7 +450,7 @@ impl Task<'_> {
             "terms": terms,
             "rounds": estimate.rounds,
         });
-        if let Some(reached) = self.reached(estimate) {
+        if let Some(reached) = estimate.reached {
             document["standard_error_reached"] = json!(reached);
         }
         document

@@ -7,6 +7,7 @@ mod engine;
 mod evaluate;
 mod export;
 mod formats;
+mod grid;
 mod import;
 mod observer;
 mod output;

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use vdm_sample::{
-    AdaptiveSpec, AnySolver, Entry, GridSpec, GuidanceSpec, NoiseSpec, Properties, SamplerFields,
-    Seed, Solver, SolverSpec,
+    AdaptiveSpec, AnySolver, Entry, GuidanceSpec, NoiseSpec, Properties, SamplerFields, Seed,
+    Solver, SolverSpec,
 };
 use vdm_torch::checkpoint::load_model;
 use vdm_torch::{RunConfig, Sampling};
 
 use crate::engine::Engine;
+use crate::evaluate::data_of;
+use crate::grid::Grid;
 use crate::output;
 use crate::specification::{Specification, named};
 
@@ -26,9 +28,10 @@ pub(crate) struct Options {
     /// How a step is taken; `vdm solvers` lists them [default: as configured]
     #[arg(long, value_name = "NAME|JSON", value_parser = named::<AnySolver>)]
     solver: Option<AnySolver>,
-    /// Where the steps lie, unless the solver chooses them [default: as configured]
-    #[arg(long, value_name = "NAME|JSON", value_parser = named::<GridSpec>)]
-    grid: Option<GridSpec>,
+    /// Where the steps lie, unless the solver chooses them, such as karras, or elbo-optimal for the least
+    /// bound by the errors on validation items [default: as configured]
+    #[arg(long, value_name = "NAME|JSON", value_parser = Grid::parse)]
+    grid: Option<Grid>,
     /// How many steps, unless the solver chooses them [default: as configured]
     #[arg(long)]
     steps: Option<usize>,
@@ -87,9 +90,11 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
     let checkpoint = crate::train::checkpoint(&run, options.checkpoint)?;
     let (model, _) = load_model(&checkpoint, options.engine.start()?)?;
     let model = if options.double { model.in_f64()? } else { model };
+    let data = || data_of(&config, &checkpoint);
+    let grid = options.grid.as_ref().map(|grid| grid.of(&model, &config, data, None));
     let sampler = SamplerFields {
         solver: options.solver,
-        grid: options.grid.clone(),
+        grid: grid.transpose()?,
         steps: options.steps,
         noise: options.noise,
         guidance: options.guidance,

@@ -404,6 +404,12 @@ fn estimators(dir: &str, folder: &Path) {
         total()
     };
     assert!((under("linear") - under("cosine")).abs() < 1e-3);
+    let few = ["--steps", "3", "--draws", "3", "--rounds", "8"];
+    eval(&few);
+    let uniform = total();
+    let (text, _) = eval(&[&few[..], &["--grid", "elbo-optimal"]].concat());
+    assert!(text.contains("on the elbo-optimal grid") && total() < uniform, "{text} {uniform}");
+    assert_eq!(document()["grid"]["log_snrs"].as_array().unwrap().len(), 4);
 
     eval(&["--draws", "4"]);
     let single = total();
@@ -430,6 +436,7 @@ fn estimators(dir: &str, folder: &Path) {
         (&["--estimator", "ode", "--draws", "3"], "use --estimator bound"),
         (&["--steps", "8,4"], "ascending"),
         (&["--grid", "karras"], "--steps"),
+        (&["--grid", "elbo-optimal", "--steps", "5000"], "--steps 5000 --grid elbo-optimal"),
         (&["--steps", "4", "--grid", r#"{"kind":"karras","clean":true}"#], "the schedule's ends"),
         (&["--estimator", "ode", "--probes", "1", "--importance-samples", "2"], "exact trace"),
         (&["--schedule", r#"{"kind":"linear","log_snr_max":3,"log_snr_min":-3}"#], "those ends"),

@@ -53,8 +53,21 @@ fn images_come_back_bit_for_bit_and_bad_files_are_named() {
     assert!(decompress(&file, &pictures).status.success());
     assert_eq!(fs::read_dir(&pictures).unwrap().count(), 20);
     let again = path("again.vdmz");
-    let fixed = ["compress", "--run", &run, "--data", &array, "--steps", "1", "--out", &again];
-    assert!(vdm(&fixed).status.success(), "an array that was written can be read");
+    let fixed = ["compress", "--run", &run, "--data", &array, "--steps", "2", "--out", &again];
+    let output = vdm(&[&fixed[..], &["--grid", "elbo-optimal"]].concat());
+    assert!(output.status.success(), "an array that was written can be read");
+    // The reader finds the levels in the file, and items in the order of the array's splits.
+    let array = path("again.npy");
+    assert!(decompress(&again, &array).status.success());
+    let sorted = |pixels: &[u8]| {
+        let mut items: Vec<Vec<u8>> = pixels.chunks(64).map(<[u8]>::to_vec).collect();
+        items.sort();
+        items
+    };
+    let bytes = fs::read(&array).unwrap();
+    assert_eq!(sorted(&bytes[bytes.len() - pixels.len()..]), sorted(&pixels));
+    let clean = refused(&[&fixed[..], &["--grid", r#"{"kind":"karras","clean":true}"#]].concat());
+    assert!(clean.contains("take a grid that ends where the schedule does"), "{clean}");
 
     let bytes = fs::read(&file).unwrap();
     let write = |name: &str, bytes: &[u8]| {

@@ -18,12 +18,12 @@ use sha2::{Digest, Sha256};
 use crate::{Error, Settings};
 
 const MAGIC: [u8; 4] = *b"VDMZ";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const PREFIX: usize = 12;
 const CHECKSUM: usize = 32;
 
 /// What a file says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
     /// SHA-256 of the weights and the specification of the model, in hexadecimal.
@@ -60,7 +60,7 @@ pub struct Origin {
 }
 
 /// A whole file in memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Archive {
     /// What it says of itself.
     pub header: Header,
@@ -169,9 +169,15 @@ impl Header {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use vdm_sample::GridKind;
 
     fn archive() -> Archive {
-        let settings = Settings { steps: 3, batch: 2, cells_per_std: 8 };
+        let settings = Settings {
+            steps: 3,
+            grid: GridKind::Karras { rho: 7.0 }.into(),
+            batch: 2,
+            cells_per_std: 8,
+        };
         let origin = Origin {
             engine: "an engine".into(),
             device: "cpu".into(),
@@ -217,9 +223,9 @@ mod tests {
         let longer = [&bytes[..], &[0]].concat();
         assert!(matches!(Archive::from_bytes(&longer), Err(Error::Length { .. })));
         let mut newer = bytes;
-        newer[4] = 2;
+        newer[4] = 3;
         let message = Archive::from_bytes(&newer).unwrap_err().to_string();
-        assert!(message.contains("version 2, this program reads 1"), "{message}");
+        assert!(message.contains("version 3, this program reads 2"), "{message}");
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::likelihood::Discretized;
 use vdm_core::{Denoiser, LogSnr, NoiseSchedule};
+use vdm_sample::GridSpec;
 
 use crate::batches::batches;
 use crate::error::{CodecError, Error};
@@ -11,11 +12,14 @@ use crate::law::Categorical;
 use crate::stack::{Code, Stack};
 
 /// How items are coded. The reader needs the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// `T`: model calls per batch, and the bound that the code length meets; 1 to 2^20.
     pub steps: u32,
+    /// Where the levels of the latents lie, the cleanest of them finite.
+    #[serde(default = "uniform_time", skip_serializing_if = "is_uniform_time")]
+    pub grid: GridSpec,
     /// Items per model call once enough have been coded; 1 to 65,536. Does not change the length,
     /// but the reader must use the same: libtorch's results depend on it in their last digits.
     pub batch: u32,
@@ -24,11 +28,19 @@ pub struct Settings {
     pub cells_per_std: u32,
 }
 
+fn uniform_time() -> GridSpec {
+    GridSpec::UNIFORM_TIME
+}
+
+fn is_uniform_time(grid: &GridSpec) -> bool {
+    *grid == GridSpec::UNIFORM_TIME
+}
+
 impl Settings {
     /// A good number of cells: rounding to one adds at most 1/768 to any variance.
     pub const CELLS: u32 = 8;
 
-    fn check(self) -> Result<(), Error> {
+    fn check(&self) -> Result<(), Error> {
         let bounds = [
             ("steps", self.steps, 1 << 20, "1 to 1048576"),
             ("batch", self.batch, 1 << 16, "1 to 65536"),
@@ -67,7 +79,7 @@ impl<'a, D: Denoiser<Vec<f32>>> Codec<'a, D> {
         data: Discretized,
         dims: usize,
         schedule: &dyn NoiseSchedule,
-        settings: Settings,
+        settings: &Settings,
     ) -> Result<Self, Error> {
         settings.check()?;
         if data.levels() > 256 {

@@ -13,11 +13,11 @@ pub enum Error {
     Grid(#[from] vdm_sample::GridError),
     /// A cleanest level at which the likelihood of a pixel is not defined.
     #[error(
-        "the schedule's clean end is at log-SNR {log_snr}, where z_0 is the data themselves; \
-         truncate the schedule to finite ends"
+        "the levels end at log-SNR {log_snr}, where z_0 is the data themselves: take a grid that ends where \
+         the schedule does, and a schedule with finite ends"
     )]
     CleanEnd {
-        /// `λ` at `t = 0`.
+        /// `λ` of the cleanest level.
         log_snr: f64,
     },
     /// A setting out of its bounds.
@@ -134,7 +134,7 @@ pub enum Error {
     #[error("its checksum is wrong: some bytes are damaged; bring another copy")]
     Damaged,
     /// A header that is not one.
-    #[error("its header is not understood ({0}); bring another copy")]
+    #[error("its header is not understood ({0}); use the version of the program that wrote it")]
     Header(String),
     /// Words made with another model.
     #[error(

@@ -35,6 +35,7 @@
 //! use vdm_compress::{Codec, Settings};
 //! use vdm_core::{FromFn, NoiseLevel, Parameterization, Prediction, Scalar, Schedule};
 //! use vdm_core::likelihood::Discretized;
+//! use vdm_sample::GridSpec;
 //!
 //! // The exact denoiser of N(0, 1/4), which is blind to its neighbors.
 //! let model = FromFn(|z: &Vec<f32>, at: &NoiseLevel| {
@@ -43,8 +44,9 @@
 //!     Ok::<_, std::convert::Infallible>(Prediction { value, of: Parameterization::Image })
 //! });
 //! let schedule = Schedule::linear(9.0, -6.0)?;
-//! let settings = Settings { steps: 50, batch: 16, cells_per_std: Settings::CELLS };
-//! let codec = Codec::new(&model, Discretized::new(256)?, 4, &schedule, settings)?;
+//! let grid = GridSpec::UNIFORM_TIME;
+//! let settings = Settings { steps: 50, grid, batch: 16, cells_per_std: Settings::CELLS };
+//! let codec = Codec::new(&model, Discretized::new(256)?, 4, &schedule, &settings)?;
 //!
 //! // 300 items of 4 pixels around the middle gray, with the spread the model expects.
 //! let quantile = |i: u32| (f64::from(i) + 0.5) / 1200.0;

@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 use vdm_core::{Latent, LogSnr, NoiseLevel, Real, Scaling};
 use vdm_sample::{InnerProduct, NoiseError, NoisePath, NoiseSource, ProbeSource, Probes};
 
-/// Items `[B, C, H, W]`: f32 in training and likelihoods, f64 while samples are drawn. A newtype,
+/// Items `[B, C, H, W]`: f32 in training, f64 in bounds and while samples are drawn. A newtype,
 /// since neither [`Latent`] nor [`Tensor`] is ours.
 #[derive(Debug)]
 pub struct Batch(pub Tensor);
@@ -52,6 +52,12 @@ impl PerSample {
     #[must_use]
     pub fn new(values: &[f64], device: Device) -> Self {
         Self::column(values, (Kind::Float, device))
+    }
+
+    /// One number per item of `batch`, each rounded to its floats once.
+    #[must_use]
+    pub fn like(values: &[f64], batch: &Batch) -> Self {
+        Self::column(values, batch.options())
     }
 
     fn column(values: &[f64], (kind, device): (Kind, Device)) -> Self {

@@ -19,7 +19,7 @@ use crate::model::{Mode, Model};
 use crate::{Batch, Error, PerSample};
 
 /// The most components of an item whose trace is taken exactly: it costs a pass back for each.
-const EXACT_TRACE_DIMS: usize = 256;
+pub const EXACT_TRACE_DIMS: usize = 256;
 
 /// A latent is a batch of any number of items, all at one level.
 ///

@@ -81,15 +81,19 @@ pub enum Error {
         /// What is wrong with it.
         source: vdm_core::Error,
     },
-    /// A bound that is not a number, from weights that are not.
+    /// A term of a bound that is not a number, most often from weights that are not.
     #[error(
-        "the bound is {bits_per_dim} bits/dim: some weights are not finite; \
+        "the {term} of item {item} is {value}: weights or data are not finite; \
          use an earlier --checkpoint, or train a new run with a lower \
          training.optimizer.learning_rate"
     )]
     NonFiniteLikelihood {
-        /// The mean over items.
-        bits_per_dim: f64,
+        /// Which term.
+        term: &'static str,
+        /// Of which item, from 0.
+        item: usize,
+        /// What it is, in nats.
+        value: f64,
     },
     /// Samples that are not numbers.
     #[error("samples are not finite: some weights are not; use an earlier checkpoint")]

@@ -52,6 +52,7 @@ pub mod train;
 
 pub use batch::{Batch, PerSample};
 pub use config::{OutputSpec, PRESETS, RunConfig, TrainingSpec};
+pub use denoiser::EXACT_TRACE_DIMS;
 pub use device::DeviceChoice;
 pub use error::Error;
 pub use evaluate::{

@@ -43,9 +43,10 @@ pub fn sample(
 /// Schedule and scaling are the model's own to begin with. Under another scaling the samples of a seed
 /// are the same up to rounding, with every solver on a grid: latents at equal log-SNR are proportional, prior
 /// and added noise included (monograph §2.3.3). Latents are f64, so that this rounding is below that of the
-/// network's f32 input: the network magnifies a difference there a thousandfold over many steps. Solvers that choose their steps measure errors in the
-/// scaling's units, and agree to their tolerance. Another schedule with the same end points is another
-/// grid, except for grids laid out in log-SNR; one with other end points is another model.
+/// network's f32 input: the network magnifies a difference there a thousandfold over many steps.
+/// [`dpm_adaptive`] alone measures errors in the scaling's units, and agrees to its tolerance. Another schedule
+/// with the same end points is another grid, except for grids laid out in log-SNR; one with other end points is
+/// another model.
 #[derive(Debug, Clone)]
 pub struct Sampling<'a> {
     /// The model.
@@ -109,7 +110,7 @@ impl<'a> Sampling<'a> {
                 along_the_way[place].extend(picture(model, z, at));
             };
             let (method, path) = (&sampler.method, &mut path);
-            let mut draw = Draw { method, schedule, scaling, path, keep, on_kept };
+            let mut draw = Draw { method, schedule, scaling, path, first, keep, on_kept };
             let (z0, clean) = tch::no_grad(|| match correction {
                 Correction::None => draw.run(*model, z1),
                 Correction::Clip(clip) => draw.run(&Projected::new(*model, clip), z1),
@@ -138,6 +139,8 @@ struct Draw<'a, F> {
     schedule: &'a Schedule,
     scaling: Scaling,
     path: &'a mut NoisePath,
+    /// Number of the first sample.
+    first: u64,
     keep: usize,
     on_kept: F,
 }
@@ -179,7 +182,7 @@ impl<F: FnMut(usize, &Batch, &NoiseLevel)> Draw<'_, F> {
         let mut singles: Vec<Batch> = z1.0.split(1, 0).into_iter().map(Batch).collect();
         for k in 0..stretches {
             let (from, to) = (level(k), level(k + 1));
-            singles = stretch(solver, model, singles, [from, to], self.scaling)?;
+            singles = stretch(solver, model, singles, self.first, [from, to], self.scaling)?;
             if k < self.keep {
                 (self.on_kept)(k, &joined(&singles), &self.scaling.level(to.value()));
             }
@@ -188,17 +191,20 @@ impl<F: FnMut(usize, &Batch, &NoiseLevel)> Draw<'_, F> {
     }
 }
 
-/// Single samples from one level to another.
+/// Single samples, numbered from `first`, from one level to another.
 fn stretch<D: Denoiser<Batch, Error = Error>>(
     solver: &AdaptiveSpec,
     model: &D,
     singles: Vec<Batch>,
+    first: u64,
     [from, to]: [LogSnr; 2],
     scaling: Scaling,
 ) -> Result<Vec<Batch>, Error> {
     match solver {
         AdaptiveSpec::Ode(solver) => {
-            let ends = solver.solve(model, singles, from, to, scaling)?;
+            let ends = solver
+                .solve(model, singles, from, to, scaling)
+                .map_err(|error| error.renumbered(|i| first as usize + i))?;
             Ok(ends.into_iter().map(|end| end.z).collect())
         }
         // Its steps are those of all it is given, so that a sample would depend on its batch.

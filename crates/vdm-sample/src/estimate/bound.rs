@@ -11,14 +11,15 @@
 //! nor the other items.
 
 use serde::{Deserialize, Serialize};
+use vdm_core::schedule::LogSnrRange;
 use vdm_core::{NoiseSchedule, bound, times};
 
 use super::curve::{Curve, CurvePoint};
-use super::levels::Levels;
+use super::levels::{Levels, Step};
 use super::process::{Draw, Process};
 use super::rounds::check_range;
 use super::{Estimate, EstimateError, Rounds};
-use crate::{GridSpec, Purpose, Seed};
+use crate::{GridError, GridSpec, LossTable, Purpose, Seed};
 
 /// Which diffusion term, and how many noised copies of an item a round takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +127,40 @@ pub struct BoundEstimate {
     pub curve: Vec<CurvePoint>,
 }
 
+/// Between candidate levels, in units of `λ`: far finer than the curve, and short to write down.
+const CANDIDATES_PER_UNIT: f64 = 20.0;
+
+impl BoundEstimate {
+    /// The curve's errors at levels 0.05 apart over the `range` of the bound's schedule, of items with `dims`
+    /// components: what [`GridKind::ElboOptimal`](crate::GridKind::ElboOptimal) chooses from. Between the
+    /// middles of the curve's intervals errors are interpolated, beyond them constant.
+    ///
+    /// # Errors
+    /// [`GridError::Losses`] if the range is wider than 700 or an error is not finite.
+    pub fn losses(&self, range: LogSnrRange, dims: usize) -> Result<LossTable, GridError> {
+        let first = (range.min() * CANDIDATES_PER_UNIT).floor() + 1.0;
+        let inner = (0..).map(|i| (first + f64::from(i)) / CANDIDATES_PER_UNIT);
+        let inner = inner.take_while(|level| *level < range.max());
+        let levels: Vec<f64> =
+            [range.min()].into_iter().chain(inner).chain([range.max()]).collect();
+        let errors = levels.iter().map(|level| dims as f64 * interpolated(&self.curve, *level));
+        LossTable::new(levels.clone(), errors.collect())
+    }
+}
+
+/// The error at a level.
+fn interpolated(curve: &[CurvePoint], log_snr: f64) -> f64 {
+    let above = curve.partition_point(|point| point.log_snr < log_snr);
+    match (above.checked_sub(1).map(|below| curve[below]), curve.get(above)) {
+        (Some(below), Some(above)) => {
+            let share = (log_snr - below.log_snr) / (above.log_snr - below.log_snr);
+            below.noise_error * (1.0 - share) + above.noise_error * share
+        }
+        (Some(last), None) => last.noise_error,
+        (None, first) => first.map_or(f64::NAN, |first| first.noise_error),
+    }
+}
+
 /// A round, and how many numbered draws of an item each round has room for: one for `z_0`, then
 /// copies. Estimates with as much room share their draws.
 #[derive(Debug, Clone, Copy)]
@@ -154,12 +189,18 @@ impl Turn {
 /// The names of a bound's values.
 const NAMES: [&str; 4] = ["bound", "prior", "reconstruction", "diffusion"];
 
+/// What a process owes, for those who write one.
+const SHORT: &str = "a process answers for every item and every draw";
+
 impl Bound<'_> {
     /// Estimates the bound of every item. `progress(round, items)` is told how many items of a round
     /// are done.
     ///
     /// # Errors
     /// Any [`EstimateError`].
+    ///
+    /// # Panics
+    /// If the process gives more or fewer answers than it was asked.
     pub fn estimate<P: Process + ?Sized>(
         &self,
         process: &P,
@@ -210,15 +251,19 @@ impl Bound<'_> {
             let prior = process.prior(group.clone(), self.schedule.log_snr(1.0));
             let prior = prior.map_err(EstimateError::Model)?;
             let reconstruction = self.reconstruction(process, group.clone(), turn)?;
-            let (draws, factors): (Vec<Draw>, Vec<f64>) =
+            assert_eq!((prior.len(), reconstruction.len()), (group.len(), group.len()), "{SHORT}");
+            let (draws, steps): (Vec<Draw>, Vec<Step>) =
                 group.clone().flat_map(|item| self.copies(levels, item, turn)).unzip();
             let mut nats = Vec::with_capacity(draws.len());
-            for (draws, factors) in draws.chunks(self.batch).zip(factors.chunks(self.batch)) {
+            for (draws, steps) in draws.chunks(self.batch).zip(steps.chunks(self.batch)) {
                 let errors = process.noise_errors(draws).map_err(EstimateError::Model)?;
-                for ((draw, factor), error) in draws.iter().zip(factors).zip(errors) {
+                assert_eq!(errors.len(), draws.len(), "{SHORT}");
+                for ((draw, Step { start, end, factor }), error) in
+                    draws.iter().zip(steps).zip(errors)
+                {
                     nats.push(factor * error);
                     if let Some(curve) = curve.as_deref_mut() {
-                        curve.add(draw.item, draw.log_snr, error, factor * error);
+                        curve.add(draw.item, *start, *end, error, factor * error);
                     }
                 }
             }
@@ -249,31 +294,36 @@ impl Bound<'_> {
         Ok(parts.map_err(EstimateError::Model)?.concat())
     }
 
-    /// The noised copies of an item, each with what its error counts for in the sum over them.
-    fn copies(&self, levels: &Levels, item: usize, turn: Turn) -> Vec<(Draw, f64)> {
+    /// The noised copies of an item, each with its step and what its error counts for in the sum over all.
+    fn copies(&self, levels: &Levels, item: usize, turn: Turn) -> Vec<(Draw, Step)> {
         let copies = self.diffusion.copies();
-        let at =
-            |(copy, (log_snr, factor))| (Draw { item, number: turn.copy(copy), log_snr }, factor);
-        match self.diffusion {
+        let each = |share: f64| {
+            move |step: Step| Step { factor: step.factor * share / copies as f64, ..step }
+        };
+        let steps: Vec<Step> = match self.diffusion {
             DiffusionTerm::Dense { steps } => {
-                (1..=steps as usize).map(|i| levels.step(i)).enumerate().map(at).collect()
+                (1..=steps as usize).map(|i| levels.step(i)).collect()
             }
             DiffusionTerm::Continuous { .. } => {
-                let level = |t| {
+                let at = |t| {
+                    let level = self.schedule.log_snr(t);
                     let factor = bound::continuous_factor(self.schedule.slope(t));
-                    (self.schedule.log_snr(t), factor / copies as f64)
+                    Step { start: level, end: level, factor }
                 };
-                self.strata(item, turn).into_iter().map(level).enumerate().map(at).collect()
+                self.strata(item, turn).into_iter().map(at).map(each(1.0)).collect()
             }
             DiffusionTerm::Sparse { steps, .. } => {
-                let level = |u: f64| {
+                let at = |u: f64| {
                     let i = (u * f64::from(steps)) as usize + 1;
-                    let (log_snr, factor) = levels.step(i.min(steps as usize));
-                    (log_snr, factor * f64::from(steps) / copies as f64)
+                    levels.step(i.min(steps as usize))
                 };
-                self.strata(item, turn).into_iter().map(level).enumerate().map(at).collect()
+                self.strata(item, turn).into_iter().map(at).map(each(f64::from(steps))).collect()
             }
-        }
+        };
+        let draw = |(copy, step): (usize, Step)| {
+            (Draw { item, number: turn.copy(copy), log_snr: step.start }, step)
+        };
+        steps.into_iter().enumerate().map(draw).collect()
     }
 
     /// One number in each equal part of `[0, 1)`.

@@ -7,7 +7,8 @@
 //! distortion  E‖x − x̂(z_λ)‖²
 //! ```
 //!
-//! The integral is the part of the diffusion term that belongs to the latents noisier than `λ`. With
+//! The integral is the part of the diffusion term that belongs to the latents noisier than `λ`; in a hierarchy
+//! of `T` steps it is the sum over the steps that end there, and in between the share of a step. With
 //! the best denoiser it is half the area under the MMSE by SNR, hence the information that `z_λ` has
 //! on `x` (Guo, Shamai and Verdú 2005); with any other it is above that. Rate against distortion is
 //! the curve of progressive coding (Ho et al. 2020).
@@ -61,16 +62,31 @@ impl Curve {
         Self { range, bins: vec![bin; BINS] }
     }
 
-    /// Takes note of `‖ε − ε̂‖²` at a level, and of what it counts for in the bound of one round.
-    pub(super) fn add(&mut self, item: usize, log_snr: LogSnr, error: f64, nats: f64) {
-        let share = self.range.fraction(log_snr.value()).clamp(0.0, 1.0);
-        let bin = &mut self.bins[((share * BINS as f64) as usize).min(BINS - 1)];
+    /// Takes note of `‖ε − ε̂‖²` at a level, and of what it counts for in the bound of one round: for the
+    /// step from there to the cleaner level `end`, or in continuous time, where `end` is the level itself,
+    /// for those around it.
+    pub(super) fn add(&mut self, item: usize, log_snr: LogSnr, end: LogSnr, error: f64, nats: f64) {
+        let [from, to] = [log_snr, end].map(|level| self.place(level));
+        let bin = &mut self.bins[from as usize];
         bin.draws += 1;
         bin.error += error;
         bin.distortion += error / log_snr.snr();
-        bin.nats += nats;
         bin.by_item[item].0 += 1;
         bin.by_item[item].1 += error;
+        if to == from {
+            bin.nats += nats;
+            return;
+        }
+        for i in from as usize..=to as usize {
+            let within = to.min(i as f64 + 1.0) - from.max(i as f64);
+            self.bins[i].nats += nats * within / (to - from);
+        }
+    }
+
+    /// Where a level lies, in intervals from the noisy end; below their number.
+    fn place(&self, log_snr: LogSnr) -> f64 {
+        let end = BINS as f64 * (1.0 - f64::EPSILON);
+        (self.range.fraction(log_snr.value()) * BINS as f64).clamp(0.0, end)
     }
 
     /// From noise to data, leaving out intervals without draws; `prior` is the mean of that term.

@@ -18,7 +18,9 @@ use super::importance_weighted::bounds;
 use super::process::Modeled;
 use super::rounds::check_range;
 use super::{Dequantization, Estimate, EstimateError, Moments, Rounds};
-use crate::{Adaptive, FlowLikelihood, InnerProduct, LogLikelihood, ProbeLaw, ProbeSource, Probes};
+use crate::{
+    Adaptive, FlowLikelihood, InnerProduct, LogLikelihood, OdeError, ProbeLaw, ProbeSource, Probes,
+};
 
 /// How the divergence of the flow is had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,8 +71,8 @@ pub struct FlowEstimate {
 /// The names of its values.
 const NAMES: [&str; 5] = ["bound", "dequantization", "flow", "reconstruction", "one_sample"];
 
-/// Draws of one item are this far apart in the numbers that probes go by.
-const SAMPLES_PER_DRAW: u64 = 1 << 40;
+/// Rounds are this far apart in the numbers that probes go by.
+const DRAWS_PER_ROUND: u64 = 1 << 40;
 
 impl FlowBound {
     /// Estimates the bound of every item. `progress(round, items)` is told how many items of a round
@@ -92,19 +94,16 @@ impl FlowBound {
         let items = process.items.len();
         let mut calls = Moments::default();
         let estimate = self.rounds.run(NAMES, items, |round| {
-            let mut rows = Vec::with_capacity(items);
-            while rows.len() < items {
-                let group: Vec<usize> = (rows.len()..items).take(self.batch).collect();
-                let mut parts: Vec<Vec<[f64; 3]>> = vec![Vec::new(); group.len()];
-                for k in 0..self.samples as u64 {
-                    let number = round * self.samples as u64 + k;
-                    let draws = self.draw(process, &group, number, width, &mut calls)?;
-                    parts.iter_mut().zip(draws).for_each(|(parts, draw)| parts.push(draw));
-                }
-                rows.extend(parts.iter().map(|draws| row(draws)));
-                progress(round, rows.len());
+            let samples = self.samples as u64;
+            let draw = |item| (0..samples).map(move |k| (item, round * samples + k));
+            let draws: Vec<(usize, u64)> = (0..items).flat_map(draw).collect();
+            let mut parts = Vec::with_capacity(draws.len());
+            for draws in draws.chunks(self.batch) {
+                let first = parts.len() as u64 + round * DRAWS_PER_ROUND;
+                parts.extend(self.draw(process, draws, first, width, &mut calls)?);
+                progress(round, parts.len() / self.samples);
             }
-            Ok(rows)
+            Ok(parts.chunks_exact(self.samples).map(row).collect())
         })?;
         Ok(FlowEstimate { estimate, calls })
     }
@@ -135,12 +134,13 @@ impl FlowBound {
         }
     }
 
-    /// One draw of some consecutive items: `log q(z_0|x)`, `−log p(z_0)` and `−log p(x|z_0)` of each.
+    /// Some (item, number of the draw): `log q(z_0|x)`, `−log p(z_0)` and `−log p(x|z_0)` of each. Probes
+    /// count draws from `first` on.
     fn draw<Z, D>(
         &self,
         process: &Modeled<'_, Z, D>,
-        items: &[usize],
-        number: u64,
+        draws: &[(usize, u64)],
+        first: u64,
         width: f64,
         calls: &mut Moments,
     ) -> Result<Vec<[f64; 3]>, EstimateError<D::Error>>
@@ -150,10 +150,10 @@ impl FlowBound {
         Probes: ProbeSource<Z>,
     {
         let at = process.scaling.level(self.range.max());
-        let (latents, log_q): (Vec<Z>, Vec<f64>) = items
+        let (latents, log_q): (Vec<Z>, Vec<f64>) = draws
             .iter()
-            .map(|item| {
-                let key = (number, *item as u64);
+            .map(|(item, number)| {
+                let key = (*number, *item as u64);
                 let dims = process.items.dims();
                 let (offset, log_q) = self.dequantization.draw(&at, width, dims, process.seed, key);
                 let (x, offset) = (process.items.encode(*item), process.items.latent(&offset));
@@ -161,13 +161,15 @@ impl FlowBound {
             })
             .unzip();
         let log_likelihoods = if self.dequantization.is_of_cells() {
-            vec![0.0; items.len()]
+            vec![0.0; draws.len()]
         } else {
-            let asked: Vec<(usize, &Z)> = items.iter().copied().zip(&latents).collect();
+            let asked: Vec<(usize, &Z)> =
+                draws.iter().zip(&latents).map(|((item, _), z)| (*item, z)).collect();
             process.items.log_likelihoods(&asked, &at)
         };
-        let first_sample = items.first().map_or(0, |item| *item as u64) + number * SAMPLES_PER_DRAW;
-        let flows = self.solve(process, latents, first_sample)?;
+        let flows = self
+            .solve(process, latents, first)
+            .map_err(|error| EstimateError::Ode(error.renumbered(|i| draws[i].0)))?;
         flows.iter().for_each(|flow| calls.add(flow.end.calls as f64));
         let parts = log_q.into_iter().zip(flows).zip(log_likelihoods);
         Ok(parts.map(|((log_q, flow), log_p)| [log_q, -flow.nats(), -log_p]).collect())
@@ -178,7 +180,7 @@ impl FlowBound {
         process: &Modeled<'_, Z, D>,
         latents: Vec<Z>,
         first_sample: u64,
-    ) -> Result<Vec<LogLikelihood<Z>>, EstimateError<D::Error>>
+    ) -> Result<Vec<LogLikelihood<Z>>, OdeError<D::Error>>
     where
         Z: InnerProduct,
         D: Divergence<Z> + JacobianProduct<Z> + ?Sized,
@@ -192,14 +194,13 @@ impl FlowBound {
             scaling: process.scaling,
             prior_std: Some(alpha.hypot(sigma)),
         };
-        let found = match self.trace {
+        match self.trace {
             Trace::Exact => flow.exact(process.model, latents),
             Trace::Hutchinson { probes: count, law } => {
                 let probes = Probes { seed: process.seed, first_sample, count, law };
                 flow.hutchinson(process.model, latents, &probes)
             }
-        };
-        found.map_err(EstimateError::Ode)
+        }
     }
 }
 

@@ -28,7 +28,7 @@
 
 use vdm_core::{Denoiser, LogSnr, NoiseLevel, NoiseSchedule, Scalar};
 
-use super::levels::Levels;
+use super::levels::{Levels, Step};
 use super::process::Modeled;
 use super::rounds::check_range;
 use super::{Estimate, EstimateError, Rounds};
@@ -117,9 +117,9 @@ impl ImportanceWeighted<'_> {
         };
         let mut paths: Vec<Path<Z>> = paths.iter().map(start).collect();
         for i in (1..=steps).rev() {
-            let (t, half) = levels.step(i);
-            let gained = levels.level(i - 1).value() - t.value();
-            let at = process.level(t);
+            let Step { start, end, factor: half } = levels.step(i);
+            let gained = end.value() - start.value();
+            let at = process.level(start);
             let copies: Vec<(&Z, &Z, NoiseLevel)> =
                 paths.iter().map(|path| (&path.x, &path.eps, at)).collect();
             let misses = process.misses(&copies)?;

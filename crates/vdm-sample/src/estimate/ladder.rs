@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::bound::{Bound, DiffusionTerm, Turn};
 use super::process::Process;
-use super::rounds::Term;
+use super::rounds::{Series, Term};
 use super::{Estimate, EstimateError, Summary};
 
 /// Differences that stand out of their own error by this factor count as certain.
@@ -41,7 +41,8 @@ pub struct Change {
 }
 
 impl Bound<'_> {
-    /// The bound with each of some diffusion terms in turn, in place of its own.
+    /// The bound with each of some diffusion terms, in place of its own. All take as many rounds: with an
+    /// error asked for, until each of them is known so well.
     ///
     /// # Errors
     /// Any [`EstimateError`].
@@ -51,37 +52,52 @@ impl Bound<'_> {
         rungs: &[DiffusionTerm],
         mut progress: impl FnMut(DiffusionTerm, u64, usize),
     ) -> Result<Vec<Rung>, EstimateError<P::Error>> {
-        let mut ladder: Vec<Rung> = Vec::with_capacity(rungs.len());
-        // Of the rung below, each round's bounds of all items.
-        let mut below: Vec<Vec<f64>> = Vec::new();
+        self.rounds.check()?;
+        if rungs.is_empty() {
+            return Ok(Vec::new());
+        }
         // Room for those of the largest rung: in every round, copies of equal place share their noise.
         let copies = rungs.iter().map(|rung| rung.copies()).max().unwrap_or(0);
-        for diffusion in rungs {
-            let bound = Self { diffusion: *diffusion, ..*self };
-            let levels = bound.levels()?;
-            let mut own: Vec<Vec<f64>> = Vec::new();
-            let names = ["bound", "change", "prior", "reconstruction", "diffusion"];
-            let mut estimate = self.rounds.run(names, process.items(), |round| {
-                let values = bound.round(process, &levels, Turn { round, copies }, None, |i| {
-                    progress(*diffusion, round, i);
-                })?;
-                let before = below.get(round as usize);
-                let change = |item: usize, total| before.map_or(0.0, |before| total - before[item]);
-                own.push(values.iter().map(|[total, ..]| *total).collect());
-                let rows = values.iter().enumerate();
-                Ok(rows
-                    .map(|(i, [total, a, b, c])| [*total, change(i, *total), *a, *b, *c])
-                    .collect())
-            })?;
-            let change = estimate.terms.remove(0);
-            ladder.push(Rung {
-                diffusion: *diffusion,
-                estimate,
-                change: (!below.is_empty()).then(|| Change::of(&change)),
-            });
-            below = own;
+        let bounds: Vec<Self> =
+            rungs.iter().map(|diffusion| Self { diffusion: *diffusion, ..*self }).collect();
+        let levels: Result<Vec<_>, _> = bounds.iter().map(Self::levels).collect();
+        let levels = levels?;
+        let names = ["bound", "change", "prior", "reconstruction", "diffusion"];
+        let mut series = Vec::new();
+        for _ in rungs {
+            series.push(Series::new(names, process.items())?);
         }
-        Ok(ladder)
+        // All rungs take a round before any takes the next: a difference is one of equal rounds.
+        for round in 0.. {
+            let mut below: Option<Vec<f64>> = None;
+            for ((bound, levels), series) in bounds.iter().zip(&levels).zip(&mut series) {
+                let values = bound.round(process, levels, Turn { round, copies }, None, |i| {
+                    progress(bound.diffusion, round, i);
+                })?;
+                let change = |item: usize, total: f64| {
+                    below.as_ref().map_or(0.0, |below| total - below[item])
+                };
+                let rows = values.iter().enumerate();
+                series.add(
+                    rows.map(|(i, [total, a, b, c])| [*total, change(i, *total), *a, *b, *c])
+                        .collect(),
+                )?;
+                below = Some(values.iter().map(|[total, ..]| *total).collect());
+            }
+            if self.rounds.enough(&series) {
+                break;
+            }
+        }
+        let estimates = series.into_iter().map(|series| series.finish(&self.rounds));
+        Ok(estimates
+            .zip(rungs)
+            .enumerate()
+            .map(|(rung, (mut estimate, diffusion))| {
+                let change = estimate.terms.remove(0);
+                let change = (rung > 0).then(|| Change::of(&change));
+                Rung { diffusion: *diffusion, estimate, change }
+            })
+            .collect())
     }
 }
 
@@ -158,7 +174,7 @@ mod tests {
         };
         let rungs = [diffusion, DiffusionTerm::Continuous { draws: 3 }];
         bound.ladder(&process, &rungs, |_, _, _| ()).unwrap();
-        assert_eq!(process.clean.into_inner(), [0, 4, 0, 4]);
-        assert_eq!(process.copies.into_inner(), [1, 2, 5, 6, 1, 2, 3, 5, 6, 7]);
+        assert_eq!(process.clean.into_inner(), [0, 0, 4, 4]);
+        assert_eq!(process.copies.into_inner(), [1, 2, 1, 2, 3, 5, 6, 5, 6, 7]);
     }
 }

@@ -14,6 +14,17 @@ pub(super) struct Levels(Vec<LogSnr>);
 /// How far a grid's ends may be from the schedule's, in units of `λ`: some roundings of a grid.
 const SAME: f64 = 1e-9;
 
+/// A step of the hierarchy.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step {
+    /// `λ_t`, where the model is asked.
+    pub(super) start: LogSnr,
+    /// `λ_s`, the cleaner one.
+    pub(super) end: LogSnr,
+    /// What `‖ε − ε̂‖²` counts for.
+    pub(super) factor: f64,
+}
+
 impl Levels {
     /// # Errors
     /// [`EstimateError::Grid`] if there is no such grid, [`EstimateError::Ends`] if it ends elsewhere than
@@ -47,9 +58,9 @@ impl Levels {
         self.0[i]
     }
 
-    /// The level of the latent that step `i`, from 1, starts at, and what its `‖ε − ε̂‖²` counts for.
-    pub(super) fn step(&self, i: usize) -> (LogSnr, f64) {
-        let (s, t) = (self.0[i - 1], self.0[i]);
-        (t, bound::discrete_factor(s, t))
+    /// Step `i`, from 1.
+    pub(super) fn step(&self, i: usize) -> Step {
+        let (end, start) = (self.0[i - 1], self.0[i]);
+        Step { start, end, factor: bound::discrete_factor(end, start) }
     }
 }

@@ -48,7 +48,7 @@ impl Rounds {
         Self { least: most.min(2), most, standard_error: Some(standard_error) }
     }
 
-    fn check<E: Error + 'static>(&self) -> Result<(), EstimateError<E>> {
+    pub(super) fn check<E: Error + 'static>(&self) -> Result<(), EstimateError<E>> {
         let refuse = |field, value, wanted| Err(EstimateError::Setting { field, value, wanted });
         if self.least == 0 {
             return refuse("least rounds", 0.0, "at least 1");
@@ -64,14 +64,20 @@ impl Rounds {
         }
     }
 
-    fn enough(&self, done: usize, total: &[Moments]) -> bool {
-        let known = || {
+    /// Whether a number is known as well as asked; [`None`] where no error is asked for.
+    fn reached(&self, done: usize, total: &[Moments]) -> Option<bool> {
+        let known = |wanted| {
             total.len() * (done - 1) >= DEGREES_OF_FREEDOM
-                && self.standard_error.is_some_and(|wanted| {
-                    Summary::of(total).draw_error.is_some_and(|found| found <= wanted)
-                })
+                && Summary::of(total).draw_error.is_some_and(|found| found <= wanted)
         };
-        done >= self.most || (done >= self.least && (self.standard_error.is_none() || known()))
+        self.standard_error.map(known)
+    }
+
+    /// Whether all series, of as many rounds, may end.
+    pub(super) fn enough<const N: usize>(&self, series: &[Series<N>]) -> bool {
+        let done = series.first().map_or(0, |series| series.rounds);
+        let known = |series: &Series<N>| self.reached(done, &series.columns[0]).unwrap_or(true);
+        done >= self.most || (done >= self.least && series.iter().all(known))
     }
 
     /// Repeats `round`, which gives every item's values in the order of `names`, the first of them
@@ -83,33 +89,70 @@ impl Rounds {
         mut round: impl FnMut(u64) -> Result<Vec<[f64; N]>, EstimateError<E>>,
     ) -> Result<Estimate, EstimateError<E>> {
         self.check()?;
+        let mut series = Series::new(names, items)?;
+        while series.rounds == 0 || !self.enough(std::slice::from_ref(&series)) {
+            series.add(round(series.rounds as u64)?)?;
+        }
+        Ok(series.finish(self))
+    }
+}
+
+/// The values of all items, round by round, in the order of some names, the first of which is the estimate
+/// itself.
+#[derive(Debug, Clone)]
+pub(super) struct Series<const N: usize> {
+    names: [&'static str; N],
+    columns: [Vec<Moments>; N],
+    pub(super) rounds: usize,
+}
+
+impl<const N: usize> Series<N> {
+    pub(super) fn new<E: Error + 'static>(
+        names: [&'static str; N],
+        items: usize,
+    ) -> Result<Self, EstimateError<E>> {
         if items == 0 {
-            return Err(EstimateError::Setting {
-                field: "items",
-                value: 0.0,
-                wanted: "at least 1",
-            });
+            let wanted = "at least 1";
+            return Err(EstimateError::Setting { field: "items", value: 0.0, wanted });
         }
-        let mut columns = [(); N].map(|()| vec![Moments::default(); items]);
-        let mut done = 0;
-        while done == 0 || !self.enough(done, &columns[0]) {
-            for (item, values) in round(done as u64)?.into_iter().enumerate() {
-                for ((name, column), value) in names.iter().zip(&mut columns).zip(values) {
-                    if !value.is_finite() {
-                        return Err(EstimateError::NotFinite { term: name, item, value });
-                    }
-                    column[item].add(value);
+        let columns = [(); N].map(|()| vec![Moments::default(); items]);
+        Ok(Self { names, columns, rounds: 0 })
+    }
+
+    /// Takes note of a round.
+    ///
+    /// # Panics
+    /// If there are not as many rows as items.
+    pub(super) fn add<E: Error + 'static>(
+        &mut self,
+        rows: Vec<[f64; N]>,
+    ) -> Result<(), EstimateError<E>> {
+        assert_eq!(rows.len(), self.columns[0].len(), "a row for each item");
+        for (item, values) in rows.into_iter().enumerate() {
+            // The last first: what a total is made of says more than the total.
+            for ((name, column), value) in
+                self.names.iter().zip(&mut self.columns).zip(values).rev()
+            {
+                if !value.is_finite() {
+                    return Err(EstimateError::NotFinite { term: name, item, value });
                 }
+                column[item].add(value);
             }
-            done += 1;
         }
+        self.rounds += 1;
+        Ok(())
+    }
+
+    pub(super) fn finish(self, plan: &Rounds) -> Estimate {
+        let Self { names, columns, rounds } = self;
+        let reached = plan.reached(rounds, &columns[0]);
         let mut terms = names.into_iter().zip(columns).map(|(name, items)| Term {
             name,
             mean: Summary::of(&items),
             items,
         });
         let total = terms.next().expect("the estimate itself");
-        Ok(Estimate { total: total.mean, items: total.items, terms: terms.collect(), rounds: done })
+        Estimate { total: total.mean, items: total.items, terms: terms.collect(), rounds, reached }
     }
 }
 
@@ -125,6 +168,8 @@ pub struct Estimate {
     pub terms: Vec<Term>,
     /// Rounds made.
     pub rounds: usize,
+    /// Whether the error asked for was reached; [`None`] if none was.
+    pub reached: Option<bool>,
 }
 
 /// A part of an [`Estimate`], in nats per item.
@@ -238,9 +283,13 @@ mod tests {
         let found = run(Rounds::until(0.1, 1000), 1.0).unwrap();
         assert!((50..=53).contains(&found.rounds), "{}", found.rounds);
         assert!(found.total.draw_error.unwrap() <= 0.1);
-        assert_eq!(run(Rounds::until(0.1, 20), 1.0).unwrap().rounds, 20);
-        // With no error at all: 30 degrees of freedom of 2 items.
+        assert_eq!(found.reached, Some(true));
+        let stopped = run(Rounds::until(0.1, 20), 1.0).unwrap();
+        assert_eq!((stopped.rounds, stopped.reached), (20, Some(false)));
+        // With no error at all: 30 degrees of freedom of 2 items, fewer of which tell nothing.
         assert_eq!(run(Rounds::until(0.1, 1000), 0.0).unwrap().rounds, 16);
+        assert_eq!(run(Rounds::until(0.1, 15), 0.0).unwrap().reached, Some(false));
+        assert_eq!(run(Rounds::exactly(3), 1.0).unwrap().reached, None);
         assert_eq!(found.term("part").unwrap().mean.mean, 1.5);
     }
 
@@ -254,5 +303,9 @@ mod tests {
         assert!(refused(Rounds::until(0.0, 9)).contains("standard error = 0"));
         let error = run(Rounds::exactly(1), f64::NAN).unwrap_err().to_string();
         assert!(error.contains("total of item 0 is NaN"), "{error}");
+        // A total is not finite because a part is not.
+        let round = |_| Ok(vec![[0.0, 0.0], [f64::INFINITY, f64::INFINITY]]);
+        let found = Rounds::exactly(1).run::<2, Infallible>(["total", "part"], 2, round);
+        assert!(found.unwrap_err().to_string().contains("part of item 1 is inf"));
     }
 }

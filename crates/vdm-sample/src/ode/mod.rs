@@ -184,6 +184,20 @@ pub enum OdeError<E: Error + 'static> {
     },
 }
 
+impl<E: Error + 'static> OdeError<E> {
+    /// The same of a sample that the caller knows by another number.
+    #[must_use]
+    pub fn renumbered(mut self, number: impl FnOnce(usize) -> usize) -> Self {
+        if let Self::NotFinite { sample, .. }
+        | Self::StepTooSmall { sample, .. }
+        | Self::TooManySteps { sample, .. } = &mut self
+        {
+            *sample = number(*sample);
+        }
+        self
+    }
+}
+
 impl Adaptive {
     /// Takes every sample, a latent at `from`, along the ODE to `to`: towards data where `λ` rises,
     /// towards noise where it falls.

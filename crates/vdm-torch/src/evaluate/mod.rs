@@ -9,7 +9,7 @@ use vdm_sample::estimate::{
     Bound, BoundEstimate, CurvePoint, DiffusionTerm, Draw, Estimate, EstimateError, FlowBound,
     FlowEstimate, ImportanceWeighted, Modeled, Moments, Rounds, Rung,
 };
-use vdm_sample::{GridSpec, Seed};
+use vdm_sample::{GridSpec, LossTable, Seed};
 
 use crate::model::Model;
 use crate::objective::Depth;
@@ -103,50 +103,19 @@ impl LossCurve {
     }
 }
 
-/// Estimates the bound on all of `items`, in one round.
-///
-/// Draws are a function of (seed, item, draw), so an item's number depends neither on the batch
-/// size nor on the other items; sums are kept in f64. `progress(done)` is told how many items are
-/// done.
+/// Estimates the bound on all of `items` under the model's own specification: [`Evaluation::likelihood`].
 ///
 /// # Errors
-/// [`Error::Config`] for no draws, no steps or an empty batch; [`Error::NonFiniteLikelihood`].
+/// Those of [`Evaluation::likelihood`].
 pub fn evaluate(
     model: &Model,
     items: &Items,
     depth: Depth,
     spec: EvaluationSpec,
     seed: Seed,
-    mut progress: impl FnMut(usize),
+    progress: impl FnMut(usize),
 ) -> Result<Likelihood, Error> {
-    let draws = spec.draws;
-    let (diffusion, name) = match depth {
-        Depth::Continuous => {
-            (DiffusionTerm::Continuous { draws }, "continuous-time bound (L_inf)".to_owned())
-        }
-        Depth::Discrete { steps } => {
-            (DiffusionTerm::Sparse { steps, draws }, format!("{steps}-step bound (L_T)"))
-        }
-    };
-    let evaluation = Evaluation::new(model, items, seed, spec.batch);
-    let found = evaluation.bound(diffusion, Rounds::exactly(1), |_, done| progress(done));
-    let BoundEstimate { estimate, curve } = found.map_err(of_bound)?;
-    let dims = model.spec().shape.dims();
-    let bits = |term: &str| {
-        let mean = estimate.term(term).map_or(f64::NAN, |term| term.mean.mean);
-        bound::bits_per_dim(mean, dims)
-    };
-    let total = estimate.total.bits_per_dim(dims);
-    Ok(Likelihood {
-        bits_per_dim: total.mean,
-        standard_error: total.standard_error.unwrap_or(f64::INFINITY),
-        prior: bits("prior"),
-        reconstruction: bits("reconstruction"),
-        diffusion: bits("diffusion"),
-        items: items.len(),
-        estimator: format!("{name}, {draws} stratified draws per item"),
-        curve: LossCurve::new(&curve),
-    })
+    Evaluation::new(model, items, seed, spec.batch).likelihood(depth, spec.draws, progress)
 }
 
 fn of_bound(error: EstimateError<Error>) -> Error {
@@ -166,8 +135,8 @@ fn of_bound(error: EstimateError<Error>) -> Error {
             let value = format!("log-SNR {min} to {max}");
             Error::Config { field: "grid", value, remedy: "give it the schedule's ends" }
         }
-        EstimateError::NotFinite { value, .. } => {
-            Error::NonFiniteLikelihood { bits_per_dim: value }
+        EstimateError::NotFinite { term, item, value } => {
+            Error::NonFiniteLikelihood { term, item, value }
         }
         EstimateError::Ode(error) => {
             let value = error.to_string();
@@ -218,6 +187,49 @@ impl<'a> Evaluation<'a> {
         Bound { schedule: &self.schedule, grid: &self.grid, diffusion, rounds, seed, batch }
     }
 
+    /// The variational bound in one round of `draws` stratified copies of each item, in bits.
+    ///
+    /// Draws are a function of (seed, item, draw), so an item's number depends neither on the batch
+    /// size nor on the other items. `progress(done)` is told how many items are
+    /// done.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for no draws, no steps, an empty batch or a grid with other ends, [`Error::Grid`];
+    /// [`Error::NonFiniteLikelihood`].
+    pub fn likelihood(
+        &self,
+        depth: Depth,
+        draws: usize,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Likelihood, Error> {
+        let (diffusion, name) = match depth {
+            Depth::Continuous => {
+                (DiffusionTerm::Continuous { draws }, "continuous-time bound (L_inf)".to_owned())
+            }
+            Depth::Discrete { steps } => {
+                (DiffusionTerm::Sparse { steps, draws }, format!("{steps}-step bound (L_T)"))
+            }
+        };
+        let found = self.bound(diffusion, Rounds::exactly(1), |_, done| progress(done));
+        let BoundEstimate { estimate, curve } = found.map_err(of_bound)?;
+        let dims = self.model.spec().shape.dims();
+        let bits = |term: &str| {
+            let mean = estimate.term(term).map_or(f64::NAN, |term| term.mean.mean);
+            bound::bits_per_dim(mean, dims)
+        };
+        let total = estimate.total.bits_per_dim(dims);
+        Ok(Likelihood {
+            bits_per_dim: total.mean,
+            standard_error: total.standard_error.unwrap_or(f64::INFINITY),
+            prior: bits("prior"),
+            reconstruction: bits("reconstruction"),
+            diffusion: bits("diffusion"),
+            items: self.items.len(),
+            estimator: format!("{name}, {draws} stratified draws per item"),
+            curve: LossCurve::new(&curve),
+        })
+    }
+
     /// The variational bound.
     ///
     /// # Errors
@@ -229,6 +241,18 @@ impl<'a> Evaluation<'a> {
         progress: impl FnMut(u64, usize),
     ) -> Result<BoundEstimate, EstimateError<Error>> {
         self.plan(diffusion, rounds).estimate(&self.tensors(), progress)
+    }
+
+    /// The model's errors by level, from so many noised copies of each item: what the grid that is best for
+    /// the bound ([`GridKind::ElboOptimal`](vdm_sample::GridKind::ElboOptimal)) is chosen from.
+    ///
+    /// # Errors
+    /// Any [`EstimateError`].
+    pub fn losses(&self, draws: usize) -> Result<LossTable, EstimateError<Error>> {
+        let term = DiffusionTerm::Continuous { draws };
+        let found = self.bound(term, Rounds::exactly(1), |_, _| ())?;
+        let dims = self.model.spec().shape.dims();
+        found.losses(self.schedule.range(), dims).map_err(EstimateError::Grid)
     }
 
     /// The variational bound at several depths, and what changes from each to the next.

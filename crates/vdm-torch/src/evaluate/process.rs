@@ -12,7 +12,8 @@ use crate::model::{Mode, Model};
 use crate::objective;
 use crate::{Batch, Error, PerSample};
 
-/// All draws of a call in one tensor, and one pass of the network for them.
+/// All draws of a call in one tensor, and one pass of the network for them. Latents and the sum of what the
+/// network misses are f64; the network computes in its own floats.
 pub(super) struct Tensors<'a> {
     pub(super) model: &'a Model,
     pub(super) items: &'a Items,
@@ -48,7 +49,7 @@ impl Tensors<'_> {
             fill_normal(eps, dims, self.seed, Purpose::EvaluationNoise, *number, *item as u64);
         }
         let eps = Batch::from_slice(&noise, size(self.model, draws.len()), self.model.device());
-        (self.values(&indices), eps)
+        (self.values(&indices), in_f64(&eps))
     }
 
     /// Latents made in the scaling of the estimate, in the units of the model's own (monograph §2.3.3).
@@ -62,7 +63,7 @@ impl Tensors<'_> {
         }
         let ratios: Vec<f64> =
             own.iter().zip(&made).map(|(own, at)| own.alpha / at.alpha).collect();
-        Batch(z.0 * PerSample::new(&ratios, self.model.device()).0)
+        Batch(&z.0 * PerSample::like(&ratios, &z).0)
     }
 }
 
@@ -91,7 +92,7 @@ impl Process for Tensors<'_> {
         let own: Vec<NoiseLevel> =
             draws.iter().map(|draw| scaling.level(draw.log_snr.value())).collect();
         tch::no_grad(|| {
-            let x = self.model.encode(&values);
+            let x = in_f64(&self.model.encode(&values));
             let at = PerSample::levels(&own, &x);
             let z = self.latents(&x, &eps, &own);
             let prediction = self.model.predict(&z, &at, Mode::EVALUATION)?;
@@ -148,6 +149,10 @@ impl estimate::Items<Batch> for OneByOne<'_> {
     }
 }
 
+fn in_f64(batch: &Batch) -> Batch {
+    Batch(batch.0.to_kind(Kind::Double))
+}
+
 fn size(model: &Model, items: usize) -> [i64; 4] {
     let shape = model.spec().shape;
     [items, shape.channels, shape.height, shape.width].map(|s| s as i64)
@@ -155,5 +160,5 @@ fn size(model: &Model, items: usize) -> [i64; 4] {
 
 fn host(tensor: &Tensor) -> Vec<f64> {
     let tensor = tensor.to_kind(Kind::Double).to_device(tch::Device::Cpu);
-    Vec::try_from(tensor.view([-1])).unwrap_or_default()
+    Vec::try_from(tensor.view([-1])).expect("one row of f64 in host memory")
 }

@@ -6,7 +6,7 @@ use vdm_core::{
 };
 use vdm_sample::estimate::{
     Bound, BoundEstimate, ContinuousItems, CurvePoint, DiffusionTerm, DiscreteItems,
-    ImportanceWeighted, Items, Modeled, Rounds,
+    ImportanceWeighted, Items, Modeled, Rounds, Rung,
 };
 use vdm_sample::{GridKind, GridSpec, Seed};
 
@@ -219,8 +219,31 @@ fn m43_e14_doubling_the_steps_can_worsen_an_item_and_lowers_the_mean() {
     }
     let doubled = ladder[1].change.unwrap();
     assert!(doubled.certainly_worse.unwrap() > 0 && doubled.worse < 60);
-    let totals = [0, 1].map(|rung: usize| ladder[rung].estimate.total.mean);
-    assert!((totals[1] - totals[0] - doubled.difference.mean).abs() < 1e-9);
+    differences_add_up(&ladder);
+    // Until all errors are small: the rung that needs most rounds decides for all.
+    let rounds = Rounds { most: 1000, ..Rounds::until(0.8, 1000) };
+    let bound = Bound { rounds, ..bound };
+    let ladder = bound.ladder(&process, &rungs, |_, _, _| ()).unwrap();
+    let alone = rungs.map(|diffusion| {
+        let bound = Bound { diffusion, ..bound };
+        bound.estimate(&process, |_, _| ()).unwrap().estimate.rounds
+    });
+    assert!(alone.iter().any(|rounds| *rounds != alone[0]), "{alone:?}");
+    differences_add_up(&ladder);
+    for rung in &ladder {
+        assert!(rung.estimate.rounds == ladder[0].estimate.rounds);
+        assert!(rung.estimate.total.draw_error.unwrap() <= 0.8);
+    }
+    assert!(bound.ladder(&process, &[], |_, _, _| ()).unwrap().is_empty());
+}
+
+/// Each rung is the one before and what changed.
+fn differences_add_up(ladder: &[Rung]) {
+    for pair in ladder.windows(2) {
+        let totals = [0, 1].map(|rung: usize| pair[rung].estimate.total.mean);
+        let difference = pair[1].change.unwrap().difference.mean;
+        assert!((totals[1] - totals[0] - difference).abs() < 1e-9, "{totals:?} {difference}");
+    }
 }
 
 /// Half the width of an interval of the curve.
@@ -280,6 +303,35 @@ fn m69_rate_and_distortion_are_those_of_a_gaussian_channel() {
         let rate = 0.5 * (information(point.log_snr - HALF) + information(point.log_snr + HALF));
         assert!((point.rate - rate).abs() < 0.01 * (1.0 + rate), "{point:?}, exactly {rate}");
     }
+}
+
+/// M69 in a hierarchy: the rate at a level is what the steps that end there cost, none at the noisiest, and
+/// between two levels a share of the step. To rounding, from the same draws.
+#[test]
+fn m69_the_rate_of_a_hierarchy_is_that_of_its_steps() {
+    let model = gaussian();
+    let items = ContinuousItems::new(data(&model, Seed(3), 20)).unwrap();
+    let found = |steps| {
+        let diffusion = DiffusionTerm::Dense { steps };
+        estimate(&model, &items, diffusion, Rounds::exactly(2), Seed(1))
+    };
+    let bits =
+        |found: &BoundEstimate, term| found.estimate.term(term).unwrap().mean.bits_per_dim(2);
+    let one = found(1);
+    let (prior, diffusion) = (bits(&one, "prior").mean, bits(&one, "diffusion").mean);
+    let [point] = one.curve[..] else { panic!("{:?}", one.curve) };
+    // In the middle of the first of 24 intervals.
+    assert!((point.rate - prior - diffusion / 48.0).abs() < 1e-9 * point.rate, "{point:?}");
+    // Two steps part in the middle of the range, where the second point's interval begins.
+    let two = found(2);
+    let [_, second] = two.curve[..] else { panic!("{:?}", two.curve) };
+    let total = prior + bits(&two, "diffusion").mean;
+    assert!((second.log_snr + 2.0 - HALF).abs() < 1e-9 && second.rate < total, "{second:?}");
+    // The second step begins there and ends 12 intervals on.
+    let own = (total - second.rate) / (1.0 - 1.0 / 24.0);
+    let first = total - own - prior;
+    let quarter = two.curve[0].rate - prior;
+    assert!((quarter - first / 24.0).abs() < 1e-9 * total, "{quarter} {first}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use vdm_core::{GaussianMixture, LogSnr, NoiseSchedule, Scalar, Scaling, quadrature};
 use vdm_sample::estimate::{
-    Dequantization, DiscreteItems, FlowBound, FlowEstimate, Items, Rounds, Trace,
+    ContinuousItems, Dequantization, DiscreteItems, FlowBound, FlowEstimate, Items, Rounds, Trace,
 };
 use vdm_sample::{Adaptive, Pair, ProbeLaw, Seed};
 
@@ -148,6 +148,17 @@ fn estimated_traces_agree_with_exact_ones() {
     let many = FlowBound { samples: 2, ..probed };
     let error = many.estimate(&process(&model, &items, Seed(3)), |_, _| ()).unwrap_err();
     assert!(error.to_string().contains("exact trace"), "{error}");
+}
+
+/// A fault is that of an item, whatever the batch it was in.
+#[test]
+fn the_item_that_fails_is_named() {
+    let model = mixture();
+    let items = ContinuousItems::new(vec![vec![0.1, 0.2], vec![0.3, 0.1], vec![1e200, 0.0]]);
+    let settings = FlowBound { batch: 1, ..settings(Dequantization::Posterior, 1, 1) };
+    let error = settings.estimate(&process(&model, &items.unwrap(), Seed(3)), |_, _| ());
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("sample 2"), "{error}");
 }
 
 /// M48 for the ODE: the likelihood is that of the same model under every scaling. Five times the
