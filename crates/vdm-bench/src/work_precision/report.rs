@@ -33,14 +33,14 @@ fn head(peers: &Peers) -> String {
         peers.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
     format!(
         "# Error for a number of model calls\n\n\
-         Written by `cargo xtask bench --peers`. Every deterministic sampler of {} and ours start at \
-         the same 64 points and ask the same exact denoiser of a mixture of Gaussians, in f64; the \
+         Written by `cargo xtask bench --peers`. The deterministic samplers of {} (but for those \
+         that benches/peers/README.md leaves out) and ours start at the same 64 points and ask the same exact denoiser of a mixture of Gaussians, in f64; the \
          error is the root mean square distance, over points and components, from the solution of \
          the probability-flow ODE at σ = 0. Each sampler gets every one of its grids and as many \
          steps as the calls allow; the tables show the best. Two ranges of noise: `edm`, σ from 80 \
          to 0.002, and `ddpm`, the linear β of 1,000 steps (σ from 157 to 0.01). The settings of \
-         the angle grid (0.9 and 1.15) were chosen by hand on the two `edm` problems, which flatters \
-         ours there.\n\n\
+         the angle grid (0.9 and 1.15) were chosen by hand on the two `edm` problems, hence on both \
+         mixtures, which flatters ours.\n\n\
          ![Smallest error by model calls](images/work-precision.svg)\n",
         versions.join(", ")
     )

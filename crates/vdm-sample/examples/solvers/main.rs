@@ -34,8 +34,8 @@ changes settings. Orders are slopes of log error over five halvings of the step:
   solver with 8 times the steps. Where a solver draws noise that belongs to no interval of time
   (churn, restart, Langevin steps), there is no such path.
 
-Measured orders above the declared one are no error: UniPC's corrector adds one, and linear
-multistep methods are limited by a first step that is small here. Churn at 36 steps is at its cap,
+The declared order of `uni_pc` counts its corrector, which adds one. A measured order above the declared one (`lms`)
+is no error: linear multistep methods are limited by a first step that is small here. Churn at 36 steps is at its cap,
 which slows its first halvings. Langevin steps have a bias that more steps do not lessen: order 0.
 
 | name | declared | measured | −6 to 6 | of the path | calls a step | when |
