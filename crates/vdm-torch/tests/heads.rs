@@ -82,6 +82,10 @@ fn m33_an_energy_network_has_no_curl_and_a_score_network_has() {
         curls
     };
     let (energy, score) = (curls_of("energy"), curls_of("score"));
+    println!(
+        "largest curl of the energy {:.1e}, median of the score {:.1e}",
+        energy[255], score[128]
+    );
     assert!(energy[255] < 1e-5, "largest curl of the energy: {}", energy[255]);
     assert!(score[128] > 1e-3, "median curl of the score: {}", score[128]);
 }
@@ -272,6 +276,10 @@ fn the_energy_preset_learns_the_clusters() {
     let result =
         evaluate(trainer.average(), &items, Depth::Continuous, spec, Seed(1), |_| ()).unwrap();
     let entropy = vdm_data::clusters_entropy_bits_per_dim();
+    println!(
+        "{:.4} ± {:.4} bits/dim, entropy {entropy:.4}",
+        result.bits_per_dim, result.standard_error
+    );
     assert!(result.bits_per_dim > entropy - 3.0 * result.standard_error, "{result:?}");
     assert!(result.bits_per_dim < 1.02 * entropy, "{result:?}");
 }

@@ -108,9 +108,10 @@ fn an_items_number_is_the_same_in_any_batch() {
 #[test]
 fn m48_the_bound_is_the_same_under_every_specification() {
     let (model, items) = (mixture(), eight_bit(&mixture(), 4));
-    let with = |scaling, schedule: &Schedule| {
+    let with = |scaling, schedule: &Schedule, rounds| {
         let process = Modeled { scaling, ..process(&model, &items, Seed(4)) };
-        let (diffusion, rounds) = (DiffusionTerm::Continuous { draws: 16 }, Rounds::exactly(50));
+        let (diffusion, rounds) =
+            (DiffusionTerm::Continuous { draws: 16 }, Rounds::exactly(rounds));
         let bound = Bound {
             schedule,
             grid: &GridSpec::UNIFORM_TIME,
@@ -121,15 +122,17 @@ fn m48_the_bound_is_the_same_under_every_specification() {
         };
         of_draws(bound.estimate(&process, |_, _| ()).unwrap().estimate.total)
     };
-    let (here, error) = with(VP, &schedule());
+    let (here, _) = with(VP, &schedule(), 5);
     for scaling in
         [Scaling::VarianceExploding, Scaling::StraightLine, Scaling::SubVariancePreserving]
     {
-        let (there, _) = with(scaling, &schedule());
+        let (there, _) = with(scaling, &schedule(), 5);
         assert!((here - there).abs() < 1e-9 * here.abs(), "{scaling:?}: {here} {there}");
     }
-    let (there, other_error) = with(VP, &Schedule::cosine(12.0, -16.0).unwrap());
-    assert!((here - there).abs() < 4.0 * error.hypot(other_error), "{here} {there}");
+    let (here, error) = with(VP, &schedule(), 500);
+    let (there, other_error) = with(VP, &Schedule::cosine(12.0, -16.0).unwrap(), 500);
+    let error = error.hypot(other_error);
+    assert!((here - there).abs() < 4.0 * error && error < 0.05 * here, "{here} {there} {error}");
 }
 
 /// `L_T` on a grid is the sum over the grid's own levels, by quadrature, and with a grid in log-SNR the same
@@ -303,6 +306,33 @@ fn m69_rate_and_distortion_are_those_of_a_gaussian_channel() {
         let rate = 0.5 * (information(point.log_snr - HALF) + information(point.log_snr + HALF));
         assert!((point.rate - rate).abs() < 0.01 * (1.0 + rate), "{point:?}, exactly {rate}");
     }
+}
+
+/// The grid chosen from measured errors has a bound by quadrature that is far below that of even steps, and
+/// the continuous one's is not reached.
+#[test]
+fn measured_errors_choose_a_better_grid() {
+    let (model, schedule) = (gaussian(), schedule());
+    let items = ContinuousItems::new(data(&model, Seed(3), 50)).unwrap();
+    let term = DiffusionTerm::Continuous { draws: 96 };
+    let found = estimate(&model, &items, term, Rounds::exactly(1), Seed(1));
+    let losses = found.losses(schedule.range(), 2).unwrap();
+    let best = losses.best(10).unwrap();
+    assert_eq!((best.len(), best[0], best[10]), (11, -16.0, 12.0));
+    let short = |level: &f64| (level * 20.0 - (level * 20.0).round()).abs() < 1e-9;
+    assert!(best.iter().all(short), "{best:?}");
+    let error = |l: f64| 2.0 * gain(l) / (1.0 + gain(l));
+    let bound = |levels: &[f64]| -> f64 {
+        let step = |pair: &[f64]| {
+            bound::discrete_factor(LogSnr::new(pair[1]), LogSnr::new(pair[0])) * error(pair[0])
+        };
+        levels.windows(2).map(step).sum()
+    };
+    let even: Vec<f64> = (0..=10).map(|i| -16.0 + 2.8 * f64::from(i)).collect();
+    let limit = bound::continuous(schedule.range(), |l| error(l.value()));
+    let (best, even) = (bound(&best), bound(&even));
+    println!("best {best:.2}, even {even:.2}, continuous {limit:.2}");
+    assert!(limit < best && best < 0.8 * even, "{limit} {best} {even}");
 }
 
 /// M69 in a hierarchy: the rate at a level is what the steps that end there cost, none at the noisiest, and
