@@ -6,8 +6,8 @@ use anyhow::{Result, bail, ensure};
 use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
 use tch::{Device, Tensor};
-use vdm_compress::{Archive, Code, Codec, Header, Origin, Settings, sha256};
-use vdm_core::{Denoiser, NoiseLevel, Prediction};
+use vdm_compress::{Archive, Code, Codec, Header, Levels, Origin, Settings, sha256};
+use vdm_core::{Denoiser, NoiseLevel, Prediction, Scaling};
 use vdm_data::{Dataset, Items, Shape, Source};
 use vdm_report::files;
 use vdm_sample::GridSpec;
@@ -62,6 +62,7 @@ pub(crate) struct Options {
 
 /// Codes items into a file and says what it cost beside the bound and beside other formats.
 pub(crate) fn compress(options: &Options) -> Result<()> {
+    ensure!(options.steps > 0, "--steps 0: use at least 1");
     let run = output::existing_run(&options.run)?;
     let config: RunConfig = files::read_json(&run.config())?;
     set_asked_threads(options.threads)?;
@@ -70,11 +71,12 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
     let (model, info) = load_model(&checkpoint, device)?;
     let data = || evaluate::data_of(&config, &checkpoint);
     let items = chosen(options, data, &model)?;
-    let grid = options.grid.as_ref();
-    let grid = grid.map(|grid| grid.of(&model, &config, data, Some(options.steps)));
+    let others = || Ok(options.split.others(&data()?).clone());
+    let grid = options.grid.as_ref().map(|grid| grid.of(&model, &config, others));
+    let grid = grid.transpose()?.unwrap_or(GridSpec::UNIFORM_TIME);
     let settings = Settings {
         steps: options.steps,
-        grid: grid.transpose()?.unwrap_or(GridSpec::UNIFORM_TIME),
+        levels: levels(&grid, options.steps, &model)?,
         batch: options.batch,
         cells_per_std: options.cells,
     };
@@ -84,7 +86,7 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
     // More draws than an evaluation of the whole run: the sum over T steps is what a code sees.
     let draws = config.evaluation.draws.max(64);
     let own = Evaluation::new(&model, &items, config.seed, config.evaluation.batch);
-    let evaluation = Evaluation { grid: settings.grid.clone(), ..own };
+    let evaluation = Evaluation { grid, ..own };
     let bound = evaluation.likelihood(Depth::Discrete { steps: options.steps }, draws, |_| ())?;
     let code = codec.compress(items.pixels(), |n| bar.set_position(n as u64))?;
     bar.finish_and_clear();
@@ -108,6 +110,22 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
     output::say(crate::formats::table(&items, shape)?);
     output::say(options.out.display());
     Ok(())
+}
+
+/// The levels of a grid, for the reader to have the same.
+fn levels(grid: &GridSpec, steps: u32, model: &Model) -> Result<Levels> {
+    if *grid == GridSpec::UNIFORM_TIME {
+        return Ok(Levels::UniformTime);
+    }
+    let schedule = &model.spec().diffusion.schedule;
+    let kind = grid.kind.name();
+    let grid = grid.time_grid(steps as usize, schedule, Scaling::VariancePreserving)?;
+    ensure!(
+        grid.levels().last().is_some_and(|level| level.sigma > 0.0),
+        "--grid {kind} ends at clean data, where z_0 is the data themselves: leave out \"clean\", or take \
+         a grid that ends where the schedule does"
+    );
+    Ok(Levels::LogSnrs(grid.levels().iter().map(|level| level.log_snr).collect()))
 }
 
 /// The items that the options name, of the model's shape and levels.

@@ -13,7 +13,7 @@ use vdm_sample::estimate::{
     BoundEstimate, Change, Dequantization, DiffusionTerm, Estimate, FlowBound, FlowEstimate,
     Rounds, Rung, Summary, Trace,
 };
-use vdm_sample::{Adaptive, GridKind, ProbeLaw};
+use vdm_sample::{Adaptive, GridKind, GridSpec, ProbeLaw};
 use vdm_torch::checkpoint::{load_model, read_info};
 use vdm_torch::{EXACT_TRACE_DIMS, Evaluation, Likelihood, RunConfig};
 
@@ -128,6 +128,14 @@ impl Split {
             Self::Test => &data.test,
         }
     }
+
+    /// Items that are not in it, to choose by.
+    pub(crate) fn others(self, data: &Dataset) -> &Items {
+        match self {
+            Self::Validation => &data.train,
+            Self::Train | Self::Test => &data.validation,
+        }
+    }
 }
 
 /// The data of a run, which are those its checkpoint was trained on.
@@ -135,6 +143,18 @@ pub(crate) fn data_of(config: &RunConfig, checkpoint: &Path) -> Result<Dataset> 
     let data = vdm_data::load(&config.data)?;
     read_info(checkpoint)?.check_data(checkpoint, &data)?;
     Ok(data)
+}
+
+/// A grid as the document has it. One that was chosen has its levels where there is one number of steps, in
+/// place of the hundreds of errors that it was chosen by.
+fn grid(spec: &GridSpec, steps: &[u32]) -> Value {
+    match (&spec.kind, steps) {
+        (GridKind::ElboOptimal { losses }, [steps]) => {
+            json!({"kind": "elbo_optimal", "log_snrs": losses.best(*steps as usize).ok()})
+        }
+        (GridKind::ElboOptimal { .. }, _) => json!({"kind": "elbo_optimal"}),
+        _ => json!(spec),
+    }
 }
 
 /// What an estimator found: in words, and for the document.
@@ -160,11 +180,7 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
     (evaluation.schedule, evaluation.scaling) =
         options.specification.over(&model.spec().diffusion)?;
     if let Some(grid) = &options.grid {
-        let one = match options.steps[..] {
-            [steps] => Some(steps),
-            _ => None,
-        };
-        evaluation.grid = grid.of(&model, &config, || Ok(data.clone()), one)?;
+        evaluation.grid = grid.of(&model, &config, || Ok(options.split.others(&data).clone()))?;
     }
     let bar = ProgressBar::new(count as u64);
     let task = Task {
@@ -185,11 +201,7 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
         "checkpoint_step": info.step,
         "seed": config.seed,
         "schedule": evaluation.schedule,
-        "grid": options.grid.as_ref().map(|_| match &evaluation.grid.kind {
-            // Hundreds of errors that say little to a reader.
-            GridKind::ElboOptimal { .. } => json!({"kind": "elbo_optimal"}),
-            _ => json!(evaluation.grid),
-        }),
+        "grid": options.grid.as_ref().map(|_| grid(&evaluation.grid, &options.steps)),
         "scaling": evaluation.scaling,
         "network": if options.double { "f64" } else { "f32" },
         "result": found.document,
@@ -286,7 +298,7 @@ impl Task<'_> {
         let diffusion = self.diffusion(self.options.steps.first().copied());
         let BoundEstimate { estimate, curve } =
             self.evaluation.bound(diffusion, self.rounds(1), |_, done| self.progress(done))?;
-        let name = self.named(diffusion)?;
+        let name = self.evaluation.named(diffusion);
         let mut document = self.document(&name, &estimate);
         document["curve"] = json!(curve);
         Ok(Found { text: self.text(&name, &estimate), document })
@@ -300,7 +312,7 @@ impl Task<'_> {
         let mut text = Vec::new();
         let mut rungs = Vec::new();
         for Rung { diffusion, estimate, change } in &ladder {
-            let name = self.named(*diffusion)?;
+            let name = self.evaluation.named(*diffusion);
             text.push(self.text(&name, estimate));
             let mut rung = self.document(&name, estimate);
             if let Some(change) = change {
@@ -337,8 +349,10 @@ impl Task<'_> {
             self.evaluation.importance_weighted(steps, samples, self.rounds(1), |_, done| {
                 self.progress(done);
             })?;
-        let name =
-            format!("importance-weighted {steps}-step bound{}, K = {samples}", self.on_grid()?);
+        let name = format!(
+            "importance-weighted {steps}-step bound{}, K = {samples}",
+            self.evaluation.on_grid()
+        );
         let mut document = self.document(&name, &estimate);
         document["importance_samples"] = json!(samples);
         Ok(Found { text: self.text(&name, &estimate), document })
@@ -391,29 +405,6 @@ impl Task<'_> {
         let text =
             format!("{}\n  {:.0} model calls per draw", self.text(&name, &estimate), calls.mean());
         Ok(Found { text, document })
-    }
-
-    fn named(&self, diffusion: DiffusionTerm) -> Result<String> {
-        Ok(match diffusion {
-            DiffusionTerm::Continuous { draws } => {
-                format!("continuous-time bound (L_inf), {draws} stratified draws per item")
-            }
-            DiffusionTerm::Sparse { steps, draws } => format!(
-                "{steps}-step bound (L_T){}, {draws} stratified draws per item",
-                self.on_grid()?
-            ),
-            DiffusionTerm::Dense { steps } => {
-                format!("{steps}-step bound (L_T){}, every step", self.on_grid()?)
-            }
-        })
-    }
-
-    /// The name of the grid that was asked for.
-    fn on_grid(&self) -> Result<String> {
-        match &self.options.grid {
-            Some(grid) => Ok(format!(" on the {} grid", grid.name()?)),
-            None => Ok(String::new()),
-        }
     }
 
     fn text(&self, name: &str, estimate: &Estimate) -> String {

@@ -1,14 +1,14 @@
 //! `--grid`: where steps lie, by name or by what the model's errors say.
 
-use anyhow::{Context, Result};
-use vdm_data::Dataset;
-use vdm_sample::{GridKind, GridSpec, LossTable};
+use anyhow::Result;
+use vdm_data::Items;
+use vdm_sample::{GridKind, GridSpec};
 use vdm_torch::{Evaluation, Model, RunConfig};
 
 use crate::specification::named;
 
-/// Items that errors are measured on, and noised copies of each: 6,000 calls, which tell the error in
-/// each of the curve's 24 intervals to a few percent.
+/// Items that errors are measured on, and noised copies of each: 6,144 in all, 256 in each of the curve's
+/// 24 intervals, which tell the error there to a few percent.
 const ITEMS: usize = 128;
 const COPIES: usize = 48;
 
@@ -30,42 +30,23 @@ impl Grid {
         }
     }
 
-    /// Its name on the command line.
-    pub(crate) fn name(&self) -> Result<String> {
-        let Self::Given(spec) = self else { return Ok("elbo-optimal".into()) };
-        let spec = serde_json::to_value(spec)?;
-        Ok(spec["kind"].as_str().unwrap_or_default().replace('_', "-"))
-    }
-
-    /// The grid for the model of a run. A measured one becomes a list of its levels where there is one
-    /// number of steps: that is all a reader needs to have the same.
+    /// The grid for the model of a run. Errors are measured on `items`, which should be none that the result
+    /// is about.
     pub(crate) fn of(
         &self,
         model: &Model,
         config: &RunConfig,
-        data: impl FnOnce() -> Result<Dataset>,
-        steps: Option<u32>,
+        items: impl FnOnce() -> Result<Items>,
     ) -> Result<GridSpec> {
-        let losses = || measured(model, config, &data()?);
-        match (self, steps) {
-            (Self::Given(spec), _) => Ok(spec.clone()),
-            (Self::Measured, None) => Ok(GridKind::ElboOptimal { losses: losses()? }.into()),
-            (Self::Measured, Some(steps)) => {
-                let log_snrs = losses()?.best(steps as usize).with_context(|| {
-                    format!(
-                        "--steps {steps} --grid elbo-optimal: so many steps gain nothing by a grid"
-                    )
-                })?;
-                Ok(GridKind::LogSnrs { log_snrs }.into())
+        match self {
+            Self::Given(spec) => Ok(spec.clone()),
+            Self::Measured => {
+                let all = items()?;
+                let items = all.select(&(0..all.len().min(ITEMS)).collect::<Vec<_>>());
+                let (seed, batch) = (config.seed, config.evaluation.batch);
+                let losses = Evaluation::new(model, &items, seed, batch).losses(COPIES)?;
+                Ok(GridKind::ElboOptimal { losses }.into())
             }
         }
     }
-}
-
-/// Errors by level on validation items, so that no item that a result is about has a say in it.
-fn measured(model: &Model, config: &RunConfig, data: &Dataset) -> Result<LossTable> {
-    let count = data.validation.len().min(ITEMS);
-    let items = data.validation.select(&(0..count).collect::<Vec<_>>());
-    let evaluation = Evaluation::new(model, &items, config.seed, config.evaluation.batch);
-    Ok(evaluation.losses(COPIES)?)
 }

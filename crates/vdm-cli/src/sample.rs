@@ -90,8 +90,8 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
     let checkpoint = crate::train::checkpoint(&run, options.checkpoint)?;
     let (model, _) = load_model(&checkpoint, options.engine.start()?)?;
     let model = if options.double { model.in_f64()? } else { model };
-    let data = || data_of(&config, &checkpoint);
-    let grid = options.grid.as_ref().map(|grid| grid.of(&model, &config, data, None));
+    let items = || Ok(data_of(&config, &checkpoint)?.validation);
+    let grid = options.grid.as_ref().map(|grid| grid.of(&model, &config, items));
     let sampler = SamplerFields {
         solver: options.solver,
         grid: grid.transpose()?,

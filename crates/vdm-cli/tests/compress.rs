@@ -95,5 +95,5 @@ fn images_come_back_bit_for_bit_and_bad_files_are_named() {
     let text = refused(&["decompress", "--run", &run, &file, "--out", &pictures]);
     assert!(text.contains("is not empty"), "{text}");
     let text = refused(&["compress", "--run", &run, "--steps", "0", "--out", &path("never")]);
-    assert!(text.contains("steps = 0"), "{text}");
+    assert!(text.contains("--steps 0: use at least 1"), "{text}");
 }

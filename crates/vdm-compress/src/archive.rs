@@ -168,13 +168,13 @@ impl Header {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Levels;
     use proptest::prelude::*;
-    use vdm_sample::GridKind;
 
     fn archive() -> Archive {
         let settings = Settings {
             steps: 3,
-            grid: GridKind::Karras { rho: 7.0 }.into(),
+            levels: Levels::LogSnrs(vec![-4.0, 1.25, 2.5, 8.5]),
             batch: 2,
             cells_per_std: 8,
         };

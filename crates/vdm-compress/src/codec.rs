@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use vdm_core::likelihood::Discretized;
-use vdm_core::{Denoiser, LogSnr, NoiseSchedule};
-use vdm_sample::GridSpec;
+use vdm_core::{Denoiser, LogSnr, NoiseSchedule, Scaling};
+use vdm_sample::{GridError, TimeGrid};
 
 use crate::batches::batches;
 use crate::error::{CodecError, Error};
@@ -17,9 +17,9 @@ use crate::stack::{Code, Stack};
 pub struct Settings {
     /// `T`: model calls per batch, and the bound that the code length meets; 1 to 2^20.
     pub steps: u32,
-    /// Where the levels of the latents lie, the cleanest of them finite.
-    #[serde(default = "uniform_time", skip_serializing_if = "is_uniform_time")]
-    pub grid: GridSpec,
+    /// Where the latents lie.
+    #[serde(default, skip_serializing_if = "Levels::are_uniform")]
+    pub levels: Levels,
     /// Items per model call once enough have been coded; 1 to 65,536. Does not change the length,
     /// but the reader must use the same: libtorch's results depend on it in their last digits.
     pub batch: u32,
@@ -28,12 +28,39 @@ pub struct Settings {
     pub cells_per_std: u32,
 }
 
-fn uniform_time() -> GridSpec {
-    GridSpec::UNIFORM_TIME
+/// The noise levels of the latents. A reader takes them from the file, so they are listed where they are not
+/// the schedule's own: a grid that is computed anew has to come out the same to the last bit.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Levels {
+    /// At equal steps of the schedule's time.
+    #[default]
+    UniformTime,
+    /// `T + 1` log-SNRs that rise, the last of them finite.
+    LogSnrs(Vec<f64>),
 }
 
-fn is_uniform_time(grid: &GridSpec) -> bool {
-    *grid == GridSpec::UNIFORM_TIME
+impl Levels {
+    fn are_uniform(&self) -> bool {
+        *self == Self::UniformTime
+    }
+
+    pub(crate) fn grid(
+        &self,
+        steps: usize,
+        schedule: &dyn NoiseSchedule,
+    ) -> Result<TimeGrid, GridError> {
+        let scaling = Scaling::VariancePreserving;
+        match self {
+            Self::UniformTime => TimeGrid::uniform_time(steps, schedule, scaling),
+            Self::LogSnrs(log_snrs) if log_snrs.len() == steps + 1 => {
+                TimeGrid::from_log_snrs(log_snrs.iter().copied(), scaling)
+            }
+            Self::LogSnrs(log_snrs) => {
+                Err(GridError::Steps { asked: steps, found: log_snrs.len().saturating_sub(1) })
+            }
+        }
+    }
 }
 
 impl Settings {

@@ -4,11 +4,11 @@
 //! q(z_0|x) q(z_1|z_0) … q(z_T|z_{T−1})      p(x|z_0) p(z_0|z_1) … p(z_{T−1}|z_T) p(z_T)
 //! ```
 //!
-//! Latent `i` lies at level `λ_i` of a grid, by default at time `t = i/T`. Its values are whole multiples of a cell, a power of two at
+//! Latent `i` lies at a level `λ_i`, by default at time `t = i/T`. Its values are whole multiples of a cell, a power of two at
 //! least `cells_per_std` times narrower than each Gaussian it is coded with, so that every value is
 //! an exact f32.
 
-use vdm_core::{NoiseLevel, NoiseSchedule, Posterior, Scaling, Transition};
+use vdm_core::{NoiseLevel, NoiseSchedule, Posterior, Transition};
 
 use crate::law::Normal;
 use crate::{Error, Settings};
@@ -44,7 +44,7 @@ pub(crate) struct Hierarchy {
 impl Hierarchy {
     pub(crate) fn new(schedule: &dyn NoiseSchedule, settings: &Settings) -> Result<Self, Error> {
         let steps = settings.steps as usize;
-        let grid = settings.grid.time_grid(steps, schedule, Scaling::VariancePreserving)?;
+        let grid = settings.levels.grid(steps, schedule)?;
         let levels: Vec<NoiseLevel> = grid.levels().iter().rev().copied().collect();
         if levels[0].sigma == 0.0 {
             return Err(Error::CleanEnd { log_snr: levels[0].log_snr });

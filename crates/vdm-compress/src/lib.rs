@@ -32,10 +32,9 @@
 //! `docs/compression.md`.
 //!
 //! ```
-//! use vdm_compress::{Codec, Settings};
+//! use vdm_compress::{Codec, Levels, Settings};
 //! use vdm_core::{FromFn, NoiseLevel, Parameterization, Prediction, Scalar, Schedule};
 //! use vdm_core::likelihood::Discretized;
-//! use vdm_sample::GridSpec;
 //!
 //! // The exact denoiser of N(0, 1/4), which is blind to its neighbors.
 //! let model = FromFn(|z: &Vec<f32>, at: &NoiseLevel| {
@@ -44,8 +43,8 @@
 //!     Ok::<_, std::convert::Infallible>(Prediction { value, of: Parameterization::Image })
 //! });
 //! let schedule = Schedule::linear(9.0, -6.0)?;
-//! let grid = GridSpec::UNIFORM_TIME;
-//! let settings = Settings { steps: 50, grid, batch: 16, cells_per_std: Settings::CELLS };
+//! let levels = Levels::UniformTime;
+//! let settings = Settings { steps: 50, levels, batch: 16, cells_per_std: Settings::CELLS };
 //! let codec = Codec::new(&model, Discretized::new(256)?, 4, &schedule, &settings)?;
 //!
 //! // 300 items of 4 pixels around the middle gray, with the spread the model expects.
@@ -68,6 +67,6 @@ mod law;
 mod stack;
 
 pub use archive::{Archive, Header, Origin, sha256};
-pub use codec::{Codec, Settings};
+pub use codec::{Codec, Levels, Settings};
 pub use error::{CodecError, Error};
 pub use stack::Code;

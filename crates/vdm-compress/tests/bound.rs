@@ -6,13 +6,13 @@ use std::convert::Infallible;
 use std::f64::consts::LN_2;
 
 use proptest::prelude::*;
-use vdm_compress::{Code, Codec, CodecError, Error, Settings};
+use vdm_compress::{Code, Codec, CodecError, Error, Levels, Settings};
 use vdm_core::likelihood::Discretized;
 use vdm_core::{
     Denoiser, FromFn, GaussianMixture, LogSnr, NoiseLevel, NoiseSchedule, Parameterization,
     Prediction, Scaling, Schedule, bound,
 };
-use vdm_sample::{GridKind, GridSpec, Purpose, Seed};
+use vdm_sample::{GridKind, Purpose, Seed, TimeGrid};
 
 const DIMS: usize = 2;
 
@@ -28,7 +28,14 @@ fn mixture() -> GaussianMixture {
 }
 
 fn settings(steps: u32, batch: u32) -> Settings {
-    Settings { steps, grid: GridSpec::UNIFORM_TIME, batch, cells_per_std: Settings::CELLS }
+    Settings { steps, levels: Levels::UniformTime, batch, cells_per_std: Settings::CELLS }
+}
+
+/// Those of a grid under that schedule.
+fn listed(grid: &GridKind, steps: u32) -> Levels {
+    let scaling = Scaling::VariancePreserving;
+    let grid = grid.time_grid(steps as usize, &schedule(steps), scaling).unwrap();
+    Levels::LogSnrs(grid.levels().iter().map(|level| level.log_snr).collect())
 }
 
 fn schedule(steps: u32) -> Schedule {
@@ -76,7 +83,11 @@ fn bounds(pixels: &[u8], settings: &Settings) -> Vec<f64> {
     let steps = settings.steps;
     let (mixture, schedule, data) = (mixture(), schedule(steps), data());
     let scaling = Scaling::VariancePreserving;
-    let grid = settings.grid.time_grid(steps as usize, &schedule, scaling).unwrap();
+    let grid = match &settings.levels {
+        Levels::UniformTime => TimeGrid::uniform_time(steps as usize, &schedule, scaling),
+        Levels::LogSnrs(listed) => TimeGrid::from_log_snrs(listed.iter().copied(), scaling),
+    };
+    let grid = grid.unwrap();
     let bound_of = |item: &[u8]| {
         let x: Vec<f64> = item.iter().map(|k| data.encode(u16::from(*k))).collect();
         let end = |k: &u8| {
@@ -115,11 +126,11 @@ fn m68_the_code_length_is_the_bound() {
     const ITEMS: usize = 3000;
     const GROUP: usize = 100;
     let pixels = items(ITEMS as u64);
-    let uneven = GridKind::Polyexponential { rho: 1.2 }.into();
-    for (steps, grid) in
-        [1, 4, 50].map(|steps| (steps, GridSpec::UNIFORM_TIME)).into_iter().chain([(30, uneven)])
+    let uneven = listed(&GridKind::Polyexponential { rho: 1.2 }, 30);
+    for (steps, levels) in
+        [1, 4, 50].map(|steps| (steps, Levels::UniformTime)).into_iter().chain([(30, uneven)])
     {
-        let settings = Settings { grid, ..settings(steps, 16) };
+        let settings = Settings { levels, ..settings(steps, 16) };
         let bounds = bounds(&pixels, &settings);
         let groups = pixels.chunks(GROUP * DIMS).zip(bounds.chunks(GROUP));
         let excess: Vec<f64> = groups
@@ -179,14 +190,19 @@ proptest! {
         steps in 1..12_u32,
         batch in 1..5_u32,
         cells_per_std in 1..40_u32,
-        grid in prop_oneof![Just(GridKind::UniformTime), Just(GridKind::Karras { rho: 3.0 })],
+        uneven in any::<bool>(),
         scale in prop_oneof![Just(0.0), Just(1.0), Just(1e3), Just(1e30)],
     ) {
         let data = Discretized::new(levels).unwrap();
         let pixels: Vec<u8> =
             values.iter().cycle().take(values.len() * dims).map(|v| (u16::from(*v) % levels) as u8).collect();
         let model = erratic(scale);
-        let settings = Settings { cells_per_std, grid: grid.into(), ..settings(steps, batch) };
+        let settings = Settings { cells_per_std, ..settings(steps, batch) };
+        let settings = if uneven {
+            Settings { levels: listed(&GridKind::Karras { rho: 3.0 }, steps), ..settings }
+        } else {
+            settings
+        };
         let codec = Codec::new(&model, data, dims, &schedule(steps), &settings).unwrap();
         let code = codec.compress(&pixels, |_| ()).unwrap();
         prop_assert_eq!(codec.decompress(&code.words, values.len(), |_| ()).unwrap(), pixels);
@@ -218,7 +234,8 @@ fn another_model_reads_other_pixels() {
 #[test]
 fn bad_input_is_named() {
     let good = settings(3, 2);
-    let clean = GridSpec { clean: true, ..GridSpec::UNIFORM_TIME };
+    let with =
+        |listed: &[f64]| Settings { levels: Levels::LogSnrs(listed.to_vec()), ..good.clone() };
     let model = erratic(1.0);
     let refused = |settings, schedule: Schedule| {
         Codec::new(&model, data(), DIMS, &schedule, &settings).unwrap_err().to_string()
@@ -231,9 +248,14 @@ fn bad_input_is_named() {
             "cells_per_std = 5000",
         ),
         (
-            refused(Settings { grid: clean.clone(), ..good.clone() }, schedule(3)),
+            refused(with(&[-6.0, 0.0, 2.0, f64::INFINITY]), schedule(3)),
             "the levels end at log-SNR inf",
         ),
+        (
+            refused(with(&[-6.0, 0.0, 2.0]), schedule(3)),
+            "a grid of 2 steps is listed where 3 are asked for",
+        ),
+        (refused(with(&[-6.0, 0.0, 0.0, 7.0]), schedule(3)), "log-SNR"),
         (refused(good.clone(), Schedule::linear(60.0, -6.0).unwrap()), "use fewer steps"),
     ];
     for (message, named) in cases {

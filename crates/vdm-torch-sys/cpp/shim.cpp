@@ -45,29 +45,35 @@ bool unshared(const at::Tensor& tensor) {
 }
 
 // Σ c_j z_j over N arrays, from begin to end. The one loop here whose speed is its own.
-template <size_t N>
+template <size_t N, typename T>
 #if defined(__GNUC__) && !defined(__clang__)
 __attribute__((optimize("O3")))
 #endif
-void combine(float* out, const float* const* z, const float* c, int64_t begin, int64_t end) {
+void combine(T* out, const T* const* z, const T* c, int64_t begin, int64_t end) {
   for (int64_t i = begin; i < end; i++) {
-    float sum = c[0] * z[0][i];
+    T sum = c[0] * z[0][i];
     for (size_t j = 1; j < N; j++) sum += c[j] * z[j][i];
     out[i] = sum;
   }
 }
 
 // As many passes over memory as there are groups of four terms.
-void combine_all(float* out, const std::vector<const float*>& z, const std::vector<float>& c,
-                 int64_t numel) {
-  constexpr decltype(&combine<1>) kernels[] = {combine<1>, combine<2>, combine<3>, combine<4>};
+template <typename T>
+void combine_all(at::Tensor& out_tensor, const std::vector<at::Tensor>& terms,
+                 const std::vector<T>& c) {
+  constexpr decltype(&combine<1, T>) kernels[] = {combine<1, T>, combine<2, T>, combine<3, T>,
+                                                  combine<4, T>};
+  std::vector<const T*> z;
+  for (const auto& term : terms) z.push_back(term.const_data_ptr<T>());
+  T* const out = out_tensor.mutable_data_ptr<T>();
+  const int64_t numel = out_tensor.numel();
   at::parallel_for(0, numel, at::internal::GRAIN_SIZE, [&](int64_t begin, int64_t end) {
     size_t done = std::min<size_t>(4, z.size());
     kernels[done - 1](out, z.data(), c.data(), begin, end);
     while (done < z.size()) {
       const size_t n = std::min<size_t>(3, z.size() - done);
-      const float* arrays[4] = {out};
-      float scales[4] = {1.0f};
+      const T* arrays[4] = {out};
+      T scales[4] = {1};
       std::copy_n(z.begin() + done, n, arrays + 1);
       std::copy_n(c.begin() + done, n, scales + 1);
       kernels[n](out, arrays, scales, begin, end);
@@ -147,12 +153,13 @@ int vdm_global_norm(at::Tensor** tensors, size_t n, at::Tensor** out) {
 }
 
 // Σ c_i z_i into out, whose memory is used if nothing else holds it: one pass for up to four
-// contiguous float arrays on the CPU, libtorch's own kernels otherwise.
+// contiguous float or double arrays on the CPU, libtorch's own kernels otherwise.
 int vdm_lincomb(at::Tensor* out, at::Tensor** terms, const double* c, size_t n) {
   return guarded([&] {
     at::NoGradGuard no_grad;
     const auto z = list(terms, n);
-    bool flat = z[0].is_cpu() && z[0].scalar_type() == at::kFloat;
+    const auto type = z[0].scalar_type();
+    bool flat = z[0].is_cpu() && (type == at::kFloat || type == at::kDouble);
     for (const auto& term : z) {
       TORCH_CHECK(term.sizes() == z[0].sizes(), "lincomb of shapes ", z[0].sizes(), " and ",
                   term.sizes());
@@ -161,10 +168,10 @@ int vdm_lincomb(at::Tensor* out, at::Tensor** terms, const double* c, size_t n) 
     const bool reusable = unshared(*out) && out->sizes() == z[0].sizes() &&
                           out->options().type_equal(z[0].options()) && out->is_contiguous();
     if (!reusable) *out = at::empty_like(z[0], at::MemoryFormat::Contiguous);
-    if (flat) {
-      std::vector<const float*> arrays;
-      for (const auto& term : z) arrays.push_back(term.const_data_ptr<float>());
-      combine_all(out->mutable_data_ptr<float>(), arrays, {c, c + n}, z[0].numel());
+    if (flat && type == at::kFloat) {
+      combine_all<float>(*out, z, {c, c + n});
+    } else if (flat) {
+      combine_all<double>(*out, z, {c, c + n});
     } else {
       at::mul_out(*out, z[0], at::scalar_tensor(c[0], z[0].options().device(at::kCPU)));
       for (size_t i = 1; i < n; i++) out->add_(z[i], c[i]);

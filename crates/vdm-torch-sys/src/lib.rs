@@ -227,7 +227,7 @@ pub fn global_norm(tensors: &[Tensor]) -> Result<Tensor, Error> {
 /// `Σ cᵢ zᵢ` over at least one term, all of one shape and type, written to `out`: into its memory if
 /// that fits and no other tensor shares it. Gradients do not flow through.
 ///
-/// One pass over memory for up to four contiguous f32 tensors on the CPU.
+/// One pass over memory for up to four contiguous f32 or f64 tensors on the CPU.
 ///
 /// # Errors
 /// No terms, or what libtorch reports (different shapes or devices, say).
@@ -341,12 +341,14 @@ mod tests {
         let options = (Kind::Double, Device::Cpu);
         let c = [2.0, -1.0, 0.5, 3.0, -0.25, 1.0, 0.125, -4.0, 7.0];
         let z: Vec<Tensor> = (0..9).map(|_| Tensor::randn([3, 40, 50], options)).collect();
-        let cases: [fn(&Tensor) -> Tensor; 3] = [
-            |z| z.to_kind(Kind::Float),
-            |z| z.to_kind(Kind::Float).transpose(0, 2),
-            Tensor::shallow_clone,
+        type Case = (fn(&Tensor) -> Tensor, f64);
+        let cases: [Case; 4] = [
+            (|z| z.to_kind(Kind::Float), 2e-5),
+            (|z| z.to_kind(Kind::Float).transpose(0, 2), 2e-5),
+            (Tensor::shallow_clone, 1e-13),
+            (|z| z.transpose(0, 2), 1e-13),
         ];
-        for case in cases {
+        for (case, tolerance) in cases {
             let z: Vec<Tensor> = z.iter().map(case).collect();
             for n in 1..=9 {
                 let terms: Vec<_> = c.iter().copied().zip(&z).take(n).collect();
@@ -354,7 +356,7 @@ mod tests {
                 lincomb_into(&mut out, &terms).unwrap();
                 let wanted = terms[1..].iter().fold(&z[0] * c[0], |sum, (c, z)| sum + *z * *c);
                 let error = f64::try_from((&out - wanted).abs().max()).unwrap();
-                assert!(error < 2e-5, "{n} terms: {error}");
+                assert!(error < tolerance, "{n} terms: {error}");
             }
         }
         let mut out = Tensor::zeros([2], options);

@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 use vdm_core::{Latent, LogSnr, NoiseLevel, Real, Scaling};
 use vdm_sample::{InnerProduct, NoiseError, NoisePath, NoiseSource, ProbeSource, Probes};
 
-/// Items `[B, C, H, W]`: f32 in training, f64 in bounds and while samples are drawn. A newtype,
+/// Items `[B, C, H, W]`: f32 in training, f64 in the variational bound and while samples are drawn. A newtype,
 /// since neither [`Latent`] nor [`Tensor`] is ours.
 #[derive(Debug)]
 pub struct Batch(pub Tensor);

@@ -83,7 +83,7 @@ pub enum Error {
     },
     /// A term of a bound that is not a number, most often from weights that are not.
     #[error(
-        "the {term} of item {item} is {value}: weights or data are not finite; \
+        "the {term} of item {item} is {value}: some weights are not finite, or so large that the network overflows; \
          use an earlier --checkpoint, or train a new run with a lower \
          training.optimizer.learning_rate"
     )]

@@ -91,7 +91,7 @@ fn every_estimator_finds_the_entropy() {
     );
 }
 
-/// M48 on a network: latents in other scalings change no term, up to f32; another schedule of the same
+/// M48 on a network: latents in other scalings change no term; another schedule of the same
 /// ends changes `L_∞` within 4 standard errors.
 #[test]
 fn m48_a_trained_models_bound_is_the_same_under_every_specification() {
@@ -108,7 +108,7 @@ fn m48_a_trained_models_bound_is_the_same_under_every_specification() {
     let here = under(Scaling::VariancePreserving, linear.clone());
     for scaling in [Scaling::VarianceExploding, Scaling::StraightLine] {
         let there = under(scaling, linear.clone());
-        assert!((there.mean / here.mean - 1.0).abs() < 1e-4, "{scaling:?}: {here:?} {there:?}");
+        assert!((there.mean / here.mean - 1.0).abs() < 1e-7, "{scaling:?}: {here:?} {there:?}");
     }
     let there = under(Scaling::VariancePreserving, cosine);
     let error = here.draw_error.unwrap().hypot(there.draw_error.unwrap());
@@ -144,7 +144,8 @@ fn fast_at_first(range: LogSnrRange) -> Monotone {
 /// M48: one model, trained as variance preserving, gives the same samples (1e-6 of data from −1 to 1) and
 /// bits per dimension (1e-3) in four other scalings and under two other schedules, for the same levels and
 /// noise. What is left of samples is the last rounding of an f64 latent to the network's f32, which is another
-/// for one in 10⁸; of the bound, whose latents are f32, other roundings of each.
+/// for one in 10⁸, and of the bound less; of the importance-weighted bound, whose latents are f32, other
+/// roundings of each.
 #[test]
 fn m48_a_trained_model_samples_alike_under_every_specification() {
     let config = tiny(|c| c["training"]["optimizer"]["warmup"] = 5.into());
@@ -191,8 +192,8 @@ fn m48_a_trained_model_samples_alike_under_every_specification() {
             let off = own.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(off < 1e-6, "{scaling:?}, {solver}: {off}");
         }
-        for (own, other) in bits.iter().zip(other_bits) {
-            assert!((own - other).abs() < 1e-3, "{scaling:?}: {own}, {other}");
+        for ((own, other), tolerance) in bits.iter().zip(other_bits).zip([1e-6, 1e-3]) {
+            assert!((own - other).abs() < tolerance, "{scaling:?}: {own}, {other}");
         }
     }
 }

@@ -64,11 +64,11 @@ impl DiffusionTerm {
     }
 
     fn check<E: std::error::Error + 'static>(self) -> Result<(), EstimateError<E>> {
-        let refuse =
-            |field| Err(EstimateError::Setting { field, value: 0.0, wanted: "at least 1" });
+        let wanted = "at least 1";
         match self {
-            Self::Sparse { steps: 0, .. } | Self::Dense { steps: 0 } => refuse("steps"),
-            Self::Continuous { draws: 0 } | Self::Sparse { draws: 0, .. } => refuse("draws"),
+            Self::Continuous { draws: 0 } | Self::Sparse { draws: 0, .. } => {
+                Err(EstimateError::Setting { field: "draws", value: 0.0, wanted })
+            }
             _ => Ok(()),
         }
     }

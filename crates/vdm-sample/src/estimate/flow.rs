@@ -69,7 +69,7 @@ pub struct FlowEstimate {
 }
 
 /// The names of its values.
-const NAMES: [&str; 5] = ["bound", "dequantization", "flow", "reconstruction", "one_sample"];
+const NAMES: [&str; 5] = ["bound", "one_sample", "dequantization", "flow", "reconstruction"];
 
 /// Rounds are this far apart in the numbers that probes go by.
 const DRAWS_PER_ROUND: u64 = 1 << 40;
@@ -210,5 +210,5 @@ fn row(draws: &[[f64; 3]]) -> [f64; 5] {
     let [bound, one_sample] = bounds(&log_weights);
     let mean =
         |part: usize| draws.iter().map(|parts| parts[part]).sum::<f64>() / draws.len() as f64;
-    [bound, mean(0), mean(1), mean(2), one_sample]
+    [bound, one_sample, mean(0), mean(1), mean(2)]
 }

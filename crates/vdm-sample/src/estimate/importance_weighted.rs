@@ -73,11 +73,7 @@ impl ImportanceWeighted<'_> {
         process: &Modeled<'_, Z, D>,
         mut progress: impl FnMut(u64, usize),
     ) -> Result<Estimate, EstimateError<D::Error>> {
-        let counts = [
-            ("steps", self.steps as usize),
-            ("importance samples", self.samples),
-            ("batch", self.batch),
-        ];
+        let counts = [("importance samples", self.samples), ("batch", self.batch)];
         if let Some((field, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(EstimateError::Setting { field, value: 0.0, wanted: "at least 1" });
         }

@@ -25,15 +25,22 @@ pub(super) struct Step {
     pub(super) factor: f64,
 }
 
+/// The most steps, whose levels take some tens of megabytes.
+const MOST: u32 = 1 << 20;
+
 impl Levels {
     /// # Errors
-    /// [`EstimateError::Grid`] if there is no such grid, [`EstimateError::Ends`] if it ends elsewhere than
+    /// [`EstimateError::Setting`] for no steps or more than 2^20, [`EstimateError::Grid`] if there is no such grid, [`EstimateError::Ends`] if it ends elsewhere than
     /// the schedule.
     pub(super) fn of<E: Error + 'static>(
         steps: u32,
         grid: &GridSpec,
         schedule: &dyn NoiseSchedule,
     ) -> Result<Self, EstimateError<E>> {
+        if !(1..=MOST).contains(&steps) {
+            let (field, value) = ("steps", f64::from(steps));
+            return Err(EstimateError::Setting { field, value, wanted: "1 to 1048576" });
+        }
         // Of a level its log-SNR is used, which no scaling changes.
         let scaling = Scaling::VariancePreserving;
         let grid =

@@ -129,7 +129,7 @@ impl<const N: usize> Series<N> {
     ) -> Result<(), EstimateError<E>> {
         assert_eq!(rows.len(), self.columns[0].len(), "a row for each item");
         for (item, values) in rows.into_iter().enumerate() {
-            // The last first: what a total is made of says more than the total.
+            // The last first: names begin with totals, and what one is made of says more.
             for ((name, column), value) in
                 self.names.iter().zip(&mut self.columns).zip(values).rev()
             {

@@ -138,7 +138,10 @@ pub enum GridError {
         found: String,
     },
     /// More steps than the candidates allow, or none.
-    #[error("{candidates} candidate levels allow 1 to {} steps, not {steps}", candidates - 1)]
+    #[error(
+        "{candidates} candidate levels allow 1 to {} steps, not {steps}: use fewer, or another grid",
+        candidates - 1
+    )]
     Candidates {
         /// How many steps are asked for.
         steps: usize,

@@ -133,6 +133,24 @@ impl From<GridKind> for GridSpec {
 }
 
 impl GridKind {
+    /// Its name in a configuration.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::UniformTime => "uniform_time",
+            Self::QuadraticTime => "quadratic_time",
+            Self::Beta { .. } => "beta",
+            Self::UniformLogSnr => "uniform_log_snr",
+            Self::Polyexponential { .. } => "polyexponential",
+            Self::Karras { .. } => "karras",
+            Self::Angle { .. } => "angle",
+            Self::Timesteps { .. } => "timesteps",
+            Self::ElboOptimal { .. } => "elbo_optimal",
+            Self::Times { .. } => "times",
+            Self::LogSnrs { .. } => "log_snrs",
+        }
+    }
+
     /// The grid of `steps` steps under a schedule and scaling.
     ///
     /// # Errors

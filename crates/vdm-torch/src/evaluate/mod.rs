@@ -202,13 +202,9 @@ impl<'a> Evaluation<'a> {
         draws: usize,
         mut progress: impl FnMut(usize),
     ) -> Result<Likelihood, Error> {
-        let (diffusion, name) = match depth {
-            Depth::Continuous => {
-                (DiffusionTerm::Continuous { draws }, "continuous-time bound (L_inf)".to_owned())
-            }
-            Depth::Discrete { steps } => {
-                (DiffusionTerm::Sparse { steps, draws }, format!("{steps}-step bound (L_T)"))
-            }
+        let diffusion = match depth {
+            Depth::Continuous => DiffusionTerm::Continuous { draws },
+            Depth::Discrete { steps } => DiffusionTerm::Sparse { steps, draws },
         };
         let found = self.bound(diffusion, Rounds::exactly(1), |_, done| progress(done));
         let BoundEstimate { estimate, curve } = found.map_err(of_bound)?;
@@ -225,9 +221,33 @@ impl<'a> Evaluation<'a> {
             reconstruction: bits("reconstruction"),
             diffusion: bits("diffusion"),
             items: self.items.len(),
-            estimator: format!("{name}, {draws} stratified draws per item"),
+            estimator: self.named(diffusion),
             curve: LossCurve::new(&curve),
         })
+    }
+
+    /// A bound in words, for people.
+    #[must_use]
+    pub fn named(&self, diffusion: DiffusionTerm) -> String {
+        let grid = self.on_grid();
+        match diffusion {
+            DiffusionTerm::Continuous { draws } => {
+                format!("continuous-time bound (L_inf), {draws} stratified draws per item")
+            }
+            DiffusionTerm::Sparse { steps, draws } => {
+                format!("{steps}-step bound (L_T){grid}, {draws} stratified draws per item")
+            }
+            DiffusionTerm::Dense { steps } => format!("{steps}-step bound (L_T){grid}, every step"),
+        }
+    }
+
+    /// ` on the … grid`, but for steps at equal times.
+    #[must_use]
+    pub fn on_grid(&self) -> String {
+        if self.grid == GridSpec::UNIFORM_TIME {
+            return String::new();
+        }
+        format!(" on the {} grid", self.grid.kind.name())
     }
 
     /// The variational bound.
@@ -243,16 +263,20 @@ impl<'a> Evaluation<'a> {
         self.plan(diffusion, rounds).estimate(&self.tensors(), progress)
     }
 
-    /// The model's errors by level, from so many noised copies of each item: what the grid that is best for
+    /// The model's errors by level, from so many noised copies of each item, evenly over all levels whatever
+    /// the schedule: what the grid that is best for
     /// the bound ([`GridKind::ElboOptimal`](vdm_sample::GridKind::ElboOptimal)) is chosen from.
     ///
     /// # Errors
     /// Any [`EstimateError`].
     pub fn losses(&self, draws: usize) -> Result<LossTable, EstimateError<Error>> {
+        let range = self.schedule.range();
+        let even = Schedule::linear(range.max(), range.min());
+        let schedule = even.map_err(|error| EstimateError::Grid(error.into()))?;
+        let evenly = Self { schedule, ..self.clone() };
         let term = DiffusionTerm::Continuous { draws };
-        let found = self.bound(term, Rounds::exactly(1), |_, _| ())?;
-        let dims = self.model.spec().shape.dims();
-        found.losses(self.schedule.range(), dims).map_err(EstimateError::Grid)
+        let found = evenly.bound(term, Rounds::exactly(1), |_, _| ())?;
+        found.losses(range, self.model.spec().shape.dims()).map_err(EstimateError::Grid)
     }
 
     /// The variational bound at several depths, and what changes from each to the next.

@@ -49,7 +49,7 @@ impl Tensors<'_> {
             fill_normal(eps, dims, self.seed, Purpose::EvaluationNoise, *number, *item as u64);
         }
         let eps = Batch::from_slice(&noise, size(self.model, draws.len()), self.model.device());
-        (self.values(&indices), in_f64(&eps))
+        (self.values(&indices), eps)
     }
 
     /// Latents made in the scaling of the estimate, in the units of the model's own (monograph §2.3.3).
@@ -88,6 +88,7 @@ impl Process for Tensors<'_> {
 
     fn noise_errors(&self, draws: &[Draw]) -> Result<Vec<f64>, Error> {
         let (values, eps) = self.drawn(draws);
+        let eps = in_f64(&eps);
         let scaling = self.model.spec().diffusion.scaling;
         let own: Vec<NoiseLevel> =
             draws.iter().map(|draw| scaling.level(draw.log_snr.value())).collect();

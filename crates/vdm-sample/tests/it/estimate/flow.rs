@@ -151,6 +151,17 @@ fn estimated_traces_agree_with_exact_ones() {
     assert!(error.to_string().contains("exact trace"), "{error}");
 }
 
+/// Sums follow their parts: a total that is not finite is no news.
+#[test]
+fn totals_come_before_what_they_are_made_of() {
+    let (model, items) = (mixture(), eight_bit(&mixture(), 1));
+    let found = run(settings(Dequantization::Posterior, 1, 2), &model, &items, Seed(3)).estimate;
+    let names: Vec<&str> = found.terms.iter().map(|term| term.name).collect();
+    assert_eq!(names, ["one_sample", "dequantization", "flow", "reconstruction"]);
+    let parts: f64 = found.terms[1..].iter().map(|term| term.mean.mean).sum();
+    assert!((parts - found.total.mean).abs() < 1e-9 && found.terms[0].mean == found.total);
+}
+
 /// A fault is that of an item, whatever the batch it was in.
 #[test]
 fn the_item_that_fails_is_named() {
