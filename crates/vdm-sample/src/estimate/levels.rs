@@ -30,8 +30,8 @@ const MOST: u32 = 1 << 20;
 
 impl Levels {
     /// # Errors
-    /// [`EstimateError::Setting`] for no steps or more than 2^20, [`EstimateError::Grid`] if there is no such grid, [`EstimateError::Ends`] if it ends elsewhere than
-    /// the schedule.
+    /// [`EstimateError::Setting`] for no steps or more than 2^20, [`EstimateError::Grid`] if there is no such
+    /// grid, [`EstimateError::Ends`] if it ends elsewhere than the schedule.
     pub(super) fn of<E: Error + 'static>(
         steps: u32,
         grid: &GridSpec,

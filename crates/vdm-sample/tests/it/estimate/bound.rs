@@ -267,19 +267,8 @@ fn over(point: &CurvePoint, f: &dyn Fn(f64) -> f64) -> f64 {
 fn errors_along_the_curve(items: usize) -> Vec<CurvePoint> {
     let model = gaussian();
     let items = ContinuousItems::new(data(&model, Seed(3), items)).unwrap();
-    let schedule = schedule();
-    let seed = Seed(1);
-    let process = Modeled::<Vec<f64>, _> { model: &model, items: &items, scaling: VP, seed };
-    let (diffusion, rounds) = (DiffusionTerm::Continuous { draws: 96 }, Rounds::exactly(1));
-    let bound = Bound {
-        schedule: &schedule,
-        grid: &GridSpec::UNIFORM_TIME,
-        diffusion,
-        rounds,
-        seed,
-        batch: 4096,
-    };
-    let found = bound.estimate(&process, |_, _| ()).unwrap();
+    let diffusion = DiffusionTerm::Continuous { draws: 96 };
+    let found = estimate(&model, &items, diffusion, Rounds::exactly(1), Seed(1));
     assert_eq!(found.curve.len(), 24);
     for point in &found.curve {
         let error = over(point, &|l| gain(l) / (1.0 + gain(l)));

@@ -2,12 +2,12 @@
 //! mixture of 8 bits. `docs/likelihood.md` has the shares that these tests print.
 
 use vdm_core::{GaussianMixture, NoiseSchedule, bound};
-use vdm_sample::estimate::{Bound, ContinuousItems, DiffusionTerm, Estimate, Modeled, Rounds};
-use vdm_sample::{GridSpec, Seed};
+use vdm_sample::Seed;
+use vdm_sample::estimate::{ContinuousItems, DiffusionTerm, Estimate, Rounds};
 
 use super::bound::TERMS;
 use super::fixture::{
-    Known, VP, average, data, eight_bit, gaussian, level, line, mixture, of_draws, schedule,
+    Known, average, data, eight_bit, gaussian, level, line, mixture, of_draws, schedule,
 };
 use super::{bound as variational, flow, importance_weighted};
 
@@ -121,18 +121,9 @@ fn intervals_over_items_hold_the_bound_of_the_population() {
     let exact = prior + items(0).reconstruction(0, first) + diffusion;
     let deviation = |repeat| {
         let (items, seed) = (items(1000 + repeat), Seed(repeat));
-        let process = Modeled::<Vec<f64>, _> { model: &model, items: &items, scaling: VP, seed };
         let diffusion = DiffusionTerm::Sparse { steps: 30, draws: 4 };
         let rounds = Rounds::exactly(1);
-        let bound = Bound {
-            schedule: &schedule,
-            grid: &GridSpec::UNIFORM_TIME,
-            diffusion,
-            rounds,
-            seed,
-            batch: 1000,
-        };
-        let found = bound.estimate(&process, |_, _| ()).unwrap().estimate.total;
+        let found = variational::estimate(&model, &items, diffusion, rounds, seed).estimate.total;
         (found.mean - exact) / found.standard_error.expect("several items")
     };
     assert_held("population", &(0..REPEATS).map(deviation).collect::<Vec<_>>());
