@@ -17,10 +17,12 @@ pub(crate) const HELP: &str = "\
 Runs the tests of the workspace, those that need libtorch and the documentation's included.
 Sets up libtorch first if needed. The last line counts them.
 
-Usage: cargo xtask test [--full]
+Usage: cargo xtask test [--full | --faults]
 
-  --full    also the slow ones, most of them statistical, which are ignored otherwise; vdm-core and
-            vdm-sample are then built optimized, and what depends on them anew";
+  --full      also the slow ones, most of them statistical, which are ignored otherwise; vdm-core and
+              vdm-sample are then built optimized, and what depends on them anew
+  --faults    only those of docs/reliability.md, and many more of each: 1,000 kills, 300 damages of each
+              file (VDM_FAULT_KILLS and VDM_FAULT_DAMAGES choose other numbers); about an hour";
 
 /// Runs the command.
 ///
@@ -28,10 +30,10 @@ Usage: cargo xtask test [--full]
 ///
 /// On wrong options, or if the tests cannot be started.
 pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
-    let full = options(args)?;
+    let tier = options(args)?;
     let checkout = Checkout::current()?;
     setup::ensure_ready(&checkout)?;
-    run_tests(&checkout, if full { Tier::Full } else { Tier::Quick })
+    run_tests(&checkout, tier)
 }
 
 /// Which tests are run.
@@ -43,22 +45,28 @@ pub(crate) enum Tier {
     Ci,
     /// All.
     Full,
+    /// What happens to a run when the machine under it fails, at length.
+    Faults,
 }
+
+/// How many of each are tried at length, by the variables that say so.
+const FAULTS: [(&str, &str); 2] = [("VDM_FAULT_KILLS", "1000"), ("VDM_FAULT_DAMAGES", "300")];
 
 /// The tests of vdm-torch that train for a minute or two.
 const TRAININGS: [&str; 2] =
     ["the_energy_preset_learns_the_clusters", "the_swirl_is_learned_to_within_4_percent"];
 
-fn options(args: Vec<OsString>) -> Result<bool, lexopt::Error> {
-    let mut full = false;
+fn options(args: Vec<OsString>) -> Result<Tier, lexopt::Error> {
+    let mut tier = Tier::Quick;
     let mut parser = Parser::from_args(args);
     while let Some(arg) = parser.next()? {
         match arg {
-            Long("full") => full = true,
+            Long("full") if tier == Tier::Quick => tier = Tier::Full,
+            Long("faults") if tier == Tier::Quick => tier = Tier::Faults,
             other => return Err(other.unexpected()),
         }
     }
-    Ok(full)
+    Ok(tier)
 }
 
 /// Runs the tests of a tier, showing cargo's output as it comes; the count is the last line.
@@ -71,11 +79,21 @@ pub(crate) fn run_tests(checkout: &Checkout, tier: Tier) -> Result<ExitCode> {
     let mut command = cargo::cargo(checkout);
     command.args(["test", "--workspace", "--all-features", "--no-fail-fast"]);
     command.args(cargo::OPTIMIZED);
-    if tier != Tier::Quick {
-        command.args(["--", "--include-ignored"]);
-    }
-    if tier == Tier::Ci {
-        command.args(TRAININGS.iter().flat_map(|name| ["--skip", *name]));
+    match tier {
+        Tier::Quick => {}
+        Tier::Full => {
+            command.args(["--", "--include-ignored"]);
+        }
+        Tier::Ci => {
+            command.args(["--", "--include-ignored"]);
+            command.args(TRAININGS.iter().flat_map(|name| ["--skip", *name]));
+        }
+        Tier::Faults => {
+            command.args(["--test", "faults", "--", "--nocapture"]);
+            for (variable, number) in FAULTS.iter().filter(|(v, _)| std::env::var_os(v).is_none()) {
+                command.env(variable, number);
+            }
+        }
     }
     let (summary, status) = stream(&mut command)?;
     let seconds = start.elapsed().as_secs_f64();
@@ -153,9 +171,12 @@ mod tests {
     }
 
     #[test]
-    fn only_full_is_an_option() {
-        assert!(options(vec!["--full".into()]).unwrap());
-        assert!(!options(Vec::new()).unwrap());
-        assert!(options(vec!["--all".into()]).unwrap_err().to_string().contains("--all"));
+    fn a_tier_is_one_option() {
+        let tier = |words: &[&str]| options(words.iter().map(OsString::from).collect());
+        assert_eq!(tier(&[]).unwrap(), Tier::Quick);
+        assert_eq!(tier(&["--full"]).unwrap(), Tier::Full);
+        assert_eq!(tier(&["--faults"]).unwrap(), Tier::Faults);
+        assert!(tier(&["--full", "--faults"]).unwrap_err().to_string().contains("--faults"));
+        assert!(tier(&["--all"]).unwrap_err().to_string().contains("--all"));
     }
 }
