@@ -65,8 +65,12 @@ class Rust:
             )
             if done.returncode != 0:
                 raise SystemExit(f"{self.program} train failed:\n{done.stderr}")
-            records = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-            counted = [r for r in records if r["kind"] == "train"][-1]
+            last = lambda log, kind: [
+                record
+                for record in map(json.loads, (run / log).read_text().splitlines())
+                if record.get("kind") == kind
+            ][-1]
+            counted = {**last("metrics.jsonl", "train"), **last("timings.jsonl", None)}
             result = json.loads((run / "result.json").read_text())
         answer = {key: counted[key] for key in ("images_per_second", "diffusion_bits_per_dim")}
         return {**answer, "parameters": result["parameters"], "torch": result["libtorch"]}

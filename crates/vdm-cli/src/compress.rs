@@ -4,18 +4,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
 use indicatif::ProgressBar;
-use sha2::{Digest, Sha256};
 use tch::{Device, Tensor};
 use vdm_compress::{Archive, Code, Codec, Header, Levels, Origin, Settings, sha256};
 use vdm_core::{Denoiser, NoiseLevel, Prediction, Scaling};
 use vdm_data::{Dataset, Items, Shape, Source};
 use vdm_report::files;
 use vdm_sample::GridSpec;
-use vdm_torch::checkpoint::load_model;
-use vdm_torch::{Batch, Depth, DeviceChoice, Evaluation, Model, RunConfig};
+use vdm_torch::{Batch, Depth, DeviceChoice, Evaluation, Model};
 
 use crate::engine::set_asked_threads;
 use crate::grid::Grid;
+use crate::opened::Opened;
 use crate::{evaluate, output};
 
 /// `vdm compress`.
@@ -63,16 +62,14 @@ pub(crate) struct Options {
 /// Codes items into a file and says what it cost beside the bound and beside other formats.
 pub(crate) fn compress(options: &Options) -> Result<()> {
     ensure!(options.steps > 0, "--steps 0: use at least 1");
-    let run = output::existing_run(&options.run)?;
-    let config: RunConfig = files::read_json(&run.config())?;
     set_asked_threads(options.threads)?;
-    let checkpoint = crate::train::checkpoint(&run, options.checkpoint)?;
-    let device = reproducible(options.device)?;
-    let (model, info) = load_model(&checkpoint, device)?;
-    let data = || evaluate::data_of(&config, &checkpoint);
+    let opened = Opened::of(&options.run, options.checkpoint)?;
+    let config = &opened.config;
+    let model = opened.checkpoint.model(reproducible(options.device)?)?;
+    let data = || opened.data();
     let items = chosen(options, data, &model)?;
     let others = || Ok(options.split.others(&data()?).clone());
-    let grid = options.grid.as_ref().map(|grid| grid.of(&model, &config, others));
+    let grid = options.grid.as_ref().map(|grid| grid.of(&model, config, others));
     let grid = grid.transpose()?.unwrap_or(GridSpec::UNIFORM_TIME);
     let settings = Settings {
         steps: options.steps,
@@ -93,8 +90,8 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
     let shape = model.spec().shape;
     let archive = Archive {
         header: Header {
-            model_sha256: model_sha256(&model)?,
-            origin: origin(info.step),
+            model_sha256: model.sha256()?,
+            origin: origin(opened.checkpoint.info().step),
             settings,
             items: items.len(),
             shape: [shape.channels, shape.height, shape.width],
@@ -207,20 +204,6 @@ impl Denoiser<Vec<f32>> for OnHost<'_> {
 
 fn host(tensor: &Tensor) -> Result<Vec<f32>, tch::TchError> {
     Vec::try_from(tensor.to_device(Device::Cpu).flatten(0, -1))
-}
-
-/// SHA-256 of a model: its specification as JSON, then name and values of each weight.
-pub(crate) fn model_sha256(model: &Model) -> Result<String> {
-    let mut hash = Sha256::new();
-    hash.update(serde_json::to_vec(model.spec())?);
-    for (name, weight) in model.parameters().named() {
-        hash.update(name.as_bytes());
-        hash.update([0]);
-        for value in host(&weight.detach())? {
-            hash.update(value.to_le_bytes());
-        }
-    }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Where the network's answers are the same to the last bit in the process that reads a file.

@@ -66,8 +66,11 @@ impl ConfigOptions {
                 (format!("preset {name}"), preset(name)?.to_owned())
             }
         };
-        let config: RunConfig = serde_json::from_str(&text)
-            .with_context(|| format!("{origin} is not a configuration of a run"))?;
+        let of_a_run = || format!("{origin} is not a configuration of a run");
+        // A run's own has a seal, which nobody minds that edits a copy of it.
+        let (document, _) = vdm_files::unseal(text.as_bytes()).with_context(of_a_run)?;
+        let config: RunConfig =
+            serde_path_to_error::deserialize(document).with_context(of_a_run)?;
         // With every default in its place, so that each can be set by its path.
         let mut document = serde_json::to_value(config)?;
         let mut overrides: Vec<(&str, Value)> = Vec::new();

@@ -9,10 +9,10 @@ use vdm_compress::{Archive, Header};
 use vdm_data::Shape;
 use vdm_report::files;
 use vdm_torch::DeviceChoice;
-use vdm_torch::checkpoint::load_model;
 
-use crate::compress::{OnHost, model_sha256, reproducible};
+use crate::compress::{OnHost, reproducible};
 use crate::engine::set_threads;
+use crate::opened::Opened;
 use crate::{formats, output};
 
 /// `vdm decompress`.
@@ -37,7 +37,6 @@ pub(crate) struct Options {
 
 /// Reads the items of a compressed file.
 pub(crate) fn decompress(options: &Options) -> Result<()> {
-    let run = output::existing_run(&options.run)?;
     let named = || format!("{}", options.file.display());
     let bytes = fs::read(&options.file).with_context(|| format!("cannot read {}", named()))?;
     let Archive { header, words } = Archive::from_bytes(&bytes).with_context(named)?;
@@ -51,10 +50,10 @@ pub(crate) fn decompress(options: &Options) -> Result<()> {
     );
     set_threads(header.origin.threads).with_context(named)?;
     let step = options.checkpoint.unwrap_or(header.origin.checkpoint);
-    let (model, _) = load_model(&crate::train::checkpoint(&run, Some(step))?, device)?;
+    let model = Opened::of(&options.run, Some(step))?.checkpoint.model(device)?;
     let shape = model.spec().shape;
     let sides = [shape.channels, shape.height, shape.width];
-    header.check_model(&model_sha256(&model)?, sides, model.spec().levels).with_context(named)?;
+    header.check_model(&model.sha256()?, sides, model.spec().levels).with_context(named)?;
     let host = OnHost(&model);
     let bar = ProgressBar::new(header.items as u64);
     let pixels = host

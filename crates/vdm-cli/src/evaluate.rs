@@ -1,6 +1,6 @@
 //! `vdm eval`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
@@ -14,11 +14,11 @@ use vdm_sample::estimate::{
     Rounds, Rung, Summary, Trace,
 };
 use vdm_sample::{Adaptive, GridKind, GridSpec, ProbeLaw};
-use vdm_torch::checkpoint::{load_model, read_info};
-use vdm_torch::{EXACT_TRACE_DIMS, Evaluation, Likelihood, RunConfig};
+use vdm_torch::{EXACT_TRACE_DIMS, Evaluation, Likelihood};
 
 use crate::engine::Engine;
 use crate::grid::Grid;
+use crate::opened::Opened;
 use crate::output;
 use crate::specification::Specification;
 
@@ -138,13 +138,6 @@ impl Split {
     }
 }
 
-/// The data of a run, which are those its checkpoint was trained on.
-pub(crate) fn data_of(config: &RunConfig, checkpoint: &Path) -> Result<Dataset> {
-    let data = vdm_data::load(&config.data)?;
-    read_info(checkpoint)?.check_data(checkpoint, &data)?;
-    Ok(data)
-}
-
 /// A grid as the document has it. One that was chosen has its levels where there is one number of steps, in
 /// place of the hundreds of errors that it was chosen by.
 fn grid(spec: &GridSpec, steps: &[u32]) -> Value {
@@ -166,11 +159,10 @@ struct Found {
 /// The likelihood of a split under a checkpoint of a run, printed as text and JSON.
 pub(crate) fn evaluate(options: &Options) -> Result<()> {
     options.check()?;
-    let run = output::existing_run(&options.run)?;
-    let config: RunConfig = vdm_report::files::read_json(&run.config())?;
-    let checkpoint = crate::train::checkpoint(&run, options.checkpoint)?;
-    let data = data_of(&config, &checkpoint)?;
-    let (model, info) = load_model(&checkpoint, options.engine.start()?)?;
+    let opened = Opened::of(&options.run, options.checkpoint)?;
+    let config = &opened.config;
+    let data = opened.data()?;
+    let model = opened.checkpoint.model(options.engine.start()?)?;
     let model = if options.double { model.in_f64()? } else { model };
     let all = options.split.of(&data);
     let count = options.items.unwrap_or(all.len()).min(all.len());
@@ -180,7 +172,7 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
     (evaluation.schedule, evaluation.scaling) =
         options.specification.over(&model.spec().diffusion)?;
     if let Some(grid) = &options.grid {
-        evaluation.grid = grid.of(&model, &config, || Ok(options.split.others(&data).clone()))?;
+        evaluation.grid = grid.of(&model, config, || Ok(options.split.others(&data).clone()))?;
     }
     let bar = ProgressBar::new(count as u64);
     let task = Task {
@@ -198,7 +190,7 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
     let document = json!({
         "data": {"name": data.name, "sha256": data.sha256, "split": split, "items": count},
         "levels": data.levels,
-        "checkpoint_step": info.step,
+        "checkpoint_step": opened.checkpoint.info().step,
         "seed": config.seed,
         "schedule": evaluation.schedule,
         "grid": options.grid.as_ref().map(|_| grid(&evaluation.grid, &options.steps)),

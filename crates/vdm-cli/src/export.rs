@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use tch::Device;
-use vdm_torch::checkpoint::load_model;
 
+use crate::opened::Opened;
 use crate::output;
 
 /// `vdm export`.
@@ -24,10 +24,8 @@ pub(crate) struct Options {
 
 /// Writes the averaged weights of a checkpoint, with what they mean in the metadata.
 pub(crate) fn export(options: &Options) -> Result<()> {
-    let run = output::existing_run(&options.run)?;
-    let checkpoint = crate::train::checkpoint(&run, options.checkpoint)?;
-    let (model, _) = load_model(&checkpoint, Device::Cpu)?;
-    vdm_torch::foreign::export(&model, &options.out)?;
+    let opened = Opened::of(&options.run, options.checkpoint)?;
+    vdm_torch::foreign::export(&opened.checkpoint.model(Device::Cpu)?, &options.out)?;
     output::say(options.out.display());
     Ok(())
 }

@@ -8,12 +8,11 @@ use tch::Device;
 use vdm_core::Schedule;
 use vdm_report::{RunDir, files};
 use vdm_sample::Method;
-use vdm_torch::checkpoint::Checkpoints;
 use vdm_torch::foreign::{self, DiffusersOptions, Imported, VdmFlaxOptions};
 use vdm_torch::train::Trainer;
 use vdm_torch::{PRESETS, RunConfig};
 
-use crate::{configuration, output, train};
+use crate::{configuration, opened, output};
 
 /// The preset whose evaluation, sampler and training an imported run starts with.
 const BASE: &str = "cifar10-paper";
@@ -128,11 +127,11 @@ pub(crate) fn import(options: &Options) -> Result<()> {
     let model = imported.model(data.shape, data.levels, Device::Cpu)?;
     let mut trainer = Trainer::new(&config, &data, Device::Cpu)?;
     trainer.start_from(&model)?;
-    let checkpoints = Checkpoints::new(train::checkpoint_folder(&run), config.output.keep);
+    let checkpoints = opened::checkpoints(&run, &config);
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot create the run folder {}", folder.display()))?;
     trainer.save(&checkpoints, None)?;
-    files::write_json(&run.config(), &config)?;
+    files::write_sealed(&run.config(), &config)?;
     output::say(format_args!(
         "{} parameters; estimate its likelihood with `vdm eval --run {1}`\n{1}",
         model.parameters().count(),

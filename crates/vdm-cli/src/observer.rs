@@ -5,16 +5,18 @@ use std::time::Duration;
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use vdm_core::bound::bits_per_dim;
-use vdm_core::importance::Spread;
 use vdm_core::{LogSnr, NoiseSchedule};
-use vdm_report::metrics::{MetricsLog, Record, TrainRecord, ValidationRecord};
+use vdm_report::metrics::{
+    MetricsLog, Record, Timing, TimingsLog, TrainRecord, ValidationRecord,
+};
 use vdm_report::result::NoiseLevels;
 use vdm_report::tensorboard::EventWriter;
 use vdm_report::{RunDir, files};
-use vdm_torch::train::{Observer, StepReport, Trainer};
+use vdm_torch::checkpoint::CheckpointInfo;
+use vdm_torch::train::{Observer, StepReport, Trainer, Window};
 use vdm_torch::{EndTerms, Likelihood};
 
-use crate::output;
+use crate::{logs, output};
 
 /// Writes a run's folder and draws its progress bar.
 #[derive(Debug)]
@@ -22,63 +24,33 @@ pub(crate) struct Recorder {
     run: RunDir,
     bar: ProgressBar,
     metrics: MetricsLog,
+    timings: TimingsLog,
     events: EventWriter,
     /// What makes the diffusion loss a bound; `None` under a weighting that nothing does it for.
     ends: Option<EndTerms>,
-    since: Window,
 }
 
-/// Intervals of log-SNR over which the best density of levels is looked for.
-const BINS: usize = 24;
 /// Points of a curve that the report draws.
 const POINTS: u32 = 200;
 
-/// Sums since the last line of metrics.
-#[derive(Debug)]
-struct Window {
-    steps: u64,
-    loss: f64,
-    /// Of prior and reconstruction, in nats, where they change.
-    end_terms: Option<f64>,
-    spread: Spread,
-    seconds_before: f64,
-}
-
-impl Window {
-    fn new(trainer: &Trainer) -> Self {
-        Self {
-            steps: 0,
-            loss: 0.0,
-            end_terms: None,
-            spread: Spread::new(trainer.proposal().range(), BINS),
-            seconds_before: trainer.seconds(),
-        }
-    }
-
-    fn add(&mut self, report: &StepReport) {
-        self.steps += 1;
-        self.loss += report.loss;
-        if let Some(end_terms) = report.end_terms {
-            *self.end_terms.get_or_insert_default() += end_terms;
-        }
-        report.draws.iter().for_each(|draw| self.spread.observe(draw));
-    }
-}
-
 impl Recorder {
-    /// Continues the records of a run after `trainer`'s last step, or starts them. `ends` are the
+    /// Continues the records of a run after the checkpoint `from`, or starts them. `ends` are the
     /// two terms of the bound that do not depend on the network, unless the loss is weighted.
-    pub(crate) fn new(run: RunDir, trainer: &Trainer, ends: Option<EndTerms>) -> Result<Self> {
+    pub(crate) fn new(
+        run: RunDir,
+        trainer: &Trainer,
+        from: Option<&CheckpointInfo>,
+        ends: Option<EndTerms>,
+    ) -> Result<Self> {
         let done = trainer.steps_done();
-        let metrics = MetricsLog::resume(&run.metrics(), done)?;
+        let (metrics, timings) = logs::open(&run, from, trainer.config().training.steps)?;
         let events = EventWriter::create(run.root(), done + 1)?;
         let bar = ProgressBar::new(trainer.config().training.steps).with_position(done);
         bar.set_style(ProgressStyle::with_template(
             "{bar:24} {pos}/{len}  {msg}  {elapsed} < {eta}",
         )?);
         bar.enable_steady_tick(Duration::from_millis(500));
-        let since = Window::new(trainer);
-        Ok(Self { run, bar, metrics, events, ends, since })
+        Ok(Self { run, bar, metrics, timings, events, ends })
     }
 
     /// Removes the bar.
@@ -96,9 +68,7 @@ impl Recorder {
 
     fn log(&mut self, trainer: &Trainer, report: &StepReport) -> Result<()> {
         let dims = trainer.average().spec().shape.dims();
-        let since = std::mem::replace(&mut self.since, Window::new(trainer));
-        let seconds = trainer.seconds() - since.seconds_before;
-        let items = since.steps * trainer.config().training.batch as u64;
+        let since = trainer.window();
         let mean = |sum: f64| bits_per_dim(sum / since.steps as f64, dims);
         let (diffusion, ends) = match self.ends {
             Some(EndTerms { prior, reconstruction }) => {
@@ -116,17 +86,16 @@ impl Recorder {
         let variance = since.spread.variance();
         let record = TrainRecord {
             step: report.step,
-            seconds: trainer.seconds(),
             loss_bits_per_dim: diffusion + ends,
             diffusion_bits_per_dim: diffusion,
             weighted_loss,
             learning_rate: report.learning_rate,
             gradient_norm: report.gradient_norm,
-            images_per_second: items as f64 / seconds,
             loss_variance: squared(variance),
             relative_variance: variance / since.spread.mean().powi(2),
             least_variance_share: since.spread.least_variance() / variance,
         };
+        let timing = timing(trainer, since);
         let (tag, loss, shown) = match weighted_loss {
             Some(loss) => ("train/weighted_loss", loss, format!("weighted loss {loss:.4}")),
             None => {
@@ -134,20 +103,29 @@ impl Recorder {
                 ("train/loss_bits_per_dim", loss, format!("loss {loss:.3} bits/dim"))
             }
         };
-        self.bar.set_message(format!("{shown}  {:.0} images/s", record.images_per_second));
+        self.bar.set_message(format!("{shown}  {:.0} images/s", timing.images_per_second));
         for (tag, value) in [
             (tag, loss),
             ("train/learning_rate", record.learning_rate),
             ("train/gradient_norm", record.gradient_norm),
-            ("train/images_per_second", record.images_per_second),
+            ("train/images_per_second", timing.images_per_second),
             ("train/relative_variance", record.relative_variance),
             ("train/least_variance_share", record.least_variance_share),
         ] {
             self.events.scalar(report.step, tag, value)?;
         }
         self.metrics.append(&Record::Train(record))?;
+        self.timings.append(&timing)?;
         Ok(())
     }
+}
+
+/// How long the steps of a window took.
+fn timing(trainer: &Trainer, since: &Window) -> Timing {
+    let items = since.steps * trainer.config().training.batch as u64;
+    let seconds = trainer.seconds();
+    let images_per_second = items as f64 / (seconds - since.seconds_before);
+    Timing { step: trainer.steps_done(), seconds, images_per_second }
 }
 
 /// Where training noises its items by now.
@@ -173,7 +151,6 @@ impl Observer for Recorder {
     type Error = anyhow::Error;
 
     fn step(&mut self, trainer: &Trainer, report: &StepReport) -> Result<()> {
-        self.since.add(report);
         self.bar.set_position(report.step);
         let config = trainer.config();
         if report.step.is_multiple_of(config.output.log_every)
@@ -195,14 +172,13 @@ impl Observer for Recorder {
         self.events.scalar(step, "validation/bits_per_dim", result.bits_per_dim)?;
         self.metrics.append(&Record::Validation(ValidationRecord {
             step,
-            seconds: trainer.seconds(),
             bits_per_dim: result.bits_per_dim,
             standard_error: result.standard_error,
             prior: result.prior,
             reconstruction: result.reconstruction,
             diffusion: result.diffusion,
         }))?;
-        files::write_json(&self.run.noise_levels(), &noise_levels(trainer))?;
+        files::write_sealed(&self.run.noise_levels(), &noise_levels(trainer))?;
         Ok(())
     }
 

@@ -7,12 +7,11 @@ use vdm_sample::{
     AdaptiveSpec, AnySolver, Entry, GuidanceSpec, NoiseSpec, Properties, SamplerFields, Seed,
     Solver, SolverSpec,
 };
-use vdm_torch::checkpoint::load_model;
-use vdm_torch::{RunConfig, Sampling};
+use vdm_torch::Sampling;
 
 use crate::engine::Engine;
-use crate::evaluate::data_of;
 use crate::grid::Grid;
+use crate::opened::Opened;
 use crate::output;
 use crate::specification::{Specification, named};
 
@@ -86,12 +85,12 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
         "--latents {}: the data values are written there, beside the picture; choose another name",
         array.display()
     );
-    let config: RunConfig = vdm_report::files::read_json(&run.config())?;
-    let checkpoint = crate::train::checkpoint(&run, options.checkpoint)?;
-    let (model, _) = load_model(&checkpoint, options.engine.start()?)?;
+    let opened = Opened::of(&options.run, options.checkpoint)?;
+    let config = &opened.config;
+    let model = opened.checkpoint.model(options.engine.start()?)?;
     let model = if options.double { model.in_f64()? } else { model };
-    let items = || Ok(data_of(&config, &checkpoint)?.validation);
-    let grid = options.grid.as_ref().map(|grid| grid.of(&model, &config, items));
+    let items = || Ok(opened.data()?.validation);
+    let grid = options.grid.as_ref().map(|grid| grid.of(&model, config, items));
     let sampler = SamplerFields {
         solver: options.solver,
         grid: grid.transpose()?,
@@ -99,7 +98,7 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
         noise: options.noise,
         guidance: options.guidance,
     };
-    let sampler = sampler.over(config.sampler)?;
+    let sampler = sampler.over(config.sampler.clone())?;
     let seed = options.seed.map_or(config.seed, Seed);
     let mut sampling = Sampling::new(&model, &sampler, seed, options.batch);
     (sampling.schedule, sampling.scaling) = options.specification.over(&model.spec().diffusion)?;

@@ -13,14 +13,14 @@ use vdm_core::Weighting;
 use vdm_data::Dataset;
 use vdm_report::result::{DataSource, LossByLogSnr, RunResult};
 use vdm_report::{RunDir, files, report as html};
-use vdm_torch::checkpoint::{CheckpointInfo, Checkpoints, load_model, read_info};
+use vdm_torch::checkpoint::{CheckpointInfo, Checkpoints, Chosen};
 use vdm_torch::train::{Outcome, Trainer, run};
 use vdm_torch::{Depth, EndTerms, Likelihood, Model, RunConfig};
 
 use crate::configuration::ConfigOptions;
 use crate::engine::Engine;
 use crate::observer::Recorder;
-use crate::{evaluate, output};
+use crate::{evaluate, opened, output};
 
 /// Latents along sampling that are shown.
 const DENOISING_COLUMNS: usize = 12;
@@ -60,17 +60,20 @@ pub(crate) fn train(options: &Options) -> Result<ExitCode> {
         Some(folder) => Session::resumed(folder, options.steps)?,
         None => Session::started(options)?,
     };
-    let mut trainer = match &session.checkpoint {
+    let mut trainer = match &session.from {
         None => Trainer::new(&session.config, &session.data, device)?,
-        Some(path) => Trainer::resume(&session.config, &session.data, device, path)?,
+        Some(Chosen { checkpoint, .. }) => {
+            Trainer::resume(&session.config, &session.data, device, checkpoint)?
+        }
     };
     // Only a run that can start leaves a folder.
     session.claim()?;
-    files::write_json(&session.run.config(), &session.config)?;
+    let from = session.clear_up()?;
+    files::write_sealed(&session.run.config(), &session.config)?;
     output::say(session.headline(&trainer, device));
     let stop = stop_on_interrupt()?;
     let ends = session.end_terms(&trainer);
-    let mut recorder = Recorder::new(session.run.clone(), &trainer, ends)?;
+    let mut recorder = Recorder::new(session.run.clone(), &trainer, from.as_ref(), ends)?;
     let outcome = run(&mut trainer, &session.data, &session.checkpoints, &stop, &mut recorder);
     recorder.finish();
     match outcome.inspect_err(|error| session.dump(error))? {
@@ -84,19 +87,6 @@ pub(crate) fn train(options: &Options) -> Result<ExitCode> {
             Ok(ExitCode::from(INTERRUPTED))
         }
     }
-}
-
-pub(crate) fn checkpoint_folder(run: &RunDir) -> PathBuf {
-    run.root().join("checkpoints")
-}
-
-/// A run's checkpoint of a step, or its best on validation.
-pub(crate) fn checkpoint(run: &RunDir, step: Option<u64>) -> Result<PathBuf> {
-    let checkpoints = Checkpoints::new(checkpoint_folder(run), 1);
-    Ok(match step {
-        Some(step) => checkpoints.of_step(step)?,
-        None => checkpoints.best()?,
-    })
 }
 
 /// The first Ctrl-C or SIGTERM asks for a clean end, the second ends the process at once. SIGHUP is
@@ -120,7 +110,7 @@ struct Session {
     data: Dataset,
     checkpoints: Checkpoints,
     /// Where to continue from.
-    checkpoint: Option<PathBuf>,
+    from: Option<Chosen>,
     /// Held from the moment the folder is this process's own.
     lock: Option<File>,
 }
@@ -139,8 +129,8 @@ impl Session {
             "{} already holds a run; continue it with --resume {0} or choose another --out",
             folder.display()
         );
-        let checkpoints = Checkpoints::new(checkpoint_folder(&run), config.output.keep);
-        Ok(Self { run, config, data, checkpoints, checkpoint: None, lock: None })
+        let checkpoints = opened::checkpoints(&run, &config);
+        Ok(Self { run, config, data, checkpoints, from: None, lock: None })
     }
 
     /// Makes the folder of a new run.
@@ -157,21 +147,26 @@ impl Session {
     fn resumed(folder: &Path, steps: Option<u64>) -> Result<Self> {
         let run = output::existing_run(folder)?;
         let lock = lock(folder)?;
-        let mut config: RunConfig = files::read_json(&run.config())?;
+        let (mut config, seal) = opened::configuration(&run)?;
+        let checkpoints = opened::checkpoints(&run, &config);
+        checkpoints.put_back()?;
+        // A run killed before its first checkpoint starts again: same seed, same result.
+        let from = checkpoints.latest()?;
+        opened::note_changes(&config, seal, from.as_ref().map(|from| &from.checkpoint), &[])?;
         if let Some(steps) = steps {
             config.training.steps = steps;
         }
         let data = vdm_data::load(&config.data)?;
-        let checkpoints = Checkpoints::new(checkpoint_folder(&run), config.output.keep);
-        // A run killed before its first checkpoint starts again: same seed, same result.
-        let checkpoint = match checkpoints.steps()?.last() {
-            Some(_) => Some(checkpoints.latest()?),
-            None => None,
-        };
-        if let Some(path) = &checkpoint {
-            checkpoints.discard_after(read_info(path)?.step)?;
-        }
-        Ok(Self { run, config, data, checkpoints, checkpoint, lock: Some(lock) })
+        Ok(Self { run, config, data, checkpoints, from, lock: Some(lock) })
+    }
+
+    /// Once a checkpoint is loaded: what was passed over for it gets out of the way, and what a killed
+    /// process left goes. Returns what the checkpoint says of itself, without its bytes.
+    fn clear_up(&mut self) -> Result<Option<CheckpointInfo>> {
+        let Some(Chosen { checkpoint, passed_over }) = self.from.take() else { return Ok(None) };
+        opened::set_aside(&self.checkpoints, &passed_over)?;
+        self.checkpoints.clear_up()?;
+        Ok(Some(checkpoint.info().clone()))
     }
 
     /// What turns the diffusion loss of training into a bound. Nothing does if it is weighted.
@@ -212,7 +207,8 @@ impl Session {
 
     /// Samples, test likelihood, `result.json` and `report.html`, all of the best checkpoint.
     fn conclude(&self, trainer: &Trainer, device: tch::Device) -> Result<()> {
-        let (model, info) = load_model(&self.checkpoints.best()?, device)?;
+        let best = opened::best(&self.checkpoints)?;
+        let (model, info) = (best.model(device)?, best.info());
         self.draw(&model)?;
         let RunConfig { evaluation, seed, .. } = self.config;
         let test = &self.data.test;
@@ -225,8 +221,8 @@ impl Session {
             standard_error: curve.standard_error.clone(),
             data_dims: self.data.shape.dims() as u64,
         };
-        files::write_json(&self.run.loss_by_log_snr(), &curve)?;
-        files::write_json(&self.run.result(), &self.result(trainer, &info, &likelihood, device))?;
+        files::write_sealed(&self.run.loss_by_log_snr(), &curve)?;
+        files::write_sealed(&self.run.result(), &self.result(trainer, info, &likelihood, device))?;
         let report = html::write(&self.run)?;
         output::say(format_args!(
             "test {}\nsamples  {}\nreport   {}",

@@ -18,15 +18,25 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// A complete line of the metrics log is not a record.
-    #[error("{}, line {line}, is not a metrics record ({source}); correct or delete that line", .path.display())]
-    MetricsLine {
+    /// A complete line of a log is not as it was written.
+    #[error("{}, line {line}, {problem}; restore the file from a copy, or delete it to begin it anew", .path.display())]
+    LogLine {
         /// The log.
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// What the line lacks.
-        source: serde_json::Error,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// A document does not say what it said when it was written.
+    #[error("{} {problem}; restore it from a copy, or have it written again: `vdm train --resume` of a \
+             finished run does", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What gives it away.
+        problem: &'static str,
     },
 
     /// A JSON file does not hold what its name promises.
@@ -109,6 +119,16 @@ impl Error {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
+    }
+
+    /// For a document that cannot be trusted.
+    pub(crate) fn damaged(path: &Path, problem: &'static str) -> Self {
+        Self::Damaged { path: path.to_owned(), problem }
+    }
+
+    /// For `map_err` after writing JSON for `path`.
+    pub(crate) fn to_json(path: &Path) -> impl Fn(serde_json::Error) -> Self {
+        move |source| Self::ToJson { what: path.display().to_string(), source }
     }
 
     /// Whether the reason is that a file does not exist.

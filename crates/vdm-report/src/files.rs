@@ -1,16 +1,15 @@
-//! Files that are never seen half-written.
+//! Files that are never seen half-written, and JSON that notices when it was damaged.
 //!
-//! A file is written beside its destination under a temporary name, flushed to the disk, and then
-//! renamed over the destination, which is one indivisible step on every file system that matters.
-//! Whoever looks, after a crash or in the middle of a run, finds the old file or the new one. Use it
-//! for everything written whole; logs that grow have their own rules ([`crate::metrics`]).
+//! Everything written whole is replaced in one step ([`vdm_files::write_atomic`]); logs that grow have
+//! their own rules ([`crate::log`]). What a run writes for later commands to trust is sealed
+//! ([`vdm_files::seal`]): [`write_sealed`], [`read_sealed`].
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use vdm_files::Seal;
 
 use crate::Error;
 
@@ -22,13 +21,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(Error::io("create the folder", folder))?;
     }
-    let temporary = temporary_beside(path)?;
-    let written = write_and_sync(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|source| {
-        // The first failure is the one worth reporting; the temporary file may not even exist.
-        let _ = fs::remove_file(&temporary);
-        Error::io("write", path)(source)
-    })
+    vdm_files::write_atomic(path, bytes).map_err(Error::io("write", path))
 }
 
 /// Replaces `path` by `value` as indented JSON, atomically. Floats that are not finite become `null`,
@@ -38,20 +31,41 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// [`Error::ToJson`] for what JSON cannot express (a map with keys that are no strings),
 /// [`Error::Io`] where the system refuses.
 pub fn write_json<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(), Error> {
-    let mut bytes = serde_json::to_vec_pretty(value)
-        .map_err(|source| Error::ToJson { what: path.display().to_string(), source })?;
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(Error::to_json(path))?;
     bytes.push(b'\n');
     write_atomic(path, &bytes)
 }
 
-/// Reads a JSON file into `T`.
+/// The same of an object, with a seal.
 ///
 /// # Errors
-/// [`Error::Io`] for a file that is missing or unreadable, [`Error::Json`] for one that holds
-/// something else.
-pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
-    let bytes = read(path)?;
-    serde_json::from_slice(&bytes).map_err(|source| Error::Json { path: path.to_owned(), source })
+/// As [`write_json`].
+pub fn write_sealed<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(), Error> {
+    let text = vdm_files::seal(value).map_err(Error::to_json(path))?;
+    write_atomic(path, text.as_bytes())
+}
+
+/// Reads what [`write_sealed`] wrote.
+///
+/// # Errors
+/// [`Error::Io`] for a file that is missing or unreadable, [`Error::Json`] for one that holds something
+/// else, [`Error::Damaged`] for one that does not say what it said when it was written.
+pub fn read_sealed<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    match read_editable(path)? {
+        (value, Seal::Whole) => Ok(value),
+        (_, Seal::Broken) => Err(Error::damaged(path, "does not say what its seal vouches for")),
+        (_, Seal::Absent) => Err(Error::damaged(path, "has no seal: the program did not write it")),
+    }
+}
+
+/// Reads what [`write_sealed`] wrote and people may edit, and whether they did.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Json`].
+pub fn read_editable<T: DeserializeOwned>(path: &Path) -> Result<(T, Seal), Error> {
+    let json = |source| Error::Json { path: path.to_owned(), source };
+    let (value, seal) = vdm_files::unseal(&read(path)?).map_err(json)?;
+    Ok((serde_json::from_value(value).map_err(json)?, seal))
 }
 
 /// The bytes of a file, or an error that names it.
@@ -59,58 +73,35 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(Error::io("read", path))
 }
 
-/// In the same folder, for a rename cannot cross file systems; with the process id, so that two
-/// processes do not write into one file.
-fn temporary_beside(path: &Path) -> Result<PathBuf, Error> {
-    let name = path.file_name().ok_or_else(|| {
-        Error::Shape(format!("{} names a folder, not a file to write", path.display()))
-    })?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".{}.tmp", std::process::id()));
-    Ok(path.with_file_name(hidden))
-}
-
-fn write_and_sync(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn names(folder: &Path) -> Vec<String> {
-        let entries = fs::read_dir(folder).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    }
+    use serde_json::{Value, json};
 
     #[test]
-    fn replaces_the_file_and_leaves_nothing_beside_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("deeper/config.json");
-        write_json(&path, &serde_json::json!({"steps": 1})).unwrap();
-        write_json(&path, &serde_json::json!({"steps": 2})).unwrap();
-
-        assert_eq!(read_json::<serde_json::Value>(&path).unwrap()["steps"], 2);
-        assert_eq!(names(&folder.path().join("deeper")), ["config.json"]);
-    }
-
-    #[test]
-    fn a_failed_write_leaves_no_temporary_file() {
+    fn a_failed_write_names_what_it_could_not_write() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("taken");
         fs::create_dir_all(path.join("by a folder that is not empty")).unwrap();
-
         let message = write_atomic(&path, b"bytes").unwrap_err().to_string();
         assert!(message.contains("cannot write") && message.contains("taken"), "{message}");
-        assert_eq!(names(folder.path()), ["taken"]);
+        let message = write_atomic(Path::new("/"), b"").unwrap_err().to_string();
+        assert!(message.contains("names a folder"), "{message}");
     }
 
     #[test]
-    fn a_path_without_a_file_name_is_refused() {
-        let message = write_atomic(Path::new("/"), b"").unwrap_err().to_string();
-        assert!(message.contains("names a folder"), "{message}");
+    fn sealed_documents_are_trusted_as_long_as_they_say_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result.json");
+        write_sealed(&path, &json!({"steps": 1})).unwrap();
+        assert_eq!(read_sealed::<Value>(&path).unwrap(), json!({"steps": 1}));
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace(": 1", ": 7")).unwrap();
+        let message = read_sealed::<Value>(&path).unwrap_err().to_string();
+        assert!(message.contains("result.json") && message.contains("seal"), "{message}");
+        assert_eq!(read_editable(&path).unwrap(), (json!({"steps": 7}), Seal::Broken));
+        write_json(&path, &json!({"steps": 7})).unwrap();
+        let message = read_sealed::<Value>(&path).unwrap_err().to_string();
+        assert!(message.contains("no seal"), "{message}");
     }
 }

@@ -6,18 +6,21 @@
 //!
 //! | file | written by | holds |
 //! |---|---|---|
-//! | `config.json` | [`files::write_json`] | the resolved configuration, any JSON object |
+//! | `config.json` | [`files::write_sealed`] | the resolved configuration, any JSON object |
 //! | `metrics.jsonl` | [`metrics::MetricsLog`] | one [`metrics::Record`] a line |
+//! | `timings.jsonl` | [`metrics::TimingsLog`] | one [`metrics::Timing`] a line |
 //! | `events.out.tfevents.*` | [`tensorboard::EventWriter`] | scalars, images and text for `TensorBoard` |
 //! | `samples/step-00000500.png` | [`picture::grid`] | samples while training |
 //! | `samples.png`, `samples.npy` | [`picture::grid`], [`npy::write`] | the final samples |
 //! | `denoising.png` | [`picture::grid`] or [`picture::strip`] | one sampling run, a column per noise level |
-//! | `loss_by_log_snr.json` | [`files::write_json`] | [`result::LossByLogSnr`] |
-//! | `result.json` | [`files::write_json`] | [`result::RunResult`] |
+//! | `loss_by_log_snr.json` | [`files::write_sealed`] | [`result::LossByLogSnr`] |
+//! | `noise_levels.json` | [`files::write_sealed`] | [`result::NoiseLevels`] |
+//! | `result.json` | [`files::write_sealed`] | [`result::RunResult`] |
 //! | `report.html` | [`report::write`] | all of the above on one page |
 //!
-//! Files that are written whole are replaced atomically ([`files`]); the two logs are appended one
-//! record per write and survive being cut off anywhere. No tensor engine, no printing.
+//! Files that are written whole are replaced atomically ([`files`]); logs are appended one
+//! record per write and survive being cut off anywhere ([`log`]). JSON that later commands trust is sealed, so
+//! that damage to it is found. No tensor engine, no printing.
 //!
 //! ```
 //! use vdm_report::metrics::{MetricsLog, Record, ValidationRecord};
@@ -26,10 +29,9 @@
 //! # let temporary = tempfile::tempdir()?;
 //! # let folder = temporary.path();
 //! let run = RunDir::new(folder);
-//! let mut log = MetricsLog::create(&run.metrics())?;
+//! let mut log = MetricsLog::create(&run.metrics(), &[])?;
 //! log.append(&Record::Validation(ValidationRecord {
 //!     step: 500,
-//!     seconds: 30.0,
 //!     bits_per_dim: 1.93,
 //!     standard_error: 0.02,
 //!     prior: 0.001,
@@ -44,6 +46,7 @@
 
 mod error;
 pub mod files;
+pub mod log;
 pub mod metrics;
 pub mod npy;
 pub mod picture;

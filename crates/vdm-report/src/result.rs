@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::metrics::number_or_null;
+use crate::log::number_or_null;
 use crate::{Error, files};
 
 /// The contents of `result.json`.
@@ -92,10 +92,10 @@ impl LossByLogSnr {
     /// Reads the file and checks that its arrays belong together.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Json`], or [`Error::Inconsistent`] for arrays of different lengths,
+    /// [`Error::Io`], [`Error::Json`], [`Error::Damaged`], or [`Error::Inconsistent`] for arrays of different lengths,
     /// fewer than two bins, or bin centers that do not ascend.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let curve: Self = files::read_json(path)?;
+        let curve: Self = files::read_sealed(path)?;
         match curve.fault() {
             None => Ok(curve),
             Some(reason) => Err(Error::Inconsistent { path: path.to_owned(), reason }),
@@ -184,7 +184,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("loss_by_log_snr.json");
         let message = |text: &str| {
-            std::fs::write(&path, text).unwrap();
+            let curve: Value = serde_json::from_str(text).unwrap();
+            files::write_sealed(&path, &curve).unwrap();
             LossByLogSnr::read(&path).unwrap_err().to_string()
         };
         let curve = |log_snr: &str, loss: &str| {

@@ -41,6 +41,12 @@ impl RunDir {
         self.root.join("metrics.jsonl")
     }
 
+    /// `timings.jsonl`: a [`Timing`](crate::metrics::Timing) a line.
+    #[must_use]
+    pub fn timings(&self) -> PathBuf {
+        self.root.join("timings.jsonl")
+    }
+
     /// `samples/`: pictures made while training.
     #[must_use]
     pub fn samples_folder(&self) -> PathBuf {

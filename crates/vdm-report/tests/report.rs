@@ -1,9 +1,12 @@
 //! The report of finished, unfinished and damaged runs.
 
 mod synthetic;
+#[path = "../../vdm-torch/tests/common/damage.rs"]
+mod damage;
 
 use std::fs;
 
+use damage::{Chance, damaged};
 use tempfile::TempDir;
 use vdm_report::metrics::{MetricsLog, Record, TrainRecord};
 use vdm_report::{RunDir, files, report};
@@ -114,11 +117,10 @@ fn damaged_parts_are_named_and_the_others_shown() {
     cut(run.result(), 40);
     cut(run.samples_png(), 4000);
     cut(run.samples_at(500), 7);
-    fs::write(
-        run.loss_by_log_snr(),
-        br#"{"log_snr":[0],"loss":[],"standard_error":[],"data_dims":1}"#,
-    )
-    .unwrap();
+    let none = serde_json::json!({"log_snr": [0], "loss": [], "standard_error": [], "data_dims": 1});
+    files::write_sealed(&run.loss_by_log_snr(), &none).unwrap();
+    let levels = fs::read_to_string(run.noise_levels()).unwrap();
+    fs::write(run.noise_levels(), levels.replacen("\"step\": 4000", "\"step\": 4001", 1)).unwrap();
     let log =
         fs::read_to_string(run.metrics()).unwrap().replacen("\"step\":20,", "\"step\":2x0,", 1);
     fs::write(run.metrics(), log).unwrap();
@@ -131,7 +133,8 @@ fn damaged_parts_are_named_and_the_others_shown() {
         "samples.png is not a readable PNG",
         "step-00000500.png is not a readable PNG",
         "loss_by_log_snr.json: 1 values of log_snr, 0 of loss",
-        "metrics.jsonl, line 2, is not a metrics record",
+        "noise_levels.json does not say what its seal vouches for",
+        "metrics.jsonl, line 2, is no record",
     ] {
         assert!(notes.iter().any(|note| note.contains(text)), "no note {text:?} in {notes:#?}");
     }
@@ -139,22 +142,82 @@ fn damaged_parts_are_named_and_the_others_shown() {
     assert_eq!(page.matches("data:image/png;base64,").count(), 6);
 }
 
+/// A log that lost its tail breaks no seal, but the result knows how long it was; a configuration may
+/// be edited, and is shown as such.
+#[test]
+fn what_is_missing_or_edited_is_said() {
+    let (_folder, run) = finished();
+    let log = fs::read_to_string(run.metrics()).unwrap();
+    let (_, last) = log.trim_end().rsplit_once('\n').unwrap();
+    fs::write(run.metrics(), log.strip_suffix(&format!("{last}\n")).unwrap()).unwrap();
+    let config = fs::read_to_string(run.config()).unwrap();
+    fs::write(run.config(), config.replace("\"warm_up\": 100", "\"warm_up\": 900")).unwrap();
+    let page = page(&run);
+    let notes = notes(&page);
+    assert!(notes.iter().any(|note| note.contains("last validation is of step 3500")), "{notes:#?}");
+    assert!(notes.iter().any(|note| note.contains("config.json was edited")), "{notes:#?}");
+    assert!(page.contains("&quot;warm_up&quot;: 900"));
+}
+
+/// 300 random damages of each file that the page is made of: a note, or the very page. Only a log of
+/// clock times may lose its end, for no other file says how long it was.
+#[test]
+fn no_damage_is_shown_without_a_word() {
+    let (_folder, run) = finished();
+    let whole_page = page(&run);
+    let mut chance = Chance::new(14);
+    for path in [
+        run.config(),
+        run.metrics(),
+        run.timings(),
+        run.result(),
+        run.loss_by_log_snr(),
+        run.noise_levels(),
+        run.samples_png(),
+        run.denoising(),
+        run.samples_at(500),
+    ] {
+        let whole = fs::read(&path).unwrap();
+        for case in 0..300 {
+            let bytes = damaged(&whole, &mut chance);
+            if path == run.timings() && whole.starts_with(&bytes) {
+                continue;
+            }
+            fs::write(&path, &bytes).unwrap();
+            let page = page(&run);
+            let said = !notes(&page).is_empty();
+            let same = page == whole_page || (is_png(&path) && pixels(&bytes) == pixels(&whole));
+            assert!(said || same, "{} {case}", path.display());
+        }
+        fs::write(&path, whole).unwrap();
+    }
+}
+
+fn is_png(path: &std::path::Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "png")
+}
+
+/// Of a picture, whatever is around them in the file.
+fn pixels(file: &[u8]) -> Option<Vec<u8>> {
+    let mut reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().ok()?;
+    let mut pixels = vec![0; reader.output_buffer_size()?];
+    reader.next_frame(&mut pixels).ok().map(|_| pixels)
+}
+
 #[test]
 fn a_diverged_run_can_be_looked_at() {
     let folder = tempfile::tempdir().unwrap();
     let run = RunDir::new(folder.path());
-    let mut log = MetricsLog::create(&run.metrics()).unwrap();
+    let mut log = MetricsLog::create(&run.metrics(), &[]).unwrap();
     for step in 1..=40 {
         let value = [1e99, f64::MAX, f64::NAN][usize::min(step as usize / 20, 2)];
         let record = TrainRecord {
             step,
-            seconds: step as f64,
             loss_bits_per_dim: value,
             diffusion_bits_per_dim: value,
             weighted_loss: None,
             learning_rate: 1.0,
             gradient_norm: f64::INFINITY,
-            images_per_second: 0.0,
             loss_variance: f64::INFINITY,
             relative_variance: f64::NAN,
             least_variance_share: f64::NAN,
@@ -172,14 +235,14 @@ fn text_from_files_is_escaped_everywhere() {
     let (_folder, run) = finished();
     let attack = "<script>alert(1)</script>\"'&";
     let path = run.result();
-    let mut result: serde_json::Value = files::read_json(&path).unwrap();
+    let mut result: serde_json::Value = files::read_sealed(&path).unwrap();
     for field in ["preset", "device", "libtorch", "git"] {
         result[field] = attack.into();
     }
     result["test"]["estimator"] = attack.into();
     result["data"] = serde_json::json!({"name": attack, "sha256": attack, "items": 1});
-    files::write_json(&path, &result).unwrap();
-    files::write_json(&run.config(), &serde_json::json!({ attack: attack })).unwrap();
+    files::write_sealed(&path, &result).unwrap();
+    files::write_sealed(&run.config(), &serde_json::json!({ attack: attack })).unwrap();
 
     let page = page(&run);
     assert!(!page.contains("<script"));

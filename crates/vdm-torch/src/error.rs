@@ -108,6 +108,17 @@ pub enum Error {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// What JSON has no words for.
+    #[error("cannot express {what} as JSON: {source}")]
+    Json {
+        /// The thing.
+        what: &'static str,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// Weights that safetensors cannot hold.
+    #[error("weights cannot be written as safetensors: {0}")]
+    Safetensors(#[from] safetensors::SafeTensorError),
     /// A file of another library that cannot be read as a model, or one that cannot be written.
     #[error("{path}: {problem}")]
     Foreign {

@@ -35,6 +35,7 @@
 //! ```
 
 mod batch;
+mod changes;
 pub mod checkpoint;
 mod config;
 mod denoiser;
@@ -49,8 +50,10 @@ pub mod nn;
 mod objective;
 mod sample;
 pub mod train;
+mod weights;
 
 pub use batch::{Batch, PerSample};
+pub use changes::Change;
 pub use config::{OutputSpec, PRESETS, RunConfig, TrainingSpec};
 pub use denoiser::EXACT_TRACE_DIMS;
 pub use device::DeviceChoice;

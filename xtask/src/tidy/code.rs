@@ -6,8 +6,9 @@ use crate::tidy::tree::{Fault, Tree};
 
 const SHIM: &str = "crates/vdm-torch-sys/";
 
-const LIBRARIES: [&str; 7] = [
+const LIBRARIES: [&str; 8] = [
     "vdm-core",
+    "vdm-files",
     "vdm-random",
     "vdm-sample",
     "vdm-data",

@@ -12,9 +12,8 @@ fn main() -> Result<()> {
         [seconds] => seconds.parse().ok().filter(|s| *s > 0.0).ok_or_else(usage)?,
         _ => return Err(usage()),
     };
-    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let of_heads = compare(&heads(), seconds, &folder.path().join("heads"))?;
-    let of_schedules = compare(&schedules()?, seconds, &folder.path().join("schedules"))?;
+    let of_heads = compare(&heads(), seconds)?;
+    let of_schedules = compare(&schedules()?, seconds)?;
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/objectives.md");
     std::fs::write(&document, markdown(&of_heads, &of_schedules, seconds))
         .with_context(|| format!("cannot write {}", document.display()))?;

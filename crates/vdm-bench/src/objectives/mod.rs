@@ -7,7 +7,6 @@
 
 mod report;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -16,9 +15,8 @@ use tch::{Device, Kind};
 use vdm_core::importance::Spread;
 use vdm_core::{NoiseSchedule, Schedule};
 use vdm_data::Dataset;
-use vdm_torch::checkpoint::Checkpoints;
 use vdm_torch::train::{Times, Trainer};
-use vdm_torch::{Depth, Likelihood, RunConfig, evaluate};
+use vdm_torch::{Depth, Likelihood, Model, RunConfig, evaluate};
 
 pub use report::markdown;
 
@@ -106,12 +104,12 @@ pub fn schedules() -> Result<Vec<Variant>> {
     ])
 }
 
-/// Trains each variant for `seconds` and evaluates it; checkpoints of the first go into `folder`.
+/// Trains each variant for `seconds` and evaluates it.
 ///
 /// # Errors
 /// A variant that is no configuration, or whatever training fails with.
-pub fn compare(variants: &[Variant], seconds: f64, folder: &Path) -> Result<Vec<Outcome>> {
-    let mut reference = None;
+pub fn compare(variants: &[Variant], seconds: f64) -> Result<Vec<Outcome>> {
+    let mut first: Option<Trainer> = None;
     let mut outcomes = Vec::new();
     for variant in variants {
         let config = variant.config()?;
@@ -121,22 +119,11 @@ pub fn compare(variants: &[Variant], seconds: f64, folder: &Path) -> Result<Vec<
         let model = trainer.average();
         let test = evaluate(model, &data.test, Depth::Continuous, spec, config.seed, |_| ())?;
         eprintln!("{}: {:.4} after {}", variant.label, test.bits_per_dim, trainer.steps_done());
-        let path = match &reference {
-            Some(path) => path,
-            None => reference.insert(trainer.save(&Checkpoints::new(folder, 1), None)?),
-        };
-        outcomes.push(Outcome {
-            label: variant.label,
-            steps: trainer.steps_done(),
-            test,
-            spread,
-            gradient_noise: gradient_noise(
-                &variants[0].config()?,
-                &data,
-                path,
-                &trainer.proposal(),
-            )?,
-        });
+        let (steps, proposal) = (trainer.steps_done(), trainer.proposal());
+        let weights = first.get_or_insert(trainer).model();
+        let noise = gradient_noise(&variants[0].config()?, &data, weights, &proposal)?;
+        let label = variant.label;
+        outcomes.push(Outcome { label, steps, test, spread, gradient_noise: noise });
     }
     Ok(outcomes)
 }
@@ -173,7 +160,7 @@ fn train(config: &RunConfig, data: &Dataset, seconds: f64) -> Result<(Trainer, S
 fn gradient_noise(
     config: &RunConfig,
     data: &Dataset,
-    weights: &Path,
+    weights: &Model,
     proposal: &Schedule,
 ) -> Result<Option<f64>> {
     if proposal.range() != config.diffusion.schedule.range() {
@@ -181,7 +168,8 @@ fn gradient_noise(
     }
     let mut config = config.clone();
     config.training.times = Times::Proposal(proposal.clone());
-    let trainer = Trainer::resume(&config, data, Device::Cpu, weights)?;
+    let mut trainer = Trainer::new(&config, data, Device::Cpu)?;
+    trainer.start_from(weights)?;
     let mut batches = trainer.batches(Arc::new(data.train.clone()))?;
     let (mut sum, mut squares) = (None, 0.0);
     for _ in 0..GRADIENTS {

@@ -1,8 +1,10 @@
 //! The variance of a training's loss, and what the best proposal would make of it.
 
+use serde::{Deserialize, Serialize};
+
 use super::bin_of;
-use crate::LogSnr;
 use crate::schedule::LogSnrRange;
+use crate::{Error, LogSnr};
 
 /// One item's part in the estimate of a loss.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,7 +33,8 @@ impl Draw {
 /// Monograph §2.4.3 with errors that vary at one level: `p* ∝ w·√E[h²]`, which
 /// [`Adaptive`](super::Adaptive) goes for.
 ///
-/// Few draws a bin understate `Σ √I_b`, hence the least variance: have some tens.
+/// Few draws a bin understate `Σ √I_b`, hence the least variance: have some tens. Serialized it goes on
+/// in another process where it was.
 ///
 /// ```
 /// use vdm_core::importance::{Draw, Spread};
@@ -47,7 +50,8 @@ impl Draw {
 /// assert!(spread.least_variance().abs() < 1e-14);
 /// # Ok::<(), vdm_core::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "RawSpread", into = "RawSpread")]
 pub struct Spread {
     range: LogSnrRange,
     count: f64,
@@ -55,6 +59,36 @@ pub struct Spread {
     squares: f64,
     /// Sums of `p·L²`.
     bins: Vec<f64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSpread {
+    log_snr_max: f64,
+    log_snr_min: f64,
+    count: f64,
+    sum: f64,
+    squares: f64,
+    bins: Vec<f64>,
+}
+
+impl TryFrom<RawSpread> for Spread {
+    type Error = Error;
+    fn try_from(raw: RawSpread) -> Result<Self, Error> {
+        let RawSpread { log_snr_max, log_snr_min, count, sum, squares, bins } = raw;
+        let range = LogSnrRange::new(log_snr_max, log_snr_min)?;
+        if bins.is_empty() {
+            return Err(Error::Schedule { field: "bins", value: 0.0, wanted: "at least 1" });
+        }
+        Ok(Self { range, count, sum, squares, bins })
+    }
+}
+
+impl From<Spread> for RawSpread {
+    fn from(spread: Spread) -> Self {
+        let Spread { range, count, sum, squares, bins } = spread;
+        Self { log_snr_max: range.max(), log_snr_min: range.min(), count, sum, squares, bins }
+    }
 }
 
 impl Spread {
@@ -108,6 +142,26 @@ mod tests {
     use super::*;
     use crate::importance::{Estimator, optimal};
     use crate::{NoiseSchedule, Schedule, Weighting, times};
+
+    /// Saved half-way it comes to the same bits.
+    #[test]
+    fn it_survives_its_own_json_and_refuses_what_is_not_one() {
+        let draw = |loss| Draw { log_snr: LogSnr::new(loss), density: 0.3, loss };
+        let mut spread = Spread::new(LogSnrRange::new(2.0, -2.0).unwrap(), 3);
+        spread.observe(&draw(0.1));
+        let json = serde_json::to_string(&spread).unwrap();
+        let mut again: Spread = serde_json::from_str(&json).unwrap();
+        assert_eq!(again, spread);
+        for loss in [0.7, 1.9] {
+            spread.observe(&draw(loss));
+            again.observe(&draw(loss));
+        }
+        assert_eq!(again.least_variance().to_bits(), spread.least_variance().to_bits());
+        let none = format!("{}[]}}", json.split_once('[').unwrap().0);
+        for bad in [none, json.replace("-2.0", "2.5")] {
+            assert!(serde_json::from_str::<Spread>(&bad).is_err(), "{bad}");
+        }
+    }
 
     /// Against the variances of the estimators themselves, by quadrature. The cells of 20,000 even
     /// draws leave 1e-4; 64 bins come within their own coarseness of the best proposal.

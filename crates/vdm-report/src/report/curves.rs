@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::plot::{Hue, Mark, Plot, Scale};
 use super::run::{Gap, Metrics, Part};
-use crate::metrics::{TrainRecord, ValidationRecord};
+use crate::metrics::{Timing, TrainRecord, ValidationRecord};
 use crate::result::{LossByLogSnr, NoiseLevels};
 
 type Point = (f64, f64);
@@ -57,7 +57,7 @@ pub(super) fn loss(metrics: &Metrics) -> Part<Plot> {
 /// A training loss that is no bound, on an axis of its own.
 pub(super) fn weighted_loss(metrics: &Metrics) -> Part<Plot> {
     let value = |record: &TrainRecord| record.weighted_loss.unwrap_or(f64::NAN);
-    steps(WIDE, metrics, "weighted loss", value)
+    steps(WIDE, points_of(&metrics.train, value), "weighted loss")
 }
 
 /// Some other quantity of the training steps, from 0 up.
@@ -66,16 +66,16 @@ pub(super) fn quantity(
     label: &'static str,
     value: impl Fn(&TrainRecord) -> f64,
 ) -> Part<Plot> {
-    steps(SMALL, metrics, label, value)
+    steps(SMALL, points_of(&metrics.train, value), label)
 }
 
-fn steps(
-    size: (u32, u32),
-    metrics: &Metrics,
-    label: &'static str,
-    value: impl Fn(&TrainRecord) -> f64,
-) -> Part<Plot> {
-    let points = points_of(&metrics.train, value);
+/// The training speed.
+pub(super) fn speed(timings: &[Timing]) -> Part<Plot> {
+    let points = timings.iter().map(|timing| (timing.step as f64, timing.images_per_second));
+    steps(SMALL, points.filter(|point| plottable(point.1)).collect(), "images per second")
+}
+
+fn steps(size: (u32, u32), points: Vec<Point>, label: &'static str) -> Part<Plot> {
     let x = extent(points.iter().map(|point| point.0)).ok_or(NO_RECORDS)?;
     let y = from_zero(shown(settled(&points)).ok_or(NO_RECORDS)?.end);
     let color = Hue::Blue;
@@ -254,13 +254,11 @@ mod tests {
     fn falling(count: usize) -> Metrics {
         let record = |step: u64| TrainRecord {
             step,
-            seconds: 1.0,
             loss_bits_per_dim: 2.0 + 50.0 / (step as f64).powi(2),
             diffusion_bits_per_dim: 1.0,
             weighted_loss: None,
             learning_rate: 1e-3,
             gradient_norm: if step == 7 { f64::NAN } else { 1.0 },
-            images_per_second: 100.0,
             loss_variance: 0.5,
             relative_variance: 0.5,
             least_variance_share: 0.9,

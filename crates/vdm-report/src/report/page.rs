@@ -3,10 +3,12 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
+use vdm_files::Seal;
 
 use super::plot::Plot;
 use super::run::{Embedded, Gap, Metrics, Part, Run};
 use super::{curves, format};
+use crate::metrics::Timing;
 use crate::result::{LossByLogSnr, NoiseLevels, RunResult, TestLikelihood};
 
 /// Pictures narrower than this are enlarged, with sharp pixels.
@@ -36,7 +38,7 @@ pub(super) fn render(run: &Run) -> Markup {
                     (section("Denoising", DENOISING_TEXT, &or_note(&run.denoising, |strip| {
                         picture(strip, "Stages of one sampling run")
                     })))
-                    (section("Optimization", "", &or_note(&run.metrics, optimization)))
+                    (section("Optimization", "", &or_note(&run.metrics, |metrics| optimization(metrics, &run.timings))))
                     (section("Configuration", "", &or_note(&run.config, configuration)))
                     (footer(run))
                 }
@@ -78,7 +80,7 @@ fn note(gap: &Gap) -> Markup {
 
 /// The preset where one is known, else the name of the folder.
 fn title(run: &Run) -> String {
-    let configured = || run.config.as_ref().ok()?.get("preset")?.as_str().map(str::to_owned);
+    let configured = || run.config.as_ref().ok()?.0.get("preset")?.as_str().map(str::to_owned);
     let finished = run.result.as_ref().ok().map(|result| result.preset.clone());
     finished.or_else(configured).unwrap_or_else(|| run.name.clone())
 }
@@ -160,7 +162,8 @@ fn fact(name: &str, value: &str, detail: Option<&str>) -> Markup {
 /// What an unfinished run has to show for itself.
 fn progress(run: &Run) -> Markup {
     let Ok(metrics) = &run.metrics else { return html! {} };
-    let reached = metrics.train.last().map(|record| (record.step, record.seconds));
+    let reached = metrics.train.last().map(|record| record.step);
+    let seconds = run.timings.as_ref().ok().and_then(|timings| timings.last()).map(|t| t.seconds);
     html! {
         @if let Some(last) = metrics.validation.last() {
             div.headline {
@@ -168,8 +171,11 @@ fn progress(run: &Run) -> Markup {
                 p.meaning { "on the validation split after step " (format::count(last.step)) }
             }
         }
-        @if let Some((step, seconds)) = reached {
-            p.lead { "Training reached step " (format::count(step)) " after " (format::duration(seconds)) "." }
+        @if let Some(step) = reached {
+            p.lead {
+                "Training reached step " (format::count(step))
+                @if let Some(seconds) = seconds { " after " (format::duration(seconds)) } "."
+            }
         }
     }
 }
@@ -283,7 +289,7 @@ fn training_levels(levels: &NoiseLevels) -> Markup {
     }
 }
 
-fn optimization(metrics: &Metrics) -> Markup {
+fn optimization(metrics: &Metrics, timings: &Part<Vec<Timing>>) -> Markup {
     let caption = html! {};
     let spread = html! { "Of a single item's loss." };
     let least = html! { "What the best density of levels would leave of it." };
@@ -291,15 +297,18 @@ fn optimization(metrics: &Metrics) -> Markup {
         div.triple {
             (plot(&curves::quantity(metrics, "learning rate", |r| r.learning_rate), &caption))
             (plot(&curves::quantity(metrics, "gradient norm", |r| r.gradient_norm), &caption))
-            (plot(&curves::quantity(metrics, "images per second", |r| r.images_per_second), &caption))
+            (or_note(timings, |timings| plot(&curves::speed(timings), &caption)))
             (plot(&curves::quantity(metrics, "variance / loss²", |r| r.relative_variance), &spread))
             (plot(&curves::quantity(metrics, "least variance, share", |r| r.least_variance_share), &least))
         }
     }
 }
 
-fn configuration(config: &Value) -> Markup {
+fn configuration((config, seal): &(Value, Seal)) -> Markup {
     html! {
+        @if *seal != Seal::Whole {
+            p.note { "Not as the run wrote it: config.json was edited or damaged since." }
+        }
         details {
             summary { "config.json" }
             // The alternate form of a JSON value is indented.

@@ -6,8 +6,9 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use vdm_files::Seal;
 
-use crate::metrics::{self, Record, TrainRecord, ValidationRecord};
+use crate::metrics::{MetricsLog, Record, Timing, TimingsLog, TrainRecord, ValidationRecord};
 use crate::result::{LossByLogSnr, NoiseLevels, RunResult};
 use crate::{Error, RunDir, files};
 
@@ -45,8 +46,10 @@ impl fmt::Display for Gap {
 pub(super) struct Run {
     /// The name of the folder.
     pub(super) name: String,
-    pub(super) config: Part<Value>,
+    /// Whether it is as the run wrote it, which may have been edited since.
+    pub(super) config: Part<(Value, Seal)>,
     pub(super) metrics: Part<Metrics>,
+    pub(super) timings: Part<Vec<Timing>>,
     pub(super) result: Part<RunResult>,
     pub(super) loss_by_log_snr: Part<LossByLogSnr>,
     pub(super) noise_levels: Part<NoiseLevels>,
@@ -74,13 +77,16 @@ pub(super) struct Embedded {
 
 impl Run {
     pub(super) fn load(dir: &RunDir) -> Self {
+        let result: Part<RunResult> = part(&dir.result(), files::read_sealed);
+        let steps = result.as_ref().map_or(0, |result| result.steps);
         Self {
             name: folder_name(dir.root()),
-            config: part(&dir.config(), files::read_json),
-            metrics: part(&dir.metrics(), metrics::read).map(Metrics::of),
-            result: part(&dir.result(), files::read_json),
+            config: part(&dir.config(), files::read_editable),
+            metrics: part(&dir.metrics(), |path| Metrics::read(path, steps)),
+            timings: part(&dir.timings(), TimingsLog::read),
+            result,
             loss_by_log_snr: part(&dir.loss_by_log_snr(), LossByLogSnr::read),
-            noise_levels: part(&dir.noise_levels(), files::read_json),
+            noise_levels: part(&dir.noise_levels(), files::read_sealed),
             samples: part(&dir.samples_png(), embed),
             stages: stages(dir),
             denoising: part(&dir.denoising(), embed),
@@ -89,15 +95,26 @@ impl Run {
 }
 
 impl Metrics {
-    fn of(records: Vec<Record>) -> Self {
+    /// Those of a run that ended after `steps`, or later; 0 if it has not ended. Lines that are missing
+    /// at the end break no seal.
+    fn read(path: &Path, steps: u64) -> Result<Self, Error> {
         let mut metrics = Self::default();
-        for record in records {
+        for record in MetricsLog::read(path)? {
             match record {
                 Record::Train(record) => metrics.train.push(record),
                 Record::Validation(record) => metrics.validation.push(record),
             }
         }
-        metrics
+        // The last line of a run is the validation after its last step.
+        let last = metrics.validation.last().map_or(0, |record| record.step);
+        if last < steps {
+            let reason = format!(
+                "its last validation is of step {last}, but the run has a result of step {steps}: lines \
+                 are missing at its end"
+            );
+            return Err(Error::Inconsistent { path: path.to_owned(), reason });
+        }
+        Ok(metrics)
     }
 }
 

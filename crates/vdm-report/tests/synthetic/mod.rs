@@ -1,6 +1,8 @@
 //! A run folder as a training leaves it, from made-up numbers and pictures.
 
-use vdm_report::metrics::{MetricsLog, Record, TrainRecord, ValidationRecord};
+use vdm_report::metrics::{
+    MetricsLog, Record, Timing, TimingsLog, TrainRecord, ValidationRecord,
+};
 use vdm_report::picture::{self, Images, Layout};
 use vdm_report::result::{DataSource, LossByLogSnr, NoiseLevels, RunResult, TestLikelihood};
 use vdm_report::tensorboard::EventWriter;
@@ -22,9 +24,9 @@ pub(crate) fn write_finished(run: &RunDir) -> Result<(), Error> {
     let images = Images::new(&strip, [5 * columns, 1, SIDE, SIDE], LEVELS)?;
     picture::grid(&images, Layout::comfortable(&images, columns))?.save(&run.denoising())?;
 
-    files::write_json(&run.loss_by_log_snr(), &loss_by_log_snr())?;
-    files::write_json(&run.noise_levels(), &noise_levels())?;
-    files::write_json(&run.result(), &result())
+    files::write_sealed(&run.loss_by_log_snr(), &loss_by_log_snr())?;
+    files::write_sealed(&run.noise_levels(), &noise_levels())?;
+    files::write_sealed(&run.result(), &result())
 }
 
 /// What a run that was killed half-way leaves.
@@ -35,14 +37,16 @@ pub(crate) fn write_unfinished(run: &RunDir) -> Result<(), Error> {
         "schedule": {"kind": "linear", "log_snr_max": 7.0, "log_snr_min": -4.0},
         "train": {"steps": 4000, "batch": 32, "learning_rate": 3e-3, "warm_up": 100},
     });
-    files::write_json(&run.config(), &config)?;
-    let mut log = MetricsLog::create(&run.metrics())?;
+    files::write_sealed(&run.config(), &config)?;
+    let mut log = MetricsLog::create(&run.metrics(), &[])?;
+    let mut timings = TimingsLog::create(&run.timings(), &[])?;
     let mut events = EventWriter::create(run.root(), 1)?;
     let mut noise = Noise(7);
     for step in (10..=4000).step_by(10) {
         let record = train(step, &mut noise);
         events.scalar(step, "train/loss_bits_per_dim", record.loss_bits_per_dim)?;
         log.append(&Record::Train(record))?;
+        timings.append(&timing(step))?;
         if step % 500 == 0 {
             log.append(&Record::Validation(validation(step)))?;
             let samples = rings(64, |_| 1.0 - step as f64 / 4000.0);
@@ -63,23 +67,25 @@ fn train(step: u64, noise: &mut Noise) -> TrainRecord {
     let loss = bits(step) + 0.12 * noise.next();
     TrainRecord {
         step,
-        seconds: step as f64 * 0.031,
         loss_bits_per_dim: loss,
         diffusion_bits_per_dim: loss - 0.03,
         weighted_loss: None,
         learning_rate: 3e-3 * (step as f64 / 100.0).min(1.0),
         gradient_norm: 0.8 + 4.0 / (step as f64).sqrt() + 0.2 * noise.next().abs(),
-        images_per_second: 1030.0 + 25.0 * noise.next(),
         loss_variance: 0.9 * loss * loss,
         relative_variance: 0.9,
         least_variance_share: 0.7,
     }
 }
 
+fn timing(step: u64) -> Timing {
+    let images_per_second = 1030.0 + (step / 10 % 7) as f64;
+    Timing { step, seconds: step as f64 * 0.031, images_per_second }
+}
+
 fn validation(step: u64) -> ValidationRecord {
     ValidationRecord {
         step,
-        seconds: step as f64 * 0.031,
         bits_per_dim: bits(step) + 0.03,
         standard_error: 0.017,
         prior: 0.002,

@@ -1,88 +1,76 @@
-//! A model as one file: safetensors with the weights under their dotted names, and in the metadata
-//! `format` = `vdm-model/1` and `model`, the [`ModelSpec`] as JSON.
+//! A model as one file: safetensors with the weights under their dotted names, and one entry in the
+//! metadata, `vdm_model`: a JSON document with
+//!
+//! - `format`: `vdm-model/2`,
+//! - `sha256`: what [`Model::sha256`] is of it, so that damage is found when it is read,
+//! - `model`: its [`ModelSpec`].
 
-use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
-use tch::{Device, Kind, Tensor};
+use serde::{Deserialize, Serialize};
+use tch::Device;
+use vdm_sample::Seed;
 
 use super::Imported;
-use super::tensors::Tensors;
-use crate::Error;
+use crate::checkpoint::copy_into;
 use crate::model::{Model, ModelSpec};
+use crate::{Error, weights};
 
-const FORMAT: &str = "vdm-model/1";
+const FORMAT: &str = "vdm-model/2";
+const KEY: &str = "vdm_model";
 
-/// Writes a model.
+#[derive(Debug, Serialize, Deserialize)]
+struct Description {
+    format: String,
+    sha256: String,
+    model: ModelSpec,
+}
+
+/// Writes a model: the same bytes for the same model.
 ///
 /// # Errors
-/// [`Error::Foreign`] if the file cannot be written.
+/// [`Error::Foreign`] if it has weights that are not finite, or the file cannot be written.
 pub fn export(model: &Model, path: &Path) -> Result<(), Error> {
     let refuse = |problem: String| Error::Foreign { path: path.into(), problem };
-    let spec = serde_json::to_string(model.spec()).map_err(|e| refuse(e.to_string()))?;
-    let metadata =
-        HashMap::from([("format".to_owned(), FORMAT.to_owned()), ("model".to_owned(), spec)]);
-    let mut weights = Vec::new();
-    for (name, tensor) in model.parameters().named() {
-        weights.push((name, shape(&tensor), bytes(&tensor)?));
+    let named = model.parameters().named();
+    if let Some(name) = weights::not_finite(&named) {
+        return Err(refuse(format!(
+            "is not written: {name} has values that are not finite; use another checkpoint"
+        )));
     }
-    let views: Result<Vec<_>, _> = weights
-        .iter()
-        .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
-        .collect();
-    // Beside it first: whoever looks finds the file as it was before, or the whole of the new one.
-    let name = path.file_name().ok_or_else(|| refuse("names no file to write".into()))?;
-    let temporary = path.with_file_name(format!(".{}.{}.tmp", name.display(), std::process::id()));
-    let written = views
-        .and_then(|views| serialize_to_file(views, Some(metadata), &temporary))
-        .map_err(|e| e.to_string())
-        .and_then(|()| {
-            File::open(&temporary)
-                .and_then(|file| file.sync_all())
-                .and_then(|()| fs::rename(&temporary, path))
-                .map_err(|e| e.to_string())
-        });
-    written.map_err(|problem| {
-        // The first failure is the one worth reporting; the temporary file may not even exist.
-        let _ = fs::remove_file(&temporary);
-        refuse(format!("cannot be written ({problem})"))
-    })
-}
-
-fn shape(tensor: &Tensor) -> Vec<usize> {
-    tensor.size().iter().map(|side| *side as usize).collect()
-}
-
-/// Row-major and little-endian.
-fn bytes(tensor: &Tensor) -> Result<Vec<u8>, Error> {
-    let flat = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).flatten(0, -1);
-    Ok(Vec::<f32>::try_from(flat)?.into_iter().flat_map(f32::to_le_bytes).collect())
+    let description = Description {
+        format: FORMAT.into(),
+        sha256: model.sha256()?,
+        model: model.spec().clone(),
+    };
+    let text = serde_json::to_string(&description)
+        .map_err(|source| Error::Json { what: "a model", source })?;
+    let bytes = weights::to_bytes(&named, Some((KEY, text)))?;
+    vdm_files::write_atomic(path, &bytes)
+        .map_err(|error| refuse(format!("cannot be written ({error})")))
 }
 
 /// Reads what [`export`] wrote.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Foreign`] if it is no such file.
+/// [`Error::Io`] or [`Error::Foreign`] if it is no such file, or not as it was written.
 pub fn exported(path: &Path) -> Result<Imported, Error> {
     let refuse = |problem: String| Error::Foreign { path: path.into(), problem };
     let bytes = fs::read(path).map_err(Error::io("read", path))?;
-    let (_, header) = SafeTensors::read_metadata(&bytes)
-        .map_err(|e| refuse(format!("cannot be read as safetensors ({e})")))?;
-    let metadata = header.metadata().clone().unwrap_or_default();
-    let spec = match (metadata.get("format").map(String::as_str), metadata.get("model")) {
-        (Some(FORMAT), Some(spec)) => spec,
-        (format, _) => {
-            return Err(refuse(format!(
-                "has format {format:?} in its metadata instead of {FORMAT:?}; `vdm export` writes \
-                 such files"
-            )));
-        }
-    };
-    let spec: ModelSpec = serde_json::from_str(spec)
-        .map_err(|e| refuse(format!("has a model in its metadata that is none ({e})")))?;
+    let Description { sha256, model: spec, .. } = described(&bytes).map_err(refuse)?;
+    let found = weights::from_bytes(&bytes).map_err(refuse)?;
+    let model = Model::new(&spec, Seed(0), Device::Cpu)?;
+    let named = model.parameters().named();
+    copy_into(found, &named).map_err(refuse)?;
+    let own = model.sha256()?;
+    if own != sha256 {
+        return Err(refuse(format!(
+            "is damaged: the SHA-256 of its model is {own}, and was {sha256} when it was written; export \
+             it again, or restore it from a copy"
+        )));
+    }
     Ok(Imported {
         diffusion: spec.diffusion,
         network: spec.network,
@@ -90,6 +78,30 @@ pub fn exported(path: &Path) -> Result<Imported, Error> {
         conditioning: spec.conditioning,
         levels: spec.levels,
         path: path.into(),
-        weights: Tensors::read(path)?.rest(),
+        weights: named,
     })
+}
+
+/// What the metadata say.
+fn described(bytes: &[u8]) -> Result<Description, String> {
+    let (_, header) = SafeTensors::read_metadata(bytes)
+        .map_err(|e| format!("cannot be read as safetensors ({e})"))?;
+    let metadata = header.metadata().clone().unwrap_or_default();
+    let Some(text) = metadata.get(KEY) else {
+        let older = metadata.get("format").map_or("", String::as_str);
+        let why = if older.starts_with("vdm-model/") {
+            "is of an earlier version, which has no hash to tell damage by; export it again"
+        } else {
+            "has no vdm_model in its metadata; `vdm export` writes such files"
+        };
+        return Err(why.into());
+    };
+    let document: serde_json::Value =
+        serde_json::from_str(text).map_err(|e| format!("has metadata that are no JSON ({e})"))?;
+    if document["format"] != FORMAT {
+        let format = &document["format"];
+        return Err(format!("has format {format}; this program reads {FORMAT:?}"));
+    }
+    serde_json::from_value(document)
+        .map_err(|e| format!("has a model in its metadata that is none ({e})"))
 }

@@ -7,6 +7,7 @@ mod proposal;
 mod run;
 mod schedule;
 mod trainer;
+mod window;
 
 pub use batch::TrainingBatch;
 pub(crate) use levels::Levels;
@@ -15,3 +16,4 @@ pub use proposal::Times;
 pub use run::{Observer, Outcome, run};
 pub use schedule::{LearnedSchedule, Part, ScheduleMoments, ScheduleTraining};
 pub use trainer::{StepReport, Trainer};
+pub use window::Window;

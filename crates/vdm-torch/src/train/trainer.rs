@@ -1,6 +1,7 @@
 //! The state of a run and one step of it.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use rand::RngExt;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 use vdm_core::importance::Draw;
-use vdm_core::{Parameterization, Schedule};
+use vdm_core::{NoiseSchedule, Parameterization, Schedule};
 use vdm_data::{Dataset, Items, Prefetch};
 use vdm_sample::Purpose;
 
@@ -16,7 +17,8 @@ use super::batch::TrainingBatch;
 use super::levels::Levels;
 use super::optimizer::Optimizer;
 use super::schedule::Observed;
-use crate::checkpoint::{self, CheckpointInfo, Checkpoints, Named};
+use super::window::Window;
+use crate::checkpoint::{self, Checkpoint, CheckpointInfo, Checkpoints, Named};
 use crate::config::RunConfig;
 use crate::model::{Mode, Model};
 use crate::objective::{self, Noising};
@@ -36,6 +38,7 @@ pub struct Trainer {
     data_sha256: String,
     step: u64,
     seconds: f64,
+    window: Window,
 }
 
 /// What a step did.
@@ -157,41 +160,50 @@ impl Trainer {
         let average = Model::new(&spec, config.seed, device)?;
         let optimizer = Optimizer::new(model.parameters().tensors(), device);
         let levels = Levels::new(config)?;
-        let data_sha256 = data.sha256.clone();
-        let config = config.clone();
-        Ok(Self { config, model, average, optimizer, levels, data_sha256, step: 0, seconds: 0.0 })
+        let range = levels.proposal().as_ref().unwrap_or(&spec.diffusion.schedule).range();
+        Ok(Self {
+            config: config.clone(),
+            model,
+            average,
+            optimizer,
+            levels,
+            data_sha256: data.sha256.clone(),
+            step: 0,
+            seconds: 0.0,
+            window: Window::new(range, 0.0),
+        })
     }
 
-    /// Continues from a checkpoint of the same model.
+    /// Continues from a checkpoint of the same run, read for training.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] if it is damaged or of another model.
+    /// [`Error::Checkpoint`] if it is of another run, model or data.
     pub fn resume(
         config: &RunConfig,
         data: &Dataset,
         device: Device,
-        path: &Path,
+        checkpoint: &Checkpoint,
     ) -> Result<Self, Error> {
+        checkpoint.check_config(config)?;
         let mut trainer = Self::new(config, data, device)?;
-        let info = checkpoint::read_info(path)?;
-        trainer.restore_levels(&info, path)?;
-        info.check_data(path, data)?;
-        checkpoint::load_into(&checkpoint::training_file(path), &trainer.training_tensors())?;
-        checkpoint::load_into(
-            &checkpoint::model_file(path),
-            &trainer.average.parameters().named(),
-        )?;
+        trainer.restore_levels(checkpoint)?;
+        checkpoint.check_data(data)?;
+        checkpoint.load_training(&trainer.training_tensors())?;
+        checkpoint.load_average(&trainer.average.parameters().named())?;
+        let info = checkpoint.info();
         trainer.step = info.step;
         trainer.seconds = info.seconds;
+        trainer.window = info.window.clone().unwrap_or_else(|| trainer.new_window());
         Ok(trainer)
     }
 
     /// Takes over a checkpoint's schedule, and what was learned about it, if its model is ours but for
     /// that.
-    fn restore_levels(&mut self, info: &CheckpointInfo, path: &Path) -> Result<(), Error> {
+    fn restore_levels(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let info = checkpoint.info();
         let refuse = |problem: &str| {
             let problem = format!("{problem}; resume with the run's own config.json");
-            Err(Error::Checkpoint { path: path.into(), problem })
+            Err(Error::Checkpoint { path: checkpoint.path().into(), problem })
         };
         let (own, learned) = (self.model.spec(), &info.model.diffusion.schedule);
         let mut found = info.model.clone();
@@ -239,17 +251,20 @@ impl Trainer {
         checkpoints: &Checkpoints,
         validation: Option<f64>,
     ) -> Result<PathBuf, Error> {
-        let spec = self.model.spec().clone();
-        let info = CheckpointInfo::new(
-            self.step,
-            self.seconds,
-            spec,
-            self.data_sha256.clone(),
+        let info = CheckpointInfo {
+            format: checkpoint::FORMAT,
+            step: self.step,
+            seconds: self.seconds,
+            config: self.config.clone(),
+            model: self.model.spec().clone(),
+            data_sha256: self.data_sha256.clone(),
             validation,
-            self.levels.state(),
-        );
+            levels: self.levels.state(),
+            window: (!self.line_is_due()).then(|| self.window.clone()),
+            files: BTreeMap::new(),
+        };
         let model = self.average.parameters().named();
-        let path = checkpoints.save(&info, &model, &self.training_tensors())?;
+        let path = checkpoints.save(info, &model, &self.training_tensors())?;
         tracing::info!(step = self.step, path = %path.display(), "checkpoint written");
         Ok(path)
     }
@@ -274,6 +289,12 @@ impl Trainer {
     #[must_use]
     pub fn config(&self) -> &RunConfig {
         &self.config
+    }
+
+    /// The model in training.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
     }
 
     /// The averaged model: the one to evaluate and sample.
@@ -302,6 +323,21 @@ impl Trainer {
         self.seconds
     }
 
+    /// Sums over the steps since the last line of metrics was due, this step included.
+    #[must_use]
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Whether a line of metrics is due after this step, however long the run will be.
+    fn line_is_due(&self) -> bool {
+        self.step.is_multiple_of(self.config.output.log_every)
+    }
+
+    fn new_window(&self) -> Window {
+        Window::new(self.proposal().range(), self.seconds)
+    }
+
     /// The batches from the next step on, prepared on a thread of their own.
     ///
     /// # Errors
@@ -319,6 +355,9 @@ impl Trainer {
     /// [`Error::Torch`] or [`Error::Shim`].
     pub fn train_step(&mut self, batch: &TrainingBatch) -> Result<StepReport, Error> {
         let start = Instant::now();
+        if self.line_is_due() {
+            self.window = self.new_window();
+        }
         let training = &self.config.training;
         let step = self.step + 1;
         if self.config.network.has_dropout() {
@@ -346,7 +385,9 @@ impl Trainer {
         let end_terms = self.update_levels(step, &noising, pass.of, &host, &draws)?;
         self.step = step;
         self.seconds += start.elapsed().as_secs_f64();
-        Ok(StepReport { step, loss, gradient_norm, learning_rate, draws, end_terms })
+        let report = StepReport { step, loss, gradient_norm, learning_rate, draws, end_terms };
+        self.window.add(&report);
+        Ok(report)
     }
 
     /// The gradient of a batch's mean loss per dimension by all weights, as one vector; changes nothing.
