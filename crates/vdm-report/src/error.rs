@@ -18,6 +18,15 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// Something lies where a new folder was to be.
+    #[error("{} {found}; name a new folder", .path.display())]
+    Occupied {
+        /// Where.
+        path: PathBuf,
+        /// What it is, a verb with its object.
+        found: &'static str,
+    },
+
     /// A complete line of a log is not as it was written.
     #[error("{}, line {line}, {problem}; restore the file from a copy, or delete it to begin it anew", .path.display())]
     LogLine {

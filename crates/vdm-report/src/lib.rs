@@ -46,6 +46,7 @@
 
 mod error;
 pub mod files;
+pub mod folders;
 pub mod log;
 pub mod metrics;
 pub mod npy;
