@@ -156,7 +156,12 @@ impl<'a, D: Denoiser<Vec<f32>>> Codec<'a, D> {
         // read, not with what is promised.
         let mut pixels = Vec::new();
         for batch in batches(items, self.batch).rev() {
-            let count = batch.len() * self.dims;
+            // Where the prior has its highest probability, 0.39, a latent still takes more than a bit:
+            // a batch that cannot be there is not allocated.
+            let count = batch.len().saturating_mul(self.dims);
+            if count > stack.bits() {
+                return Err(Error::Exhausted.into());
+            }
             self.pop(&mut stack, count, &mut pixels)?;
             // What is left is what the writer had before this batch, which cannot exceed the whole by
             // more than one batch gave back. Without this, a wrong model and a forged number of items

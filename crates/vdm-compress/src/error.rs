@@ -133,6 +133,23 @@ pub enum Error {
     /// Bytes changed since they were written.
     #[error("its checksum is wrong: some bytes are damaged; bring another copy")]
     Damaged,
+    /// A header that asks for more work than its file can be worth.
+    #[error(
+        "{field} = {value}: {cost} {what}, more than the limit of {limit}; if the file comes from \
+         someone you trust, read it with `vdm decompress --unlimited`"
+    )]
+    Budget {
+        /// The field of the header.
+        field: &'static str,
+        /// Its value.
+        value: u64,
+        /// What there is too much of.
+        what: &'static str,
+        /// How much of it reading would take.
+        cost: u64,
+        /// How much it may take.
+        limit: u64,
+    },
     /// A header that is not one.
     #[error("its header is not understood ({0}); use the version of the program that wrote it")]
     Header(String),

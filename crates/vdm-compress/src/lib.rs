@@ -60,6 +60,7 @@
 
 mod archive;
 mod batches;
+mod budget;
 mod codec;
 mod error;
 mod hierarchy;
@@ -67,6 +68,7 @@ mod law;
 mod stack;
 
 pub use archive::{Archive, Header, Origin, sha256};
+pub use budget::Budget;
 pub use codec::{Codec, Levels, Settings};
 pub use error::{CodecError, Error};
 pub use stack::Code;

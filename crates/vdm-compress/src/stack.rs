@@ -115,6 +115,11 @@ impl Stack {
         Ok(Self(AnsCoder::from_raw_parts(words, state)))
     }
 
+    /// The most bits that can be taken from it.
+    pub(crate) fn bits(&self) -> usize {
+        (self.len() + STATE_WORDS as usize) * WORD_BITS as usize
+    }
+
     /// Words below the state.
     pub(crate) fn len(&self) -> usize {
         self.0.bulk().words.len()
