@@ -119,6 +119,9 @@ pub enum Error {
     /// Weights that safetensors cannot hold.
     #[error("weights cannot be written as safetensors: {0}")]
     Safetensors(#[from] safetensors::SafeTensorError),
+    /// Tensors that are not the weights of a model.
+    #[error("the file of weights {0}")]
+    Weights(String),
     /// A file of another library that cannot be read as a model, or one that cannot be written.
     #[error("{path}: {problem}")]
     Foreign {

@@ -96,6 +96,26 @@ impl Model {
     /// # Errors
     /// [`Error::Config`] or [`Error::Core`] if the specification is not legal.
     pub fn new(spec: &ModelSpec, seed: Seed, device: Device) -> Result<Self, Error> {
+        Self::build(spec, Parameters::new(seed, device), device)
+    }
+
+    /// With copies of the weights given. What it allocates is bounded by them, whatever the specification
+    /// asks for.
+    ///
+    /// # Errors
+    /// [`Error::Config`] or [`Error::Core`] if the specification is not legal; [`Error::Weights`] if the
+    /// weights are not those of its network.
+    pub fn with_weights(
+        spec: &ModelSpec,
+        weights: Vec<(String, Tensor)>,
+        device: Device,
+    ) -> Result<Self, Error> {
+        let model = Self::build(spec, Parameters::given(weights, device), device)?;
+        model.parameters.finish()?;
+        Ok(model)
+    }
+
+    fn build(spec: &ModelSpec, parameters: Parameters, device: Device) -> Result<Self, Error> {
         let code = Discretized::new(spec.levels)?;
         if spec.shape.dims() == 0 {
             return Err(Error::Config {
@@ -119,7 +139,6 @@ impl Model {
         }
         let centers: Vec<f32> = (0..spec.levels).map(|k| code.encode(k) as f32).collect();
         let centers = Tensor::from_slice(&centers).view([1, 1, -1, 1, 1]).to_device(device);
-        let parameters = Parameters::new(seed, device);
         spec.head.check()?;
         let requirements = spec.head.requirements(spec.levels);
         let network = spec.network.build(spec.shape, requirements, &parameters.root())?;

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 pub use folder::{Checkpoints, Chosen, PassedOver};
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 use vdm_core::importance::Adaptive;
 use vdm_data::Dataset;
 use vdm_files::{Seal, sha256, unseal};
@@ -32,6 +32,7 @@ use vdm_sample::Seed;
 
 use crate::config::RunConfig;
 use crate::model::{Model, ModelSpec};
+use crate::nn::fitting;
 use crate::train::{ScheduleMoments, Window};
 use crate::{Error, weights};
 
@@ -275,17 +276,7 @@ pub(crate) fn copy_into(found: Named, into: &Named) -> Result<(), String> {
     let mut found: std::collections::HashMap<String, Tensor> = found.into_iter().collect();
     let mut pairs = Vec::with_capacity(into.len());
     for (name, target) in into {
-        let value = found.remove(name).ok_or_else(|| {
-            format!("has no tensor {name}: it is of another model than the configuration")
-        })?;
-        if value.size() != target.size() || value.kind() != Kind::Float {
-            return Err(format!(
-                "{name} is {:?} of shape {:?}, the configured model has f32 of shape {:?}",
-                value.kind(),
-                value.size(),
-                target.size()
-            ));
-        }
+        let value = fitting(name, found.remove(name), &target.size())?;
         pairs.push((name.clone(), target, value));
     }
     if let Some(name) = found.keys().min() {

@@ -1,25 +1,22 @@
 //! Folders that diffusers' `save_pretrained` writes for a `UNet2DModel`.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
-use tch::{Kind, Tensor};
-use vdm_core::schedule::{Betas, Discrete};
+use serde_json::Value;
+use tch::Tensor;
 use vdm_core::{Scaling, Schedule, Weighting};
 
-use super::Imported;
+use super::scheduler::{Scheduler, scheduler};
 use super::tensors::Tensors;
+use super::{Imported, json};
 use crate::Error;
-use crate::head::Head;
 use crate::model::Diffusion;
 use crate::nn::{DiffusersSpec, NetworkSpec, UNet2DConfig};
 
 const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 /// The last step of the embedding, to which that of a class is added.
 const EMBEDDING_BIAS: &str = "time_embedding.linear_2.bias";
-const SCHEDULER: &str = "scheduler_config.json";
 
 /// What a folder of a network may leave open.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -34,28 +31,24 @@ pub struct DiffusersOptions {
 /// Reads the folder of a network, or of a pipeline that holds one in `unet/`.
 ///
 /// # Errors
-/// [`Error::Io`] for a file that cannot be read; [`Error::Foreign`] naming the first option or
+/// [`Error::Io`] for a file that cannot be read; [`Error::Foreign`] naming the first option, setting or
 /// tensor that is not supported; [`Error::Core`] if the betas are no schedule.
 pub fn diffusers(folder: &Path, options: &DiffusersOptions) -> Result<Imported, Error> {
     let inner = folder.join("unet");
     let folder =
         if !folder.join("config.json").is_file() && inner.is_dir() { &inner } else { folder };
-    let (config, classes) = config(&folder.join("config.json"))?;
-    let (timesteps, head) = scheduler(folder, options.scheduler.as_deref())?;
+    let Config { network: config, classes, steps } = config(&folder.join("config.json"))?;
+    refuse_autoencoder(folder)?;
+    let scheduler = scheduler(folder, options.scheduler.as_deref())?;
+    check(&scheduler, &config, steps)?;
+    let Scheduler { timesteps, head, .. } = scheduler;
+    let mut found = weights(folder)?;
+    let converted = found.converted();
     let path = folder.join(WEIGHTS);
-    if !path.is_file() {
-        let problem = "is not there; let diffusers write it with \
-                       model.save_pretrained(FOLDER, safe_serialization=True)";
-        return Err(Error::Foreign { path, problem: problem.into() });
-    }
-    let mut found = Tensors::read(&path)?;
     let offset = class_offset(&mut found, classes, options.label)?;
-    let present = |(name, tensor): (String, Tensor)| {
-        let tensor = tensor.to_kind(Kind::Float);
-        match &offset {
-            Some(offset) if name == EMBEDDING_BIAS => (name, tensor + offset),
-            _ => (present_name(&name), tensor),
-        }
+    let present = |(name, tensor): (String, Tensor)| match &offset {
+        Some(offset) if name == EMBEDDING_BIAS => (name, tensor + offset),
+        _ => (present_name(&name), tensor),
     };
     let weights = found.rest().into_iter().map(present).collect();
     Ok(Imported {
@@ -68,9 +61,62 @@ pub fn diffusers(folder: &Path, options: &DiffusersOptions) -> Result<Imported, 
         head,
         conditioning: None,
         levels: 256,
+        converted,
         path,
         weights,
     })
+}
+
+/// The weights in a network's folder, in one file or in several with an index.
+fn weights(folder: &Path) -> Result<Tensors, Error> {
+    let path = folder.join(WEIGHTS);
+    let index = folder.join(format!("{WEIGHTS}.index.json"));
+    if path.is_file() {
+        return Tensors::read(&path);
+    }
+    if index.is_file() {
+        return shards(folder, &index);
+    }
+    let mut others: Vec<String> = std::fs::read_dir(folder)
+        .map_err(Error::io("list", folder))?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.starts_with("diffusion_"))
+        .collect();
+    others.sort();
+    let problem =
+        if others.is_empty() { String::new() } else { format!("; there is {}", others.join(", ")) };
+    let problem = format!(
+        "is not there{problem}; let diffusers write it with model.save_pretrained(FOLDER, \
+         safe_serialization=True)"
+    );
+    Err(Error::Foreign { path, problem })
+}
+
+/// The weights of all files that an index names.
+fn shards(folder: &Path, index: &Path) -> Result<Tensors, Error> {
+    let refuse = |problem: String| Error::Foreign { path: index.into(), problem };
+    let fields = json::object(index)?;
+    let places = fields.get("weight_map").and_then(Value::as_object);
+    let places = places.ok_or_else(|| refuse("has no weight_map".into()))?;
+    let mut files = BTreeSet::new();
+    for (tensor, file) in places {
+        let name = file.as_str().map(Path::new);
+        // A name and nothing else: the index must not reach beyond its folder.
+        let plain = name.filter(|name| {
+            matches!(name.components().collect::<Vec<_>>().as_slice(), [Component::Normal(_)])
+        });
+        files.insert(plain.ok_or_else(|| {
+            refuse(format!("weight_map.{tensor} = {file}: it is no name of a file in the folder"))
+        })?);
+    }
+    let mut all = Tensors::new(index);
+    for file in files {
+        all.extend(Tensors::read(&folder.join(file))?)?;
+    }
+    match places.keys().find(|name| !all.has(name)) {
+        Some(name) => Err(refuse(format!("has a tensor {name} that its files do not have"))),
+        None => Ok(all),
+    }
 }
 
 /// Attention layers of before 2023 have other names.
@@ -87,144 +133,80 @@ fn present_name(name: &str) -> String {
     }
 }
 
-/// The options of a network and, if it is conditioned on classes, their number.
-fn config(path: &Path) -> Result<(UNet2DConfig, Option<i64>), Error> {
+/// What a network's `config.json` says.
+struct Config {
+    network: UNet2DConfig,
+    /// How many classes it is conditioned on, if it is.
+    classes: Option<i64>,
+    /// How many timesteps it was made for, if it says so.
+    steps: Option<u64>,
+}
+
+fn config(path: &Path) -> Result<Config, Error> {
     let refuse = |problem: String| Error::Foreign { path: path.into(), problem };
-    let mut fields = object(path)?;
+    let mut fields = json::object(path)?;
     if let Some(class) = fields.get("_class_name").filter(|class| *class != "UNet2DModel") {
         return Err(refuse(format!("_class_name = {class}: only UNet2DModel can be read")));
     }
     // What the network itself does not depend on.
-    fields.retain(|name, _| {
-        !name.starts_with('_') && !["sample_size", "num_train_timesteps"].contains(&name.as_str())
-    });
+    fields.retain(|name, _| !name.starts_with('_') && name != "sample_size");
+    let mut number = |field: &str| -> Result<Option<i64>, Error> {
+        let value = fields.remove(field).unwrap_or_default();
+        let legal = value.is_null() || value.as_i64().is_some_and(|number| number > 0);
+        let problem = || refuse(format!("{field} = {value}: use a positive integer or null"));
+        legal.then(|| value.as_i64()).ok_or_else(problem)
+    };
+    let classes = number("num_class_embeds")?;
+    let steps = number("num_train_timesteps")?.map(i64::unsigned_abs);
     let kind = fields.remove("class_embed_type").unwrap_or_default();
     if !kind.is_null() {
         let remedy = "only null, with num_class_embeds or without, can be read";
         return Err(refuse(format!("class_embed_type = {kind}: {remedy}")));
     }
-    let classes = fields.remove("num_class_embeds").unwrap_or_default();
-    if !classes.is_null() && classes.as_i64().is_none() {
-        return Err(refuse(format!("num_class_embeds = {classes}: use an integer or null")));
+    Ok(Config { network: json::parse(fields, path)?, classes, steps })
+}
+
+/// That a network's pipeline, if it lies in one, works on images and not on codes of them.
+fn refuse_autoencoder(folder: &Path) -> Result<(), Error> {
+    let path = folder.join("../model_index.json");
+    if !path.is_file() {
+        return Ok(());
     }
-    Ok((parse(fields, path)?, classes.as_i64()))
-}
-
-fn object(path: &Path) -> Result<Map<String, Value>, Error> {
-    let text = std::fs::read(path).map_err(Error::io("read", path))?;
-    serde_json::from_slice(&text).map_err(|e| Error::Foreign {
-        path: path.into(),
-        problem: format!("is not a JSON object ({e})"),
-    })
-}
-
-/// Fields as a type; an error names the field that does not fit.
-fn parse<T: DeserializeOwned>(fields: Map<String, Value>, path: &Path) -> Result<T, Error> {
-    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|e| {
-        let problem = format!("{}: {}; this value cannot be read", e.path(), e.inner());
-        Error::Foreign { path: path.into(), problem }
-    })
-}
-
-/// What a scheduler's file says of training; how it samples does not matter.
-#[derive(Debug, Deserialize)]
-struct SchedulerConfig {
-    #[serde(default = "thousand")]
-    num_train_timesteps: usize,
-    #[serde(default = "ddpm_start")]
-    beta_start: f64,
-    #[serde(default = "ddpm_end")]
-    beta_end: f64,
-    #[serde(default)]
-    beta_schedule: Option<BetaSchedule>,
-    #[serde(default)]
-    trained_betas: Option<Vec<f64>>,
-    #[serde(default)]
-    prediction_type: PredictionType,
-    #[serde(default)]
-    rescale_betas_zero_snr: bool,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum BetaSchedule {
-    Linear,
-    ScaledLinear,
-    #[serde(rename = "squaredcos_cap_v2")]
-    SquaredCosine,
-    Sigmoid,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum PredictionType {
-    #[default]
-    Epsilon,
-    VPrediction,
-    Sample,
-}
-
-fn thousand() -> usize {
-    1000
-}
-
-fn ddpm_start() -> f64 {
-    1e-4
-}
-
-fn ddpm_end() -> f64 {
-    0.02
-}
-
-/// The table of levels and what the network predicts.
-fn scheduler(folder: &Path, given: Option<&Path>) -> Result<(Discrete, Head), Error> {
-    let beside = folder.join("../scheduler").join(SCHEDULER);
-    let path = match given {
-        Some(path) => path.to_owned(),
-        None => [folder.join(SCHEDULER), beside]
-            .into_iter()
-            .find(|path| path.is_file())
-            .ok_or_else(|| Error::Foreign {
-                path: folder.into(),
-                problem: format!(
-                    "has no {SCHEDULER}, nor has ../scheduler; name that of the training with \
-                     --scheduler FILE"
-                ),
-            })?,
+    let codes = |(name, part): &(String, Value)| {
+        let there = part.as_array().is_some_and(|part| part.iter().any(|word| !word.is_null()));
+        there && ["vae", "vqvae", "vqgan", "movq", "image_encoder"].contains(&name.as_str())
     };
-    let refuse = |problem: String| Error::Foreign { path: path.clone(), problem };
-    let fields = object(&path)?;
-    let class = fields.get("_class_name").unwrap_or(&Value::Null).to_string();
-    let config: SchedulerConfig = parse(fields, &path)?;
-    if config.rescale_betas_zero_snr {
-        let problem = "rescale_betas_zero_snr = true: a last level without any signal has no \
-                       log-SNR to start a bound or a sampler from";
-        return Err(refuse(problem.into()));
+    match json::object(&path)?.into_iter().find(codes) {
+        Some((name, _)) => {
+            let problem = format!(
+                "{name}: the network of this pipeline denoises the codes of an autoencoder; only networks \
+                 of pixels can be read"
+            );
+            Err(Error::Foreign { path, problem })
+        }
+        None => Ok(()),
     }
-    let SchedulerConfig { num_train_timesteps: steps, beta_start, beta_end, .. } = config;
-    let betas = match (config.trained_betas, config.beta_schedule) {
-        (Some(betas), _) => Betas::Custom(betas),
-        (None, Some(BetaSchedule::Linear)) => Betas::Linear { steps, beta_start, beta_end },
-        (None, Some(BetaSchedule::ScaledLinear)) => {
-            Betas::ScaledLinear { steps, beta_start, beta_end }
-        }
-        (None, Some(BetaSchedule::SquaredCosine)) => {
-            Betas::Cosine { steps, offset: 0.008, cap: 0.999 }
-        }
-        (None, Some(BetaSchedule::Sigmoid)) => Betas::Sigmoid { steps, beta_start, beta_end },
-        (None, None) => {
-            return Err(refuse(format!(
-                "_class_name = {class}: has neither beta_schedule nor trained_betas; only tables \
-                 of betas can be read"
-            )));
-        }
-    };
-    let head = match config.prediction_type {
-        PredictionType::Epsilon => Head::PlainNoise,
-        PredictionType::VPrediction => Head::Velocity,
-        PredictionType::Sample => Head::Image,
-    };
-    Ok((Discrete::new(betas, false)?, head))
+}
+
+/// That scheduler and network can belong to each other.
+fn check(scheduler: &Scheduler, config: &UNet2DConfig, steps: Option<u64>) -> Result<(), Error> {
+    let refuse = |problem: String| Error::Foreign { path: scheduler.path.clone(), problem };
+    let found = scheduler.timesteps.steps() as u64;
+    if let Some(steps) = steps.filter(|steps| *steps != found) {
+        return Err(refuse(format!(
+            "num_train_timesteps = {found}: the network's config.json has {steps}; name the scheduler of \
+             its training with --scheduler"
+        )));
+    }
+    if scheduler.learned_variance && config.out_channels == config.in_channels {
+        return Err(refuse(format!(
+            "variance_type is a learned one, for which the network would need {} out_channels; it has {}; \
+             name the scheduler of its training with --scheduler",
+            config.in_channels.saturating_mul(2),
+            config.out_channels
+        )));
+    }
+    Ok(())
 }
 
 /// What one class adds to the embedding of every timestep: an offset that stays the same.

@@ -5,16 +5,14 @@
 //! - `sha256`: what [`Model::sha256`] is of it, so that damage is found when it is read,
 //! - `model`: its [`ModelSpec`].
 
-use std::fs;
 use std::path::Path;
 
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use tch::Device;
-use vdm_sample::Seed;
 
-use super::Imported;
-use crate::checkpoint::copy_into;
+use super::tensors::{self, Tensors};
+use super::{Imported, file};
 use crate::model::{Model, ModelSpec};
 use crate::{Error, weights};
 
@@ -58,12 +56,14 @@ pub fn export(model: &Model, path: &Path) -> Result<(), Error> {
 /// [`Error::Io`] or [`Error::Foreign`] if it is no such file, or not as it was written.
 pub fn exported(path: &Path) -> Result<Imported, Error> {
     let refuse = |problem: String| Error::Foreign { path: path.into(), problem };
-    let bytes = fs::read(path).map_err(Error::io("read", path))?;
+    let bytes = file::read(path, u64::MAX)?;
+    let tensors = Tensors::of(path, &tensors::opened(path, &bytes)?, "")?;
     let Description { sha256, model: spec, .. } = described(&bytes).map_err(refuse)?;
-    let found = weights::from_bytes(&bytes).map_err(refuse)?;
-    let model = Model::new(&spec, Seed(0), Device::Cpu)?;
-    let named = model.parameters().named();
-    copy_into(found, &named).map_err(refuse)?;
+    let converted = tensors.converted();
+    let model = match Model::with_weights(&spec, tensors.rest(), Device::Cpu) {
+        Err(Error::Weights(problem)) => return Err(refuse(problem)),
+        model => model?,
+    };
     let own = model.sha256()?;
     if own != sha256 {
         return Err(refuse(format!(
@@ -77,8 +77,9 @@ pub fn exported(path: &Path) -> Result<Imported, Error> {
         head: spec.head,
         conditioning: spec.conditioning,
         levels: spec.levels,
+        converted,
         path: path.into(),
-        weights: named,
+        weights: model.parameters().named(),
     })
 }
 

@@ -5,32 +5,48 @@
 //! large for one leaf is a map `{"__msgpack_chunked_array__": true, "shape": {"0": …},
 //! "chunks": {"0": …}}` with its flat parts in order.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::Path;
 
 use rmpv::ValueRef;
 use tch::{Kind, Tensor};
 
-use super::tensors::Tensors;
+use super::file;
+use super::tensors::{self, Tensors};
 use crate::Error;
 
 const ARRAY: i8 = 1;
 const CHUNKED: &str = "__msgpack_chunked_array__";
+/// Of a name joined with `/`. A small file cannot ask for many long ones.
+const LONGEST_NAME: usize = 512;
 
 /// The averaged parameters of a checkpoint (`ema_params`), or if it has none its `params`, or the
 /// file itself if it is nothing but parameters; names joined with `/`.
-pub(super) fn parameters(path: &Path) -> Result<Tensors, Error> {
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    let refuse = |problem: String| Error::Foreign { path: path.into(), problem };
-    let root = rmpv::decode::read_value_ref(&mut bytes.as_slice())
-        .map_err(|e| refuse(format!("is not a Flax checkpoint: it is no MessagePack ({e})")))?;
+pub(super) fn parameters(path: &Path, bytes: &[u8]) -> Result<Tensors, Error> {
+    let mut found = Tensors::new(path);
+    let mut rest = bytes;
+    let root = rmpv::decode::read_value_ref(&mut rest).map_err(|e| e.to_string());
+    let root = match (root, rest.len()) {
+        (Ok(root @ ValueRef::Map(_)), 0) => root,
+        (root, rest) => {
+            let what = file::mistaken(bytes).unwrap_or_else(|| match root {
+                Err(e) => format!("is not a Flax checkpoint: it is no MessagePack ({e})"),
+                Ok(ValueRef::Map(_)) => {
+                    format!(
+                        "is not one Flax checkpoint: {rest} bytes follow it; bring another copy"
+                    )
+                }
+                Ok(_) => "is not a Flax checkpoint: it holds no map of parameters".into(),
+            });
+            return Err(found.refuse(what));
+        }
+    };
     let mut place = &root;
     for key in ["ema_params", "params", "params"] {
         place = child(place, key).unwrap_or(place);
     }
-    let mut found = BTreeMap::new();
-    flatten(place, "", &mut found).map_err(refuse)?;
-    Ok(Tensors::new(path, found))
+    flatten(place, &mut String::new(), &mut found)?;
+    Ok(found)
 }
 
 fn child<'a, 'b>(map: &'b ValueRef<'a>, key: &str) -> Option<&'b ValueRef<'a>> {
@@ -38,23 +54,29 @@ fn child<'a, 'b>(map: &'b ValueRef<'a>, key: &str) -> Option<&'b ValueRef<'a>> {
     entries.iter().find(|(name, _)| text(name) == Some(key)).map(|(_, value)| value)
 }
 
-/// All arrays below `value`.
-fn flatten(
-    value: &ValueRef<'_>,
-    name: &str,
-    found: &mut BTreeMap<String, Tensor>,
-) -> Result<(), String> {
-    if let Some(tensor) = array(value).map_err(|problem| format!("{name} {problem}"))? {
-        found.insert(name.to_owned(), tensor);
-        return Ok(());
+/// All arrays below `value`, which is called `name`.
+fn flatten(value: &ValueRef<'_>, name: &mut String, found: &mut Tensors) -> Result<(), Error> {
+    if let Some(tensor) = array(value).map_err(|p| found.refuse(format!("{name} {p}")))? {
+        return found.insert(name, &tensor);
     }
     let ValueRef::Map(entries) = value else {
-        return Err(format!("{name} is neither an array nor a map of them"));
+        return Err(found.refuse(format!("{name} is neither an array nor a map of them")));
     };
+    let length = name.len();
     for (key, value) in entries {
-        let key = text(key).ok_or_else(|| format!("{name} has a key that is no text"))?;
-        let name = if name.is_empty() { key.to_owned() } else { format!("{name}/{key}") };
-        flatten(value, &name, found)?;
+        let key =
+            text(key).ok_or_else(|| found.refuse(format!("{name} has a key that is no text")))?;
+        if length + key.len() >= LONGEST_NAME {
+            let problem =
+                format!("{name} has a name below it that makes more than {LONGEST_NAME} bytes");
+            return Err(found.refuse(problem));
+        }
+        if length > 0 {
+            name.push('/');
+        }
+        name.push_str(key);
+        flatten(value, name, found)?;
+        name.truncate(length);
     }
     Ok(())
 }
@@ -68,13 +90,22 @@ fn array(value: &ValueRef<'_>) -> Result<Option<Tensor>, String> {
         return Ok(None);
     }
     let list = |key| -> Result<Vec<&ValueRef<'_>>, String> {
-        let map = child(value, key).ok_or_else(|| format!("is chunked but has no {key}"))?;
-        Ok((0_usize..).map_while(|i| child(map, &i.to_string())).collect())
+        let Some(ValueRef::Map(entries)) = child(value, key) else {
+            return Err(format!("is chunked but has no {key}"));
+        };
+        let by_name: HashMap<_, _> =
+            entries.iter().map(|(name, part)| (text(name), part)).collect();
+        let numbered = (0..entries.len()).map(|i| by_name.get(&Some(&*i.to_string())).copied());
+        let parts: Option<Vec<_>> = numbered.collect();
+        parts.ok_or_else(|| format!("has {key} that are not numbered from 0"))
     };
     let shape = sides(list("shape")?)?;
     let chunks: Result<Vec<Tensor>, String> = list("chunks")?
         .into_iter()
-        .map(|chunk| array(chunk)?.ok_or_else(|| "has a chunk that is no array".to_owned()))
+        .map(|chunk| match chunk {
+            ValueRef::Ext(ARRAY, content) => decode(content),
+            _ => Err("has a chunk that is no array".to_owned()),
+        })
         .collect();
     let chunks = chunks?;
     if chunks.is_empty() {
@@ -103,15 +134,10 @@ fn decode(content: &[u8]) -> Result<Tensor, String> {
         Some(b"bfloat16") => Kind::BFloat16,
         other => {
             let name = String::from_utf8_lossy(other.unwrap_or_default());
-            return Err(format!("is of type {name:?} instead of a float"));
+            return Err(tensors::not_floats(name));
         }
     };
-    let mut items = shape.iter().map(|side| usize::try_from(*side).ok());
-    let items = items.try_fold(1_usize, |product, side| product.checked_mul(side?));
-    if items.and_then(|items| items.checked_mul(kind.elt_size_in_bytes())) != Some(data.len()) {
-        return Err(format!("has {} bytes, which do not fill {shape:?}", data.len()));
-    }
-    Tensor::f_from_data_size(data, &shape, kind).map_err(|e| e.to_string())
+    tensors::tensor(data, &shape, kind)
 }
 
 fn sides<'a, 'b: 'a>(list: impl IntoIterator<Item = &'a ValueRef<'b>>) -> Result<Vec<i64>, String> {

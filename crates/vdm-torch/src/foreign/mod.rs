@@ -12,8 +12,11 @@
 
 mod diffusers;
 mod export;
+mod file;
 mod flax;
+mod json;
 mod parity;
+mod scheduler;
 mod tensors;
 mod vdm_flax;
 
@@ -22,14 +25,13 @@ use std::path::PathBuf;
 use tch::Device;
 use vdm_core::schedule::LogSnrRange;
 use vdm_data::Shape;
-use vdm_sample::Seed;
 
 pub use diffusers::{DiffusersOptions, diffusers};
 pub use export::{export, exported};
 pub use vdm_flax::{VdmFlaxOptions, vdm_flax};
 
 use crate::Error;
-use crate::checkpoint::{Named, copy_into};
+use crate::checkpoint::Named;
 use crate::head::Head;
 use crate::model::{Diffusion, Model, ModelSpec};
 use crate::nn::NetworkSpec;
@@ -49,6 +51,8 @@ pub struct Imported {
     pub conditioning: Option<LogSnrRange>,
     /// Number of values a component of its data takes.
     pub levels: u16,
+    /// Types other than f32 that weights are stored as. They are f32 here.
+    pub converted: Vec<String>,
     path: PathBuf,
     weights: Named,
 }
@@ -75,9 +79,10 @@ impl Imported {
             head: self.head,
             conditioning: self.conditioning,
         };
-        let model = Model::new(&spec, Seed(0), device)?;
         let weights = self.weights.iter().map(|(name, t)| (name.clone(), t.shallow_clone()));
-        copy_into(weights.collect(), &model.parameters().named()).map_err(refuse)?;
-        Ok(model)
+        Model::with_weights(&spec, weights.collect(), device).map_err(|error| match error {
+            Error::Weights(problem) => refuse(problem),
+            error => error,
+        })
     }
 }

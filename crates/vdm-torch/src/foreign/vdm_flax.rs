@@ -10,8 +10,8 @@ use tch::{Kind, Tensor};
 use vdm_core::schedule::{Linear, LogSnrRange, MonotoneNetwork, MonotoneWeights};
 use vdm_core::{Scaling, Schedule, Weighting};
 
-use super::tensors::Tensors;
-use super::{Imported, flax};
+use super::tensors::{self, Tensors};
+use super::{Imported, file, flax};
 use crate::Error;
 use crate::checkpoint::Named;
 use crate::head::Head;
@@ -42,14 +42,16 @@ const FOURIER: [i32; 2] = [6, 7];
 /// Flax's default of `GroupNorm`.
 const GROUPS: i64 = 32;
 
-/// Reads a `.safetensors` file with names `param/<path>`, or a Flax checkpoint of any other name.
+/// Reads a safetensors file with names `param/<path>`, or a Flax checkpoint.
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be read; [`Error::Foreign`] naming the first tensor that is
-/// missing, mis-shaped or left over; [`Error::Core`] if the schedule is none.
+/// [`Error::Io`] if the file cannot be read; [`Error::Foreign`] saying what the file is if it is neither,
+/// or naming the first tensor that is missing, mis-shaped, left over, not finite or quantized;
+/// [`Error::Core`] if the schedule is none.
 pub fn vdm_flax(path: &Path, options: &VdmFlaxOptions) -> Result<Imported, Error> {
-    let mut found = if path.extension().is_some_and(|e| e == "safetensors") {
-        let found = Tensors::read(path)?.below("param/");
+    let bytes = file::read(path, u64::MAX)?;
+    let mut found = if is_safetensors(path, &bytes) {
+        let found = Tensors::of(path, &tensors::opened(path, &bytes)?, "param/")?;
         if found.is_empty() {
             return Err(found.refuse(
                 "has no tensor whose name starts with param/, such as \
@@ -59,8 +61,10 @@ pub fn vdm_flax(path: &Path, options: &VdmFlaxOptions) -> Result<Imported, Error
         }
         found
     } else {
-        flax::parameters(path)?
+        flax::parameters(path, &bytes)?
     };
+    drop(bytes);
+    let converted = found.converted();
     let known = LogSnrRange::new(-options.gamma_min, -options.gamma_max)?;
     let schedule = schedule(&mut found, known)?;
     let (spec, channels) = spec(&found)?;
@@ -77,9 +81,17 @@ pub fn vdm_flax(path: &Path, options: &VdmFlaxOptions) -> Result<Imported, Error
         head: Head::Noise,
         conditioning: Some(known),
         levels: 256,
+        converted,
         path: path.into(),
         weights: score.weights,
     })
+}
+
+/// By its start, the length of a header and then JSON, or at least by its name.
+fn is_safetensors(path: &Path, bytes: &[u8]) -> bool {
+    let header = bytes.first_chunk().map(|length| u64::from_le_bytes(*length));
+    let fits = header.is_some_and(|length| length < bytes.len() as u64);
+    fits && bytes.get(8) == Some(&b'{') || path.extension().is_some_and(|e| e == "safetensors")
 }
 
 /// `gamma_type` `fixed`, `learnable_scalar` or `learnable_nnet`, told apart by what there is.

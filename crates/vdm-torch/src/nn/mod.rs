@@ -11,6 +11,7 @@ pub use diffusers::{
     TimeScaleShift, UNet2DConfig, UpBlock,
 };
 pub use mlp::{Mlp, MlpSpec};
+pub(crate) use parameters::fitting;
 pub use parameters::{Initial, Parameters, Scope};
 pub use unet::{Attention, TrunkSpec, UNet, UNetSpec};
 
