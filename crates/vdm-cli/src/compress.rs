@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use tch::{Device, Tensor};
 use vdm_compress::{Archive, Code, Codec, Header, Levels, Origin, Settings, sha256};
 use vdm_core::{Denoiser, NoiseLevel, Prediction, Scaling};
-use vdm_data::{Dataset, Items, Shape, Source};
+use vdm_data::{Items, Shape, Source};
 use vdm_report::files;
 use vdm_sample::GridSpec;
 use vdm_torch::{Batch, Depth, DeviceChoice, Evaluation, Model};
@@ -15,6 +15,7 @@ use vdm_torch::{Batch, Depth, DeviceChoice, Evaluation, Model};
 use crate::engine::set_asked_threads;
 use crate::grid::Grid;
 use crate::opened::Opened;
+use crate::split::Split;
 use crate::{evaluate, output};
 
 /// `vdm compress`.
@@ -23,9 +24,10 @@ pub(crate) struct Options {
     /// Folder of the run whose model codes
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
-    /// Which items of the run's own data
-    #[arg(long, value_enum, default_value = "test")]
-    split: evaluate::Split,
+    /// Which items of the run's own data [default: test; all, for an imported model that was not trained on
+    /// any]
+    #[arg(long, value_enum)]
+    split: Option<Split>,
     /// Other data than the run's, all items: .npy, or a folder of images of exactly its size
     #[arg(long, value_name = "PATH", conflicts_with = "split")]
     data: Option<PathBuf>,
@@ -67,8 +69,11 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
     let config = &opened.config;
     let model = opened.checkpoint.model(reproducible(options.device)?)?;
     let data = || opened.data();
-    let items = chosen(options, data, &model)?;
-    let others = || Ok(options.split.others(&data()?).clone());
+    let split = Split::chosen(options.split, config, opened.checkpoint.info());
+    let items = chosen(options, || Ok(split.of(&data()?)), &model)?;
+    // Other data than the run's are none of those that a grid is chosen by.
+    let split = if options.data.is_some() { Split::Test } else { split };
+    let others = || split.others(&data()?);
     let grid = options.grid.as_ref().map(|grid| grid.of(&model, config, others));
     let grid = grid.transpose()?.unwrap_or(GridSpec::UNIFORM_TIME);
     let settings = Settings {
@@ -126,14 +131,10 @@ fn levels(grid: &GridSpec, steps: u32, model: &Model) -> Result<Levels> {
 }
 
 /// The items that the options name, of the model's shape and levels.
-fn chosen(
-    options: &Options,
-    data: impl FnOnce() -> Result<Dataset>,
-    model: &Model,
-) -> Result<Items> {
+fn chosen(options: &Options, own: impl FnOnce() -> Result<Items>, model: &Model) -> Result<Items> {
     let (shape, levels) = (model.spec().shape, model.spec().levels);
     let all = match &options.data {
-        None => options.split.of(&data()?).clone(),
+        None => own()?,
         Some(path) => every_item(path, shape, levels)?,
     };
     let count = options.items.unwrap_or(all.len()).min(all.len());
@@ -152,9 +153,7 @@ fn every_item(path: &Path, shape: Shape, levels: u16) -> Result<Items> {
         path.display(),
         data.shape
     );
-    let splits = [&data.train, &data.validation, &data.test];
-    let pixels = splits.iter().flat_map(|items| items.pixels()).copied().collect();
-    Ok(Items::new(path, shape.dims(), pixels, None)?)
+    Ok(data.all())
 }
 
 /// What the code cost, beside the bound.

@@ -1,13 +1,14 @@
 //! `vdm decompress`.
 
 use std::fs;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use indicatif::ProgressBar;
-use vdm_compress::{Archive, Header};
+use vdm_compress::{Archive, Budget, Header};
 use vdm_data::Shape;
-use vdm_report::files;
+use vdm_report::{files, folders};
 use vdm_torch::DeviceChoice;
 
 use crate::compress::{OnHost, reproducible};
@@ -30,6 +31,9 @@ pub(crate) struct Options {
     /// cpu: where files are written
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
+    /// Read it whatever its header asks for: only for files from someone you trust
+    #[arg(long)]
+    unlimited: bool,
     /// Where to write: a .npy array, or a folder of PNG files with the pixels' own values
     #[arg(long, value_name = "FOLDER|FILE.npy")]
     out: PathBuf,
@@ -37,9 +41,12 @@ pub(crate) struct Options {
 
 /// Reads the items of a compressed file.
 pub(crate) fn decompress(options: &Options) -> Result<()> {
+    check_place(&options.out)?;
     let named = || format!("{}", options.file.display());
     let bytes = fs::read(&options.file).with_context(|| format!("cannot read {}", named()))?;
-    let Archive { header, words } = Archive::from_bytes(&bytes).with_context(named)?;
+    let archive = Archive::from_bytes(&bytes).with_context(named)?;
+    archive.check_cost(&options.budget(bytes.len())).with_context(named)?;
+    let Archive { header, words } = archive;
     let device = reproducible(options.device)?;
     let written_on = header.origin.device.as_str();
     ensure!(
@@ -77,15 +84,40 @@ fn written_by(header: &Header, file: &str) -> String {
     )
 }
 
+impl Options {
+    fn budget(&self, bytes: usize) -> Budget {
+        if self.unlimited {
+            return Budget::UNLIMITED;
+        }
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = (4 * processors).max(64);
+        Budget::of_file(bytes, u32::try_from(threads).unwrap_or(u32::MAX))
+    }
+}
+
+fn is_array(out: &Path) -> bool {
+    out.extension().is_some_and(|extension| extension == "npy")
+}
+
+/// That the items can be put there, before all the work of reading them.
+fn check_place(out: &Path) -> Result<()> {
+    if is_array(out) {
+        ensure!(!out.is_dir(), "--out {} is a folder; name a file to write", out.display());
+        return Ok(());
+    }
+    folders::vacant(out).context("--out")?;
+    Ok(())
+}
+
 fn write(out: &Path, pixels: &[u8], shape: Shape) -> Result<()> {
-    if out.extension().is_some_and(|extension| extension == "npy") {
+    if is_array(out) {
         return output::save_array(pixels, shape, out);
     }
-    let empty = fs::read_dir(out).map_or(true, |mut entries| entries.next().is_none());
-    ensure!(empty, "{} is not empty; name a new folder or a .npy file", out.display());
-    for (number, item) in pixels.chunks_exact(shape.dims()).enumerate() {
-        let path = out.join(format!("{number:06}.png"));
-        files::write_atomic(&path, &formats::png_file(item, shape)?)?;
-    }
-    Ok(())
+    folders::write(out, |folder| {
+        for (number, item) in pixels.chunks_exact(shape.dims()).enumerate() {
+            let path = folder.join(format!("{number:06}.png"));
+            files::write_atomic(&path, &formats::png_file(item, shape)?)?;
+        }
+        Ok(())
+    })
 }

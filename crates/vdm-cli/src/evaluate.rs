@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use vdm_core::NoiseSchedule;
 use vdm_core::bound::bits_per_dim;
-use vdm_data::{Dataset, Items};
+use vdm_data::Dataset;
 use vdm_sample::estimate::{
     BoundEstimate, Change, Dequantization, DiffusionTerm, Estimate, FlowBound, FlowEstimate,
     Rounds, Rung, Summary, Trace,
@@ -21,6 +21,7 @@ use crate::grid::Grid;
 use crate::opened::Opened;
 use crate::output;
 use crate::specification::Specification;
+use crate::split::Split;
 
 /// `vdm eval`.
 #[derive(Debug, clap::Args)]
@@ -32,9 +33,9 @@ pub(crate) struct Options {
     /// probability-flow ODE
     #[arg(long, value_enum, default_value = "bound")]
     estimator: Estimator,
-    /// Which items
-    #[arg(long, value_enum, default_value = "test")]
-    split: Split,
+    /// Which items [default: test; all, for an imported model that was not trained on any]
+    #[arg(long, value_enum)]
+    split: Option<Split>,
     /// Only this many items, from the first
     #[arg(long)]
     items: Option<usize>,
@@ -94,14 +95,6 @@ enum Estimator {
     Ode,
 }
 
-/// Part of a data set.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Split {
-    Train,
-    Validation,
-    Test,
-}
-
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Law {
     Uniform,
@@ -119,23 +112,6 @@ impl From<Law> for Dequantization {
     }
 }
 
-impl Split {
-    /// Its items.
-    pub(crate) fn of(self, data: &Dataset) -> &Items {
-        match self {
-            Self::Train => &data.train,
-            Self::Validation => &data.validation,
-            Self::Test => &data.test,
-        }
-    }
-
-    /// Items that are not in it, to choose by.
-    pub(crate) fn others(self, data: &Dataset) -> &Items {
-        match self {
-            Self::Validation => &data.train,
-            Self::Train | Self::Test => &data.validation,
-        }
-    }
 }
 
 /// A grid as the document has it. One that was chosen has its levels where there is one number of steps, in
@@ -164,7 +140,8 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
     let data = opened.data()?;
     let model = opened.checkpoint.model(options.engine.start()?)?;
     let model = if options.double { model.in_f64()? } else { model };
-    let all = options.split.of(&data);
+    let split = Split::chosen(options.split, config, opened.checkpoint.info());
+    let all = split.of(&data);
     let count = options.items.unwrap_or(all.len()).min(all.len());
     ensure!(count > 0, "--items 0: use at least 1");
     let items = all.select(&(0..count).collect::<Vec<_>>());
@@ -172,7 +149,7 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
     (evaluation.schedule, evaluation.scaling) =
         options.specification.over(&model.spec().diffusion)?;
     if let Some(grid) = &options.grid {
-        evaluation.grid = grid.of(&model, config, || Ok(options.split.others(&data).clone()))?;
+        evaluation.grid = grid.of(&model, config, || split.others(&data))?;
     }
     let bar = ProgressBar::new(count as u64);
     let task = Task {
@@ -185,10 +162,9 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
     let found = task.run()?;
     bar.finish_and_clear();
     output::say(&found.text);
-    output::say(format_args!("  data {}, SHA-256 {}", data.name, data.sha256));
-    let split = format!("{:?}", options.split).to_lowercase();
+    output::say(format_args!("  data {} ({}), SHA-256 {}", data.name, split.name(), data.sha256));
     let document = json!({
-        "data": {"name": data.name, "sha256": data.sha256, "split": split, "items": count},
+        "data": {"name": data.name, "sha256": data.sha256, "split": split.name(), "items": count},
         "levels": data.levels,
         "checkpoint_step": opened.checkpoint.info().step,
         "seed": config.seed,

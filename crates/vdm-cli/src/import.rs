@@ -6,13 +6,16 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use tch::Device;
 use vdm_core::Schedule;
-use vdm_report::{RunDir, files};
+use vdm_report::{RunDir, files, folders};
 use vdm_sample::Method;
 use vdm_torch::foreign::{self, DiffusersOptions, Imported, VdmFlaxOptions};
 use vdm_torch::train::Trainer;
 use vdm_torch::{PRESETS, RunConfig};
 
 use crate::{configuration, opened, output};
+
+/// What a run of an imported model has in place of a preset.
+pub(crate) const PRESET: &str = "imported";
 
 /// The preset whose evaluation, sampler and training an imported run starts with.
 const BASE: &str = "cifar10-paper";
@@ -102,14 +105,8 @@ impl Options {
 /// Writes a run folder with one checkpoint, of step 0, that the other commands take.
 pub(crate) fn import(options: &Options) -> Result<()> {
     options.check()?;
+    folders::vacant(&options.out).context("--out")?;
     let imported = options.read()?;
-    let run = RunDir::new(&options.out);
-    let folder = run.root();
-    ensure!(
-        !run.config().exists(),
-        "{} already holds a run; choose another --out",
-        folder.display()
-    );
     let mut config = base()?;
     config.data = configuration::source(&options.data, options.size)?;
     config.diffusion = imported.diffusion.clone();
@@ -127,15 +124,18 @@ pub(crate) fn import(options: &Options) -> Result<()> {
     let model = imported.model(data.shape, data.levels, Device::Cpu)?;
     let mut trainer = Trainer::new(&config, &data, Device::Cpu)?;
     trainer.start_from(&model)?;
-    let checkpoints = opened::checkpoints(&run, &config);
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("cannot create the run folder {}", folder.display()))?;
-    trainer.save(&checkpoints, None)?;
-    files::write_sealed(&run.config(), &config)?;
+    folders::write(&options.out, |folder| -> Result<()> {
+        let run = RunDir::new(folder);
+        trainer.save(&opened::checkpoints(&run, &config), None)?;
+        Ok(files::write_sealed(&run.config(), &config)?)
+    })?;
+    if !imported.converted.is_empty() {
+        output::say(format_args!("weights in {} became float32", imported.converted.join(", ")));
+    }
     output::say(format_args!(
         "{} parameters; estimate its likelihood with `vdm eval --run {1}`\n{1}",
         model.parameters().count(),
-        folder.display()
+        options.out.display()
     ));
     Ok(())
 }
@@ -144,5 +144,5 @@ fn base() -> Result<RunConfig> {
     let preset = PRESETS.iter().find(|(name, _)| *name == BASE);
     let (_, text) = preset.with_context(|| format!("there is no preset {BASE}"))?;
     let config: RunConfig = serde_json::from_str(text)?;
-    Ok(RunConfig { preset: "imported".into(), ..config })
+    Ok(RunConfig { preset: PRESET.into(), ..config })
 }

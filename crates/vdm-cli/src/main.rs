@@ -15,6 +15,7 @@ mod opened;
 mod output;
 mod sample;
 mod specification;
+mod split;
 mod train;
 
 use std::process::ExitCode;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use sha2::{Digest, Sha256};
 use vdm_data::{Source, load};
 
 fn vdm(arguments: &[&str]) -> Output {
@@ -29,6 +30,20 @@ fn refused(arguments: &[&str]) -> String {
     text
 }
 
+/// A file with another header and the checksum of that.
+fn forged(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let length = u32::from_le_bytes(bytes[8..12].try_into().unwrap()) as usize;
+    let header = std::str::from_utf8(&bytes[12..12 + length]).unwrap();
+    assert!(header.contains(from), "{header}");
+    let header = header.replace(from, to);
+    let mut forged = bytes[..8].to_vec();
+    forged.extend((header.len() as u32).to_le_bytes());
+    forged.extend(header.as_bytes());
+    forged.extend(&bytes[12 + length..bytes.len() - 32]);
+    forged.extend(Sha256::digest(&forged));
+    forged
+}
+
 #[test]
 fn images_come_back_bit_for_bit_and_bad_files_are_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -52,6 +67,13 @@ fn images_come_back_bit_for_bit_and_bad_files_are_named() {
     let pictures = path("pictures");
     assert!(decompress(&file, &pictures).status.success());
     assert_eq!(fs::read_dir(&pictures).unwrap().count(), 20);
+    // An empty folder is as good as none, and what a killed process left beside it is deleted.
+    let empty = path("empty");
+    fs::create_dir(&empty).unwrap();
+    fs::create_dir(path(".empty.1.tmp")).unwrap();
+    assert!(decompress(&file, &empty).status.success());
+    assert_eq!(fs::read_dir(&empty).unwrap().count(), 20);
+    assert!(!Path::new(&path(".empty.1.tmp")).exists());
     let again = path("again.vdmz");
     let fixed = ["compress", "--run", &run, "--data", &array, "--steps", "2", "--out", &again];
     let output = vdm(&[&fixed[..], &["--grid", "elbo-optimal"]].concat());
@@ -90,10 +112,33 @@ fn images_come_back_bit_for_bit_and_bad_files_are_named() {
         assert!(text.contains(named) && text.contains(&file), "{text}");
         assert!(!Path::new(&out).exists());
     }
+    // Headers that ask for days of work, under a checksum that is right.
+    for (from, to, named) in [
+        ("\"steps\":3,", "\"steps\":1048576,", "settings.steps = 1048576: "),
+        ("\"items\":20,", "\"items\":9000000000,", "items = 9000000000: "),
+        (
+            "\"threads\":1,",
+            "\"threads\":4096,",
+            "origin.threads = 4096: 4096 threads, more than the limit of ",
+        ),
+    ] {
+        let forged = write("forged", &forged(&bytes, from, to));
+        let out = path("never");
+        let text = refused(&["decompress", "--run", &run, &forged, "--out", &out]);
+        assert!(text.contains(named) && text.contains("--unlimited"), "{text}");
+        assert!(!Path::new(&out).exists());
+    }
     let on_a_gpu = ["compress", "--run", &run, "--device", "cuda", "--out", &again];
     assert!(refused(&on_a_gpu).contains("need the same bits"));
-    let text = refused(&["decompress", "--run", &run, &file, "--out", &pictures]);
-    assert!(text.contains("is not empty"), "{text}");
+    // Refused before anything is read.
+    for (out, named) in [(&pictures, "is not empty"), (&file, "is a file"), (&run, "is not empty")]
+    {
+        let text = refused(&["decompress", "--run", &run, "missing.vdmz", "--out", out]);
+        assert!(text.contains(named) && text.contains("--out"), "{text}");
+    }
+    fs::create_dir(path("folder.npy")).unwrap();
+    let text = refused(&["decompress", "--run", &run, &file, "--out", &path("folder.npy")]);
+    assert!(text.contains("is a folder"), "{text}");
     let text = refused(&["compress", "--run", &run, "--steps", "0", "--out", &path("never")]);
     assert!(text.contains("--steps 0: use at least 1"), "{text}");
 }

@@ -51,8 +51,20 @@ fn an_imported_model_is_a_run_like_any_other() {
             ["import", "--from", from, text(&path), "--data", text(&data), "--out", text(&run)];
         let (ok, said) = vdm(&[&import, more].concat());
         assert!(ok && said.contains("vdm eval --run"), "{said}");
-        let (ok, said) = vdm(&["eval", "--run", text(&run), "--items", "2", "--split", "train"]);
-        assert!(ok && said.contains("bits/dim on 2 items"), "{said}");
+        // All that there is of data it was not trained on, unless a part is asked for.
+        for (split, items) in
+            [(None, 40), (Some("test"), 8), (Some("train"), 28), (Some("all"), 40)]
+        {
+            let asked = split.map_or(vec![], |split| vec!["--split", split]);
+            let fixed = ["eval", "--run", text(&run), "--draws", "1"];
+            let (ok, said) = vdm(&[&fixed[..], &asked].concat());
+            let name = format!("({})", split.unwrap_or("all"));
+            assert!(ok && said.contains(&format!("bits/dim on {items} items")), "{said}");
+            assert!(said.contains(&name), "{said}");
+        }
+        let grid = ["eval", "--run", text(&run), "--steps", "4", "--grid", "elbo-optimal"];
+        let (ok, said) = vdm(&grid);
+        assert!(!ok && said.contains("add --split test"), "{said}");
         let png = place("samples").with_extension("png");
         let steps = ["--count", "2", "--steps", "3", "--out", text(&png)];
         let (ok, said) = vdm(&[["sample", "--run", text(&run)].as_slice(), &steps].concat());
@@ -101,6 +113,54 @@ fn what_cannot_be_imported_is_named_and_leaves_nothing() {
         let whole = [&["import", "--out", text(&out), "--from"], arguments].concat();
         let (ok, said) = vdm(&whole);
         assert!(!ok && said.contains(named) && !said.contains("panicked"), "{arguments:?}: {said}");
-        assert!(!out.exists(), "{arguments:?}");
+        let left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().path()).collect();
+        assert_eq!(left.len(), 2, "{arguments:?}: {left:?}");
+    }
+}
+
+/// The run appears whole or not at all, with the permissions that the user's other files get, and never over
+/// something else.
+#[test]
+fn an_import_writes_a_new_folder_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(folder.path(), 4, 3);
+    let flax = fixture("vdm_flax/plain_attn_l1_c32_5x7.flax");
+    let import = |out: &Path| {
+        vdm(&[
+            "import",
+            "--from",
+            "vdm-flax",
+            text(&flax),
+            "--data",
+            text(&data),
+            "--out",
+            text(out),
+        ])
+    };
+    let (full, file) = (folder.path().join("full"), folder.path().join("file"));
+    fs::create_dir(&full).unwrap();
+    fs::write(full.join("mine.txt"), "mine").unwrap();
+    fs::write(&file, "mine").unwrap();
+    for (out, named) in [(&full, "is not empty"), (&file, "is a file")] {
+        let (ok, said) = import(out);
+        assert!(!ok && said.contains(named) && said.contains("--out"), "{said}");
+    }
+    assert_eq!(fs::read_dir(&full).unwrap().count(), 1);
+
+    let run = folder.path().join("deeper/run");
+    let (ok, said) = import(&run);
+    assert!(ok, "{said}");
+    assert_eq!(fs::read_dir(folder.path().join("deeper")).unwrap().count(), 1);
+    let usual = fs::metadata(&file).unwrap().permissions().mode();
+    let checkpoint = run.join("checkpoints/step-00000000");
+    for path in [
+        run.join("config.json"),
+        checkpoint.join("checkpoint.json"),
+        checkpoint.join("model.safetensors"),
+        checkpoint.join("training.safetensors"),
+    ] {
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode(), usual, "{}", path.display());
     }
 }

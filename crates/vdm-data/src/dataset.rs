@@ -167,6 +167,18 @@ impl Dataset {
         let sha256 = fingerprint(shape, levels, [&train, &validation, &test]);
         Ok(Self { name, shape, levels, train, validation, test, sha256 })
     }
+
+    /// The items of all splits: train, then validation, then test. They have labels if each split does.
+    #[must_use]
+    pub fn all(&self) -> Items {
+        let splits = [&self.train, &self.validation, &self.test];
+        let labels: Option<Vec<&[u32]>> = splits.iter().map(|items| items.labels()).collect();
+        Items {
+            dims: self.train.dims,
+            pixels: splits.map(|items| items.pixels()).concat(),
+            labels: labels.map(|labels| labels.concat()),
+        }
+    }
 }
 
 /// The hash that [`Dataset::sha256`] documents.
