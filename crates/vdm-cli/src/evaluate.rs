@@ -8,7 +8,6 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use vdm_core::NoiseSchedule;
 use vdm_core::bound::bits_per_dim;
-use vdm_data::Dataset;
 use vdm_sample::estimate::{
     BoundEstimate, Change, Dequantization, DiffusionTerm, Estimate, FlowBound, FlowEstimate,
     Rounds, Rung, Summary, Trace,
@@ -110,8 +109,6 @@ impl From<Law> for Dequantization {
             Law::Posterior => Self::Posterior,
         }
     }
-}
-
 }
 
 /// A grid as the document has it. One that was chosen has its levels where there is one number of steps, in
