@@ -1,14 +1,15 @@
 use thiserror::Error;
 
+use crate::count::TooMany;
 use crate::schedule::LogSnrRange;
 
 /// What a constructor of this crate can refuse. Every message names the value and the remedy.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum Error {
-    /// The end points of a schedule are not in order, or infinite where they must not be.
+    /// The end points of a schedule are not in order, too far out, or infinite where they must not be.
     #[error(
         "a noise schedule needs log_snr_max > log_snr_min, both finite unless it runs to infinity \
-         by itself, got log_snr_max = {max} and log_snr_min = {min}"
+         by itself and no further than 1400 from 0, got log_snr_max = {max} and log_snr_min = {min}"
     )]
     ScheduleRange {
         /// log-SNR at `t = 0`.
@@ -34,6 +35,22 @@ pub enum Error {
         value: f64,
         /// The condition that failed.
         wanted: &'static str,
+    },
+    /// Numbers with which a formula is no schedule in double precision.
+    #[error(
+        "a noise schedule falls strictly from data to noise at finite slopes, but at t = {t} {what} \
+         {value} with these numbers, at least one of which is too large, too small or too near another: \
+         {schedule}"
+    )]
+    ScheduleShape {
+        /// What is wrong.
+        what: &'static str,
+        /// The number that is wrong.
+        value: f64,
+        /// The time at which it is.
+        t: f64,
+        /// The schedule with all its numbers.
+        schedule: String,
     },
     /// A configuration names a field that the schedule does not have.
     #[error("this noise schedule has no field \"{name}\"; remove it")]
@@ -65,7 +82,8 @@ pub enum Error {
     },
     /// A table of β that is no diffusion.
     #[error(
-        "a table of betas needs at least 2, all between 0 and 1, got {steps}{}",
+        "a table of betas needs at least 2, all between 0 and 1 and large enough to change the level, got \
+         {steps}{}",
         found.map_or_else(String::new, |(n, beta)| format!(" with beta[{n}] = {beta}"))
     )]
     ScheduleBetas {
@@ -81,6 +99,21 @@ pub enum Error {
         count: usize,
         /// How many there are.
         steps: usize,
+    },
+    /// A count beyond what it may cost.
+    #[error(transparent)]
+    Count(#[from] TooMany),
+    /// A number that a scaling or a parameterization cannot be built from.
+    #[error("{of} needs {field} to be {wanted}, got {value}")]
+    Parameter {
+        /// What it is a number of.
+        of: &'static str,
+        /// The name of the number.
+        field: &'static str,
+        /// The number as given.
+        value: f64,
+        /// The condition that failed.
+        wanted: &'static str,
     },
     /// A mixture whose parts do not fit together.
     #[error("a Gaussian mixture needs {wanted}, got {found}")]

@@ -2,18 +2,58 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::Real;
+use crate::{Error, Real};
 
 /// Log signal-to-noise ratio `λ = ln(α²/σ²) = −γ`, in nats; `±∞` are legal levels.
 ///
 /// The one coordinate of noise everywhere in this workspace. Other conventions enter and leave
 /// only through the named constructors: the `λ` of the DPM-Solver papers is half of this one, and
 /// EDM's `σ` is `σ/α = e^{−λ/2}`.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(transparent)]
+///
+/// In JSON a number, or `"inf"` and `"-inf"`, which JSON has no number for.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct LogSnr(f64);
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "a log-SNR is a number, \"inf\" or \"-inf\"")]
+enum RawLogSnr {
+    Finite(f64),
+    Infinite(Infinite),
+}
+
+#[derive(Serialize, Deserialize)]
+enum Infinite {
+    #[serde(rename = "inf")]
+    Data,
+    #[serde(rename = "-inf")]
+    Noise,
+}
+
+impl Serialize for LogSnr {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw = match self.0 {
+            f64::INFINITY => RawLogSnr::Infinite(Infinite::Data),
+            f64::NEG_INFINITY => RawLogSnr::Infinite(Infinite::Noise),
+            number if number.is_nan() => {
+                return Err(serde::ser::Error::custom("a log-SNR that is no number"));
+            }
+            finite => RawLogSnr::Finite(finite),
+        };
+        raw.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for LogSnr {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(match RawLogSnr::deserialize(deserializer)? {
+            RawLogSnr::Finite(number) => number,
+            RawLogSnr::Infinite(Infinite::Data) => f64::INFINITY,
+            RawLogSnr::Infinite(Infinite::Noise) => f64::NEG_INFINITY,
+        }))
+    }
+}
 
 impl LogSnr {
     /// A level from `λ`.
@@ -96,8 +136,10 @@ impl NoiseLevel {
 ///
 /// Models that differ only in this choice are rescalings of one another: at equal `λ` their
 /// latents are proportional (monograph §2.3.3).
+///
+/// Numbers read from a configuration are [`checked`](Self::checked).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(remote = "Self", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Scaling {
     /// `α² + σ² = 1`: `α = √sigmoid(λ)`, `σ = √sigmoid(−λ)`.
     VariancePreserving,
@@ -115,7 +157,41 @@ pub enum Scaling {
     },
 }
 
+impl Serialize for Scaling {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Scaling {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)?.checked().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A standard deviation of data, if its square and what is divided by it are numbers at every level in use.
+///
+/// # Errors
+/// [`Error::Parameter`] unless it is between 10⁻⁶ and 10⁶.
+pub(crate) fn checked_std(of: &'static str, data_std: f64) -> Result<f64, Error> {
+    if (1e-6..=1e6).contains(&data_std) {
+        return Ok(data_std);
+    }
+    Err(Error::Parameter { of, field: "data_std", value: data_std, wanted: "from 1e-6 to 1e6" })
+}
+
 impl Scaling {
+    /// Itself, if its numbers make a scaling.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless `data_std` is between 10⁻⁶ and 10⁶.
+    pub fn checked(self) -> Result<Self, Error> {
+        if let Self::UnitVariance { data_std } = self {
+            checked_std("a unit-variance scaling", data_std)?;
+        }
+        Ok(self)
+    }
+
     /// The scales at `λ`.
     ///
     /// ```
@@ -244,6 +320,32 @@ mod tests {
         for scaling in SCALINGS.into_iter().filter(|s| *s != Scaling::VarianceExploding) {
             let noise = scaling.level(f64::NEG_INFINITY);
             assert_eq!((noise.alpha, noise.sigma), (0.0, 1.0), "{scaling:?}");
+        }
+    }
+
+    /// JSON has no number for two legal levels, and a level that is none must not become `null`.
+    #[test]
+    fn infinite_levels_survive_json() {
+        for (level, json) in [(2.5, "2.5"), (f64::INFINITY, "\"inf\""), (f64::NEG_INFINITY, "\"-inf\"")] {
+            let level = LogSnr::new(level);
+            assert_eq!(serde_json::to_string(&level).unwrap(), json);
+            assert_eq!(serde_json::from_str::<LogSnr>(json).unwrap(), level);
+        }
+        assert!(serde_json::to_string(&LogSnr::new(f64::NAN)).is_err());
+        let refused = serde_json::from_str::<LogSnr>("null").unwrap_err().to_string();
+        assert!(refused.contains("a number, \"inf\" or \"-inf\""), "{refused}");
+    }
+
+    #[test]
+    fn scalings_of_absurd_data_are_refused_by_name() {
+        for data_std in ["0", "-1", "1e-300", "1e300"] {
+            let json = format!(r#"{{"unit_variance": {{"data_std": {data_std}}}}}"#);
+            let error = serde_json::from_str::<Scaling>(&json).unwrap_err().to_string();
+            assert!(error.contains("data_std to be from 1e-6 to 1e6"), "{json}: {error}");
+        }
+        for scaling in SCALINGS {
+            let json = serde_json::to_string(&scaling).unwrap();
+            assert_eq!(serde_json::from_str::<Scaling>(&json).unwrap(), scaling);
         }
     }
 

@@ -39,6 +39,7 @@
 //! ```
 
 pub mod bound;
+pub mod count;
 mod denoiser;
 mod divergence;
 mod dual;

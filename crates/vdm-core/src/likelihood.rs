@@ -67,10 +67,12 @@ impl Discretized {
     fn law(self, y: f64, log_snr: LogSnr) -> impl Fn(u16) -> f64 {
         let std = log_snr.edm_sigma();
         let logit = move |k: u16| -0.5 * ((y - self.encode(k)) / std).powi(2);
-        // The largest logit is that of the cell `y` falls in.
-        let largest = logit(self.decode(y));
-        let sum: f64 = (0..self.levels).map(|j| (logit(j) - largest).exp()).sum();
-        let log_sum = sum.ln();
+        // The largest logit is that of the cell `y` falls in. What the others add may be far below the last
+        // digit of 1, and is all that a sharp likelihood leaves open.
+        let cell = self.decode(y);
+        let largest = logit(cell);
+        let others = (0..self.levels).filter(|j| *j != cell);
+        let log_sum = others.map(|j| (logit(j) - largest).exp()).sum::<f64>().ln_1p();
         move |k| logit(k) - largest - log_sum
     }
 

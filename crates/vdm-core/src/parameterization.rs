@@ -11,9 +11,10 @@
 //! any other prediction, so a single 2×2 solve gives every conversion under every scaling.
 //! Monograph §2.2.1 and its 2025 chapter on the six parameterizations.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Latent, LogSnr, NoiseLevel, Real, Scaling};
+use crate::level::checked_std;
+use crate::{Error, Latent, LogSnr, NoiseLevel, Real, Scaling};
 
 /// The meaning of a network's output.
 ///
@@ -27,8 +28,10 @@ use crate::{Latent, LogSnr, NoiseLevel, Real, Scaling};
 /// | `Flow` | `ε − x` | every level, both ends included |
 /// | `Edm` | Karras et al. 2022, `F` | every level, both ends included |
 /// | `Combination` | `image·x + noise·ε` | every level, both ends included |
+///
+/// Numbers read from a configuration are [`checked`](Self::checked).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(remote = "Self", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Parameterization {
     /// The clean image `x`.
     Image,
@@ -57,6 +60,18 @@ pub enum Parameterization {
     },
 }
 
+impl Serialize for Parameterization {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Parameterization {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)?.checked().map_err(serde::de::Error::custom)
+    }
+}
+
 /// Coefficients of `a·z + b·output`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Affine<C = f64> {
@@ -80,6 +95,33 @@ struct Functional<C> {
 }
 
 impl Parameterization {
+    /// Itself, if its numbers mean something.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless `data_std` is between 10⁻⁶ and 10⁶, and the coefficients of a combination
+    /// at most 10⁶ and not both below 10⁻⁶.
+    pub fn checked(self) -> Result<Self, Error> {
+        match self {
+            Self::Edm { data_std } => {
+                checked_std("EDM's parameterization", data_std)?;
+            }
+            Self::Combination { image, noise } => {
+                let of = "a combination of image and noise";
+                let refuse = |field, value, wanted| Err(Error::Parameter { of, field, value, wanted });
+                for (field, value) in [("image", image), ("noise", noise)] {
+                    if !(value.abs() <= 1e6) {
+                        return refuse(field, value, "from -1e6 to 1e6");
+                    }
+                }
+                if image.abs().max(noise.abs()) < 1e-6 {
+                    return refuse("image", image, "away from 0 where noise is 0");
+                }
+            }
+            _ => {}
+        }
+        Ok(self)
+    }
+
     fn functional<C: Real>(self, at: &NoiseLevel<C>) -> Functional<C> {
         let (alpha, sigma) = (&at.alpha, &at.sigma);
         let constant = |c: f64| alpha.lift(c);

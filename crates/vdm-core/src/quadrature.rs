@@ -34,7 +34,12 @@ const PIECES: usize = 1_000_000;
 /// narrower than a hundredth of the interval may be missed. NaN where `f` is, and over an interval without
 /// end: map that to a finite one first.
 #[must_use]
-pub fn interval(a: f64, b: f64, mut f: impl FnMut(f64) -> f64) -> f64 {
+pub fn interval(a: f64, b: f64, f: impl FnMut(f64) -> f64) -> f64 {
+    pieces(a, b, 0.0, f)
+}
+
+/// [`interval`], with a disagreement that every piece is allowed.
+fn pieces(a: f64, b: f64, tolerance: f64, mut f: impl FnMut(f64) -> f64) -> f64 {
     // Eight to begin with, so that a lone peak between the first nodes is seen.
     let cut = |i: u8| a + (b - a) * f64::from(i) / 8.0;
     let mut pieces: Vec<(f64, f64)> = (0..8).rev().map(|i| (cut(i), cut(i + 1))).collect();
@@ -47,7 +52,8 @@ pub fn interval(a: f64, b: f64, mut f: impl FnMut(f64) -> f64) -> f64 {
         }
         let middle = 0.5 * (a + b);
         seen += 1;
-        let settled = error <= 1e-13 * whole.abs().max(sum.abs()).max(fine.abs());
+        let size = whole.abs().max(sum.abs()).max(fine.abs());
+        let settled = error <= tolerance.max(1e-13 * size);
         if settled || seen > PIECES || middle <= a || middle >= b {
             sum += fine;
         } else {
@@ -70,36 +76,76 @@ fn kronrod(a: f64, b: f64, f: &mut impl FnMut(f64) -> f64) -> (f64, f64) {
     (half * fine, (half * (fine - coarse)).abs())
 }
 
-/// Distance of the nodes of [`normal`]. For entire functions of moderate growth halving it changes
-/// nothing; where the components of a mixture switch abruptly it leaves a relative error of 1e-9.
-const STEP: f64 = 0.2;
-/// Nodes on either side of 0: up to 9 standard deviations, beyond which lies 2e-19 of the mass.
-const SIDE: i32 = 45;
+/// Nodes of [`normal`] lie within so many standard deviations, beyond which is 2e-23 of the mass.
+const REACH: i32 = 10;
+/// Halvings of a step of 1 after which an axis is cut into pieces instead.
+const HALVINGS: i32 = 4;
 
-/// `E f(ε)` for `ε ~ N(0, I)` of `dims` dimensions, for a smooth `f`.
+/// `E f(ε)` for `ε ~ N(0, I)` of `dims` dimensions, for a smooth `f`, to a few units in the last digits
+/// of `E|f(ε)|`.
 ///
-/// The trapezoidal rule, whose error under a normal weight falls faster than any power of the step.
-/// It takes `91^dims` evaluations, so it is for one to three dimensions.
+/// Axis by axis the trapezoidal rule, whose error under a normal weight falls faster than any power of
+/// the step: halved until halving changes nothing, and where `f` turns within a tenth of a standard deviation
+/// left to the rule of [`interval`]. What is narrower than a hundredth can be missed: integrate in the
+/// coordinates of the narrowest part. An `f` without sharp turns takes 80 evaluations in one
+/// dimension, about `80^dims` in up to three.
 #[must_use]
 pub fn normal(dims: usize, mut f: impl FnMut(&[f64]) -> f64) -> f64 {
-    let nodes: Vec<(f64, f64)> = (-SIDE..=SIDE)
-        .map(|i| f64::from(i) * STEP)
-        .map(|x| (x, STEP * normal_density(x)))
-        .collect();
-    let mut at = vec![0; dims];
-    let mut point: Vec<f64> = at.iter().map(|i: &usize| nodes[*i].0).collect();
-    let mut sum = 0.0;
-    loop {
-        let weight: f64 = at.iter().map(|i| nodes[*i].1).product();
-        sum += weight * f(&point);
-        // The next point, in the manner of an odometer.
-        let Some(turning) = at.iter().position(|i| i + 1 < nodes.len()) else { return sum };
-        at[..turning].fill(0);
-        at[turning] += 1;
-        for (x, i) in point.iter_mut().zip(&at) {
-            *x = nodes[*i].0;
-        }
+    let mut point = vec![0.0; dims];
+    let size = coarse(&mut |x| f(x).abs(), &mut point, 0);
+    nested(&mut f, &mut point, 0, 1e-15 * size)
+}
+
+/// The expectation over the axes from `axis` on, with a step of 1.
+fn coarse(f: &mut dyn FnMut(&[f64]) -> f64, point: &mut [f64], axis: usize) -> f64 {
+    if axis == point.len() {
+        return f(point);
     }
+    let mut sum = 0.0;
+    for x in (-REACH..=REACH).map(f64::from) {
+        point[axis] = x;
+        sum += normal_density(x) * coarse(f, point, axis + 1);
+    }
+    sum
+}
+
+/// The expectation over the axes from `axis` on, to an absolute tolerance.
+fn nested(
+    f: &mut dyn FnMut(&[f64]) -> f64,
+    point: &mut [f64],
+    axis: usize,
+    tolerance: f64,
+) -> f64 {
+    if axis == point.len() {
+        return f(point);
+    }
+    line(tolerance, |x| {
+        point[axis] = x;
+        let density = normal_density(x);
+        // Where there is little mass, little has to be known: all lines together err by a quarter.
+        let share = 0.25 / (f64::from(2 * REACH) * density);
+        density * nested(f, point, axis + 1, share * tolerance)
+    })
+}
+
+/// `∫ f` over one axis, for an `f` that ends with the axis, to an absolute tolerance.
+fn line(tolerance: f64, mut f: impl FnMut(f64) -> f64) -> f64 {
+    let (mut step, mut last_change) = (1.0, 0.0);
+    let mut sum: f64 = (-REACH..=REACH).map(|i| f(f64::from(i))).sum();
+    for halving in 0..HALVINGS {
+        let nodes = REACH << halving;
+        let between: f64 = (-nodes..nodes).map(|i| f((f64::from(i) + 0.5) * step)).sum();
+        let finer = 0.5 * (sum + step * between);
+        let change = (finer - sum).abs();
+        // The error is squared at every halving; that it shrinks once more as it just did is less.
+        let shrinks = (change / last_change).min(1.0);
+        if change * shrinks <= tolerance {
+            return finer;
+        }
+        (step, sum, last_change) = (0.5 * step, finer, change);
+    }
+    let end = f64::from(REACH);
+    pieces(-end, end, tolerance, f)
 }
 
 #[cfg(test)]

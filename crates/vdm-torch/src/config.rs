@@ -1,6 +1,7 @@
 //! One document that fixes a run.
 
 use serde::{Deserialize, Serialize};
+use vdm_core::count::{Cost, TooMany, bounded, bounded_product};
 use vdm_core::schedule::LogSnrRange;
 use vdm_core::{NoiseSchedule, Scaling};
 use vdm_data::{Dataset, Source};
@@ -92,12 +93,6 @@ pub struct OutputSpec {
     pub keep: usize,
 }
 
-/// Beyond these a list would not fit into memory, which no program survives to report.
-const MOST_ITEMS: usize = 1 << 24;
-const MOST_BINS: usize = 100_000;
-/// Numbers of noise in a batch: 4 GiB.
-const MOST_COMPONENTS: usize = 1 << 30;
-
 impl RunConfig {
     /// The model this configuration trains on these data.
     #[must_use]
@@ -112,35 +107,57 @@ impl RunConfig {
         }
     }
 
-    /// That a batch of items of so many components can be made.
+    /// That batches of items of so many components can be made.
     ///
     /// # Errors
-    /// [`Error::Config`] naming `training.batch`.
-    pub(crate) fn check_batch(&self, dims: usize) -> Result<(), Error> {
-        let batch = self.training.batch;
-        if batch.checked_mul(dims).is_some_and(|count| count < MOST_COMPONENTS) {
-            return Ok(());
+    /// [`Error::Count`] naming the batch.
+    pub(crate) fn check_batches(&self, dims: usize) -> Result<(), Error> {
+        let batches = [
+            ("training.batch times components", self.training.batch),
+            ("evaluation.batch times components", self.evaluation.batch),
+            ("output.samples times components", self.output.samples),
+        ];
+        for (field, batch) in batches {
+            bounded_product(field, &[batch, dims], Cost::Numbers)?;
         }
-        let remedy = "use a batch of fewer than 2^30 numbers, items times components";
-        Err(Error::Config { field: "training.batch", value: batch.to_string(), remedy })
+        Ok(())
+    }
+
+    /// That no count costs more than it may.
+    fn check_counts(&self) -> Result<(), TooMany> {
+        let (training, output) = (&self.training, &self.output);
+        let bins = if let Times::Adaptive { bins, .. } = training.times { bins } else { 0 };
+        let depth = training.depth.steps().unwrap_or(0);
+        let counts = [
+            ("training.times.adaptive.bins", bins as u64, Cost::List),
+            ("training.depth.discrete.steps", depth.into(), Cost::List),
+            ("evaluation.draws", self.evaluation.draws as u64, Cost::List),
+            ("training.batch", training.batch as u64, Cost::Items),
+            ("training.accumulate", training.accumulate as u64, Cost::Items),
+            ("evaluation.batch", self.evaluation.batch as u64, Cost::Items),
+            ("output.samples", output.samples as u64, Cost::Items),
+            ("output.validation_items", output.validation_items as u64, Cost::Items),
+            ("output.keep", output.keep as u64, Cost::Items),
+            ("training.steps", training.steps, Cost::Training),
+            ("training.optimizer.warmup", training.optimizer.warmup, Cost::Training),
+            ("output.log_every", output.log_every, Cost::Training),
+            ("output.validate_every", output.validate_every, Cost::Training),
+            ("output.sample_every", output.sample_every, Cost::Training),
+            ("output.checkpoint_every", output.checkpoint_every, Cost::Training),
+        ];
+        for (field, value, cost) in counts {
+            bounded(field, value, cost)?;
+        }
+        Ok(())
     }
 
     /// That all numbers make sense together.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the first field that does not.
+    /// [`Error::Config`] naming the first field that does not, [`Error::Count`] for one that costs too much.
     pub fn check(&self) -> Result<(), Error> {
         let refuse = |field, value: String, remedy| Err(Error::Config { field, value, remedy });
-        let bins = if let Times::Adaptive { bins, .. } = self.training.times { bins } else { 0 };
-        let most = [
-            ("training.times.adaptive.bins", bins, MOST_BINS, "use at most 100000, such as 100"),
-            ("training.batch", self.training.batch, MOST_ITEMS, "use at most 16777216"),
-            ("evaluation.draws", self.evaluation.draws, MOST_ITEMS, "use at most 16777216"),
-            ("output.samples", self.output.samples, MOST_ITEMS, "use at most 16777216"),
-        ];
-        if let Some((field, value, _, remedy)) = most.into_iter().find(|(_, n, most, _)| n > most) {
-            return refuse(field, value.to_string(), remedy);
-        }
+        self.check_counts()?;
         objective::check(&self.diffusion)?;
         self.head.check()?;
         if let Method::OnGrid { grid, steps, .. } = &self.sampler.method {

@@ -50,6 +50,9 @@ pub enum Error {
         /// What it must be.
         remedy: &'static str,
     },
+    /// A count beyond what it may cost.
+    #[error(transparent)]
+    Count(#[from] vdm_core::count::TooMany),
     /// A device that is not there.
     #[error("device {wanted} is not available: {why}; use --device cpu")]
     Device {

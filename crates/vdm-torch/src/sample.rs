@@ -1,6 +1,7 @@
 //! Drawing data from a model.
 
 use tch::{Device, Kind, Tensor};
+use vdm_core::count::{Cost, bounded, bounded_product};
 use vdm_core::{Denoiser, Latent, LogSnr, NoiseLevel, NoiseSchedule, Scaling, Schedule};
 use vdm_sample::guidance::{Clip, DynamicThreshold, Projected, Projection};
 use vdm_sample::{
@@ -80,7 +81,8 @@ impl<'a> Sampling<'a> {
     /// decoded too, as they are: noise at first. Adaptive solvers begin anew at each.
     ///
     /// # Errors
-    /// [`Error::Torch`] from the network, [`Error::Config`] for an empty batch, [`Error::Grid`],
+    /// [`Error::Torch`] from the network, [`Error::Config`] for an empty batch, [`Error::Count`],
+    /// [`Error::Grid`],
     /// [`Error::Noise`] for noise that does not serve the solver, [`Error::Ode`] or
     /// [`Error::AdaptiveSteps`] for tolerances that cannot be met, [`Error::NonFiniteSamples`].
     pub fn draw(&self, first: u64, count: usize, keep: usize) -> Result<Samples, Error> {
@@ -92,6 +94,10 @@ impl<'a> Sampling<'a> {
         }
         let shape = model.spec().shape;
         let dims = shape.dims();
+        bounded("first", first, Cost::Numbered)?;
+        bounded("count", count, Cost::Items)?;
+        bounded_product("count times components", &[count, dims], Cost::Numbers)?;
+        bounded_product("batch times components", &[batch.min(count), dims], Cost::Numbers)?;
         let correction = sampler.guidance.correction(dims)?;
         let mut pixels = Vec::new();
         let mut latents = Vec::new();

@@ -101,7 +101,7 @@ fn configurations_that_do_not_fit_are_named() {
         ),
         (
             &|c| c["training"]["times"] = json!({"adaptive": {"bins": 1_u64 << 40, "decay": 0.9}}),
-            "training.times.adaptive.bins = 1099511627776: use at most 100000",
+            "training.times.adaptive.bins = 1099511627776 is more than 1048576",
         ),
         (&|c| c["training"]["batch"] = (1_u64 << 40).into(), "training.batch = 1099511627776"),
         (&|c| c["training"]["depth"] = json!({"discrete": {"steps": 4}}), "training.depth"),

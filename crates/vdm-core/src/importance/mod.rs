@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use spread::{Draw, Spread};
 
+use crate::count::{Cost, bounded};
 use crate::schedule::{Histogram, LogSnrRange};
 use crate::{Error, LogSnr, NoiseSchedule, Weighting, bound, quadrature};
 
@@ -113,7 +114,8 @@ impl<'a> Estimator<'a> {
 ///
 /// # Errors
 /// [`Error::ScheduleRange`] if an end of the schedule is infinite; [`Error::ScheduleMasses`] unless
-/// there is a bin, and `w·error` is a positive finite number in the middle of each.
+/// there is a bin, and `w·error` is a positive finite number in the middle of each; [`Error::Count`] for more
+/// than 2^20 bins.
 pub fn optimal(
     weighting: &Weighting,
     schedule: &dyn NoiseSchedule,
@@ -121,6 +123,7 @@ pub fn optimal(
     error: impl Fn(LogSnr) -> f64,
 ) -> Result<Histogram, Error> {
     let range = schedule.range().finite()?;
+    bounded("bins", bins, Cost::List)?;
     let mass = |i| {
         let share = (i as f64 + 0.5) / bins as f64;
         let middle = LogSnr::new(range.min() * (1.0 - share) + range.max() * share);
@@ -236,11 +239,12 @@ impl Adaptive {
     /// [`Error::ScheduleRange`] if an end is infinite; [`Error::Schedule`] unless there is a bin,
     /// `decay` is at least 0 and below 1, and `uniform` above 0 and at most 1; [`Error::ScheduleMasses`]
     /// if the range is too narrow to cut into so many, or one bin's part of `uniform` too small for the
-    /// digits of time.
+    /// digits of time; [`Error::Count`] for more than 2^20 bins.
     pub fn new(range: LogSnrRange, bins: usize, decay: f64, uniform: f64) -> Result<Self, Error> {
         if bins == 0 {
             return Err(Error::Schedule { field: "bins", value: 0.0, wanted: "at least 1" });
         }
+        bounded("bins", bins, Cost::List)?;
         if !(0.0..1.0).contains(&decay) {
             let wanted = "at least 0 and below 1";
             return Err(Error::Schedule { field: "decay", value: decay, wanted });

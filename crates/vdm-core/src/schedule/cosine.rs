@@ -4,7 +4,7 @@ use std::f64::consts::FRAC_PI_2;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Curve, LogSnrRange, NoiseSchedule, Time, Truncated, solve};
+use super::{Curve, LogSnrRange, NoiseSchedule, Time, Truncated, finite, solve, sound};
 use crate::{Error, LogSnr, Scalar};
 
 /// `λ_t = −2 ln tan(πt/2) + shift`, from `+∞` to `−∞`.
@@ -81,7 +81,7 @@ impl CosineInterpolated {
     ///
     /// # Errors
     /// [`Error::ScheduleRange`] if an end is infinite; [`Error::Schedule`] if a shift is not finite
-    /// or rises so much from data to noise that the sum no longer falls.
+    /// or rises so much from data to noise that the sum no longer falls; [`Error::ScheduleShape`].
     pub fn new(range: LogSnrRange, shift_data: f64, shift_noise: f64) -> Result<Self, Error> {
         let base = Truncated::new(Cosine::default(), range.finite()?)?;
         let rise = shift_noise - shift_data;
@@ -95,13 +95,15 @@ impl CosineInterpolated {
                 wanted: "finite and too small to make log-SNR rise anywhere",
             });
         }
+        finite("shift_data", shift_data)?;
+        LogSnrRange::new(range.max() + shift_data, range.min() + shift_noise)?.finite()?;
         let raw = RawInterpolated {
             log_snr_max: range.max(),
             log_snr_min: range.min(),
             shift_data,
             shift_noise,
         };
-        Ok(Self { raw, base })
+        sound(Self { raw, base })
     }
 }
 

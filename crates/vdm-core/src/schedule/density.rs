@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Curve, LogSnrRange, Time, positive};
+use super::{Curve, LogSnrRange, Time, positive, sound};
 use crate::{Error, Scalar};
 
 /// `λ ~ N(mean, std²)`: `λ_t = mean − std·Φ⁻¹(t)`, from `+∞` to `−∞`.
@@ -37,11 +37,12 @@ macro_rules! impl_spread {
             /// With its center and width, in nats of log-SNR.
             ///
             /// # Errors
-            /// [`Error::Schedule`] unless `mean` is finite and `std` positive.
+            /// [`Error::Schedule`] unless `mean` is finite and `std` positive,
+            /// [`Error::ScheduleShape`] if double precision has no such schedule.
             pub fn new(mean: f64, std: f64) -> Result<Self, Error> {
                 super::finite("mean", mean)?;
                 positive("std", std)?;
-                Ok(Self { raw: RawSpread { mean, std } })
+                sound(Self { raw: RawSpread { mean, std } })
             }
 
             /// How many widths a level lies from the center.
@@ -164,11 +165,12 @@ impl Karras {
     ///
     /// # Errors
     /// [`Error::Schedule`] unless `0 < sigma_min < sigma_max` and `rho > 0`, all finite;
-    /// [`Error::ScheduleRange`] if the two scales are so close that they are one level.
+    /// [`Error::ScheduleRange`] if the two scales are so close that they are one level;
+    /// [`Error::ScheduleShape`] if double precision has no such schedule.
     pub fn new(sigma_min: f64, sigma_max: f64, rho: f64) -> Result<Self, Error> {
         let range = levels(sigma_min, sigma_max)?;
         positive("rho", rho)?;
-        Ok(Self { raw: RawKarras { sigma_min, sigma_max, rho }, range })
+        sound(Self { raw: RawKarras { sigma_min, sigma_max, rho }, range })
     }
 
     /// `σ_min^{1/ρ}` and `σ_max^{1/ρ}`.
@@ -228,11 +230,12 @@ impl Polyexponential {
     ///
     /// # Errors
     /// [`Error::Schedule`] unless `0 < sigma_min < sigma_max` and `rho > 0`, all finite;
-    /// [`Error::ScheduleRange`] if the two scales are so close that they are one level.
+    /// [`Error::ScheduleRange`] if the two scales are so close that they are one level;
+    /// [`Error::ScheduleShape`] if double precision has no such schedule.
     pub fn new(sigma_min: f64, sigma_max: f64, rho: f64) -> Result<Self, Error> {
         let range = levels(sigma_min, sigma_max)?;
         positive("rho", rho)?;
-        Ok(Self { raw: RawPolyexponential { sigma_min, sigma_max, rho }, range })
+        sound(Self { raw: RawPolyexponential { sigma_min, sigma_max, rho }, range })
     }
 }
 

@@ -10,6 +10,7 @@ use std::f64::consts::FRAC_PI_2;
 use serde::{Deserialize, Serialize};
 
 use super::knots::{self, Knots};
+use crate::count::{Cost, TooMany, bounded};
 use crate::{Error, LogSnr, Real};
 
 /// How a table's `β` are given. Names as in diffusers.
@@ -57,6 +58,19 @@ pub enum Betas {
 }
 
 impl Betas {
+    /// # Errors
+    /// [`TooMany`] for a table that is not to be built.
+    fn check_steps(&self) -> Result<(), TooMany> {
+        let steps = match self {
+            Self::Linear { steps, .. }
+            | Self::ScaledLinear { steps, .. }
+            | Self::Cosine { steps, .. }
+            | Self::Sigmoid { steps, .. } => *steps,
+            Self::Custom(values) => values.len(),
+        };
+        bounded("betas.steps", steps, Cost::List).map(|_| ())
+    }
+
     fn values(&self) -> Vec<f64> {
         let spaced = |steps: usize, first: f64, last: f64| {
             let share = 1.0 / (steps.max(2) - 1) as f64;
@@ -141,8 +155,10 @@ impl Discrete {
     /// (Lin et al. 2024).
     ///
     /// # Errors
-    /// [`Error::ScheduleBetas`] unless there are two at least and all lie inside `(0, 1)`.
+    /// [`Error::ScheduleBetas`] unless there are two at least, all inside `(0, 1)` and large enough to change
+    /// the level; [`Error::Count`] for more than 2^20.
     pub fn new(betas: Betas, zero_terminal_snr: bool) -> Result<Self, Error> {
+        betas.check_steps()?;
         let values = betas.values();
         let legal = |beta: &f64| *beta > 0.0 && *beta < 1.0;
         if values.len() < 2 || !values.iter().all(legal) {

@@ -11,11 +11,19 @@ pub(super) struct Knots {
     log_snrs: Vec<f64>,
 }
 
+/// The least fall from knot to knot, in units of the larger level: thousands of roundings.
+const LEAST_FALL: f64 = 1e-12;
+
 impl Knots {
-    /// `None` unless there are two knots at least and both columns are strictly monotone.
+    /// `None` unless there are two knots at least, times rise, and levels fall by enough for levels between two
+    /// knots to fall too.
     pub(super) fn new(times: Vec<f64>, log_snrs: Vec<f64>) -> Option<Self> {
         let rising = times.windows(2).all(|pair| pair[0] < pair[1]);
-        let falling = log_snrs.windows(2).all(|pair| pair[0] > pair[1]);
+        let falls = |pair: &[f64]| {
+            let size = pair.iter().map(|level| level.abs()).filter(|size| size.is_finite());
+            pair[0].is_finite() && pair[0] - pair[1] > LEAST_FALL * size.fold(0.0, f64::max)
+        };
+        let falling = log_snrs.windows(2).all(falls);
         let enough = times.len() >= 2 && times.len() == log_snrs.len();
         (rising && falling && enough).then_some(Self { times, log_snrs })
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Curve, LogSnrRange, Time};
+use super::{Curve, LogSnrRange, Time, sound};
 use crate::{Error, Scalar};
 
 /// `λ_t = λ_max (1 − t) + λ_min t`. Every level is visited equally often.
@@ -32,9 +32,10 @@ impl Linear {
     /// Between two finite levels.
     ///
     /// # Errors
-    /// [`Error::ScheduleRange`] if an end is infinite.
+    /// [`Error::ScheduleRange`] if an end is infinite, [`Error::ScheduleShape`] if the ends are so close or so
+    /// large that nothing lies between.
     pub fn new(range: LogSnrRange) -> Result<Self, Error> {
-        Ok(Self { range: range.finite()? })
+        sound(Self { range: range.finite()? })
     }
 }
 

@@ -54,6 +54,7 @@ mod linear;
 mod monotone;
 mod network;
 mod parametric;
+mod sound;
 mod truncated;
 mod vp;
 
@@ -73,6 +74,7 @@ pub use truncated::Truncated;
 pub use vp::{IddpmCosine, Sigmoid, VpLinear};
 
 use crate::{Dual, Error, LogSnr, Scalar};
+use sound::sound;
 
 /// `f_λ: [0, 1] → [λ_min, λ_max]`, strictly decreasing. Object safe; learned schedules implement it
 /// too. What a [`Curve`] implements follows from it.
@@ -294,10 +296,19 @@ impl LogSnrRange {
     /// Every level there is.
     pub const WHOLE: Self = Self { max: f64::INFINITY, min: f64::NEG_INFINITY };
 
+    /// The largest log-SNR, of either sign, whose noise scale `σ/α = e^{−λ/2}` is a number.
+    pub const LARGEST: f64 = 1400.0;
+
     /// # Errors
-    /// [`Error::ScheduleRange`] unless `max > min`.
+    /// [`Error::ScheduleRange`] unless `max > min`, each infinite or within
+    /// ±[`LARGEST`](Self::LARGEST).
     pub fn new(max: f64, min: f64) -> Result<Self, Error> {
-        if max > min { Ok(Self { max, min }) } else { Err(Error::ScheduleRange { max, min }) }
+        let legal = |end: f64| end.is_infinite() || end.abs() <= Self::LARGEST;
+        if max > min && legal(max) && legal(min) {
+            Ok(Self { max, min })
+        } else {
+            Err(Error::ScheduleRange { max, min })
+        }
     }
 
     /// Of ends known to be in order.
@@ -524,7 +535,7 @@ mod tests {
             let error = Monotone::new(range, increments).unwrap_err();
             assert!(matches!(error, Error::ScheduleIncrements { .. }), "{error}");
         }
-        assert!(Monotone::new(range, vec![1.0, -30.0]).is_ok());
+        assert!(Monotone::new(range, vec![1.0, -25.0]).is_ok());
     }
 
     #[test]

@@ -52,8 +52,8 @@ impl Monotone {
     ///
     /// # Errors
     /// [`Error::ScheduleRange`] if an end is infinite. [`Error::ScheduleIncrements`] if there is no
-    /// increment, or one is not finite or so far below the others (by about 36) that its share of
-    /// the range rounds to nothing.
+    /// increment, or one is not finite or so far below the others (by about 27) that levels within its share
+    /// of the range could not be told apart.
     pub fn new(range: LogSnrRange, increments: Vec<f64>) -> Result<Self, Error> {
         let range = range.finite()?;
         let amounts: Vec<f64> = increments.iter().map(Scalar::softplus).collect();

@@ -12,7 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Curve, LogSnrRange, Time, finite};
+use super::{Curve, LogSnrRange, Time, finite, sound};
 use crate::{Dual, Error, Scalar};
 
 /// A noise schedule that a small monotone network bends, smooth where
@@ -165,7 +165,7 @@ impl MonotoneNetwork {
     ///
     /// # Errors
     /// [`Error::ScheduleRange`] if an end is infinite. [`Error::Schedule`] if a weight is not finite,
-    /// the three lists differ in length, or the network is flat.
+    /// the three lists differ in length, or the network is flat; [`Error::ScheduleShape`] if it is flat somewhere.
     pub fn new(range: LogSnrRange, weights: MonotoneWeights) -> Result<Self, Error> {
         let range = range.finite()?;
         let MonotoneWeights { slope, hidden, hidden_bias, output } = &weights;
@@ -189,7 +189,7 @@ impl MonotoneNetwork {
             let (field, wanted) = ("the rise of its network", "above 0 and finite");
             return Err(Error::Schedule { field, value: rise, wanted });
         }
-        Ok(Self { range, weights, start, rise })
+        sound(Self { range, weights, start, rise })
     }
 
     /// `λ = −(b + g(t))`, as VDM's code has it: the ends are those the weights give.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-use super::{Curve, LogSnrRange, Time};
+use super::{Curve, LogSnrRange, Time, sound};
 use crate::{Error, Scalar};
 
 /// The part of a schedule between two of its levels, stretched over `[0, 1]`, exact at both ends.
@@ -75,7 +75,8 @@ impl<F: Curve> Truncated<F> {
     /// The part of `of` within `range`; where that is infinite, up to the schedule's own end.
     ///
     /// # Errors
-    /// [`Error::Truncation`] if a finite end lies beyond the schedule's own.
+    /// [`Error::Truncation`] if a finite end lies beyond the schedule's own, [`Error::ScheduleShape`] if
+    /// double precision has no such schedule.
     pub fn new(of: F, range: LogSnrRange) -> Result<Self, Error> {
         let whole = of.ends();
         let beyond = |end: f64| end.is_finite() && !(whole.min()..=whole.max()).contains(&end);
@@ -90,7 +91,7 @@ impl<F: Curve> Truncated<F> {
         let end =
             |level: f64, own: f64, t| if level == own { Time::new(t) } else { of.inverse(&level) };
         let ends = [end(range.max(), whole.max(), 0.0), end(range.min(), whole.min(), 1.0)];
-        Ok(Self { of, range, ends })
+        sound(Self { of, range, ends })
     }
 }
 

@@ -5,7 +5,7 @@ use std::f64::consts::FRAC_PI_2;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Curve, LogSnrRange, Time, positive};
+use super::{Curve, LogSnrRange, Time, positive, sound};
 use crate::{Error, Scalar};
 
 /// `α² = e^{−B}` with `B(t) = β_min t + ½(β_max − β_min)t²`: the VP SDE of Song et al. 2021, the
@@ -28,11 +28,12 @@ impl VpLinear {
     /// `β` at `t = 0` and at `t = 1`, per unit of time; the usual pair is 0.1 and 20.
     ///
     /// # Errors
-    /// [`Error::Schedule`] unless both are positive and finite.
+    /// [`Error::Schedule`] unless both are positive and finite, [`Error::ScheduleShape`] if double
+    /// precision has no such schedule.
     pub fn new(beta_min: f64, beta_max: f64) -> Result<Self, Error> {
         positive("beta_min", beta_min)?;
         positive("beta_max", beta_max)?;
-        Ok(Self { raw: RawVpLinear { beta_min, beta_max } })
+        sound(Self { raw: RawVpLinear { beta_min, beta_max } })
     }
 
     /// `B(t) = ∫₀ᵗ β`.
@@ -88,10 +89,10 @@ impl IddpmCosine {
     ///
     /// # Errors
     /// [`Error::Schedule`] unless it is positive and finite; without an offset it is
-    /// [`Cosine`](super::Cosine).
+    /// [`Cosine`](super::Cosine). [`Error::ScheduleShape`] if double precision has no such schedule.
     pub fn new(offset: f64) -> Result<Self, Error> {
         positive("offset", offset)?;
-        Ok(Self { raw: RawIddpm { offset } })
+        sound(Self { raw: RawIddpm { offset } })
     }
 
     /// Radians per unit of `t`.
@@ -154,11 +155,12 @@ impl Sigmoid {
     /// The piece of the curve and its temperature; −3, 3 and 1 are usual.
     ///
     /// # Errors
-    /// [`Error::Schedule`] unless `start < end` are finite and `tau` is positive.
+    /// [`Error::Schedule`] unless `start < end` are finite and `tau` is positive,
+    /// [`Error::ScheduleShape`] if double precision has no such schedule.
     pub fn new(start: f64, end: f64, tau: f64) -> Result<Self, Error> {
         positive("end - start", end - start)?;
         positive("tau", tau)?;
-        Ok(Self { raw: RawSigmoid { start, end, tau } })
+        sound(Self { raw: RawSigmoid { start, end, tau } })
     }
 
     /// `b − a`.

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod data;
+mod exact;
 mod forward;
 mod hlvm;
 mod invariance;

@@ -11,6 +11,7 @@
 //! nor the other items.
 
 use serde::{Deserialize, Serialize};
+use vdm_core::count::{Cost, bounded};
 use vdm_core::schedule::LogSnrRange;
 use vdm_core::{NoiseSchedule, bound, times};
 
@@ -69,7 +70,8 @@ impl DiffusionTerm {
             Self::Continuous { draws: 0 } | Self::Sparse { draws: 0, .. } => {
                 Err(EstimateError::Setting { field: "draws", value: 0.0, wanted })
             }
-            _ => Ok(()),
+            Self::Dense { .. } => Ok(()),
+            _ => bounded("draws", self.copies(), Cost::List).map(|_| ()).map_err(Into::into),
         }
     }
 }
@@ -226,6 +228,7 @@ impl Bound<'_> {
             let wanted = "at least 1";
             return Err(EstimateError::Setting { field: "batch", value: 0.0, wanted });
         }
+        bounded("batch", self.batch, Cost::Items)?;
         check_range(self.schedule.range())?;
         self.diffusion.check()?;
         match self.diffusion.steps() {

@@ -11,6 +11,7 @@
 use std::error::Error;
 
 use serde::{Deserialize, Serialize};
+use vdm_core::count::{Cost, bounded, bounded_product};
 use vdm_core::schedule::LogSnrRange;
 use vdm_core::{Divergence, JacobianProduct, LogSnr, NoiseLevel};
 
@@ -122,6 +123,14 @@ impl FlowBound {
             let wanted = "1 with an estimated trace, whose noise would make the result no bound; \
                           take the exact trace for more";
             return refuse("importance samples", self.samples as f64, wanted);
+        }
+        let (items, dims) = (process.items.len(), process.items.dims());
+        bounded("batch", self.batch, Cost::Items)?;
+        bounded_product("items times importance samples", &[items, self.samples], Cost::Items)?;
+        if let Trace::Hutchinson { probes, .. } = self.trace {
+            let together = self.batch.min(items);
+            let field = "probes times batch times components";
+            bounded_product(field, &[probes, together, dims], Cost::Numbers)?;
         }
         check_range(self.range)?;
         match process.items.cell_width() {

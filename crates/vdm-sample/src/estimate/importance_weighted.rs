@@ -26,6 +26,7 @@
 //!
 //! whose first part is the bound's own term and whose second has mean 0.
 
+use vdm_core::count::{Cost, bounded, bounded_product};
 use vdm_core::{Denoiser, LogSnr, NoiseLevel, NoiseSchedule, Scalar};
 
 use super::levels::{Levels, Step};
@@ -80,6 +81,8 @@ impl ImportanceWeighted<'_> {
         check_range(self.schedule.range())?;
         let levels = Levels::of(self.steps, self.grid, self.schedule)?;
         let (items, samples) = (process.items.len(), self.samples);
+        bounded("batch", self.batch, Cost::Items)?;
+        bounded_product("items times importance samples", &[items, samples], Cost::Items)?;
         self.rounds.run(["bound", "one_sample"], items, |round| {
             let mut weights = Vec::with_capacity(items * samples);
             let paths: Vec<(usize, u64)> = (0..items)

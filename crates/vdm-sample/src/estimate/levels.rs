@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use vdm_core::count::{Cost, bounded};
 use vdm_core::{LogSnr, NoiseSchedule, Scaling, bound};
 
 use super::EstimateError;
@@ -25,22 +26,20 @@ pub(super) struct Step {
     pub(super) factor: f64,
 }
 
-/// The most steps, whose levels take some tens of megabytes.
-const MOST: u32 = 1 << 20;
-
 impl Levels {
     /// # Errors
-    /// [`EstimateError::Setting`] for no steps or more than 2^20, [`EstimateError::Grid`] if there is no such
+    /// [`EstimateError::Setting`] for no steps, [`EstimateError::Count`] for more than 2^20, [`EstimateError::Grid`] if there is no such
     /// grid, [`EstimateError::Ends`] if it ends elsewhere than the schedule.
     pub(super) fn of<E: Error + 'static>(
         steps: u32,
         grid: &GridSpec,
         schedule: &dyn NoiseSchedule,
     ) -> Result<Self, EstimateError<E>> {
-        if !(1..=MOST).contains(&steps) {
-            let (field, value) = ("steps", f64::from(steps));
-            return Err(EstimateError::Setting { field, value, wanted: "1 to 1048576" });
+        if steps == 0 {
+            let wanted = "at least 1";
+            return Err(EstimateError::Setting { field: "steps", value: 0.0, wanted });
         }
+        bounded("steps", steps, Cost::List)?;
         // Of a level its log-SNR is used, which no scaling changes.
         let scaling = Scaling::VariancePreserving;
         let grid =

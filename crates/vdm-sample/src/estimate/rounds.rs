@@ -5,6 +5,7 @@ use std::error::Error;
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
 
+use vdm_core::count::{Cost, TooMany, bounded};
 use vdm_core::schedule::LogSnrRange;
 
 use super::statistics::{Moments, Summary};
@@ -56,6 +57,7 @@ impl Rounds {
         if self.most < self.least {
             return refuse("most rounds", self.most as f64, "no fewer than the least");
         }
+        bounded("rounds", self.most, Cost::Items)?;
         match self.standard_error {
             Some(error) if error.is_nan() || error <= 0.0 => {
                 refuse("standard error", error, "above 0")
@@ -210,6 +212,9 @@ pub enum EstimateError<E: Error + 'static> {
         /// What it must be.
         wanted: &'static str,
     },
+    /// A count beyond what it may cost.
+    #[error(transparent)]
+    Count(#[from] TooMany),
     /// A schedule that ends in no noise at all or in nothing else, where no likelihood is finite.
     #[error(
         "the levels run from log-SNR {min} to {max}: a likelihood needs finite ends, so truncate the \

@@ -1,6 +1,7 @@
 //! The grid with the best bound.
 
 use serde::{Deserialize, Serialize};
+use vdm_core::count::{Cost, bounded_product};
 use vdm_core::{LogSnr, bound};
 
 use super::GridError;
@@ -89,12 +90,15 @@ impl LossTable {
     /// The `steps + 1` candidates, noisiest first, over which the bound of `steps` steps is least.
     ///
     /// # Errors
-    /// [`GridError::Candidates`] unless `1 ≤ steps < n`.
+    /// [`GridError::Candidates`] unless `1 ≤ steps < n`; [`GridError::Schedule`] for more than 2^24 pairs of
+    /// a step and a candidate.
     pub fn best(&self, steps: usize) -> Result<Vec<f64>, GridError> {
         let n = self.log_snrs.len();
         if steps == 0 || steps >= n {
             return Err(GridError::Candidates { steps, candidates: n });
         }
+        bounded_product("steps times candidate levels", &[steps + 1, n], Cost::Items)
+            .map_err(vdm_core::Error::from)?;
         // The least bound from candidate 0 to `j` in `k` steps, with the candidate before `j`.
         let mut least = vec![vec![(f64::INFINITY, 0); n]; steps + 1];
         least[0][0].0 = 0.0;

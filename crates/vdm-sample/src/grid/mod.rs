@@ -28,12 +28,13 @@ pub use spec::{GridKind, GridSpec};
 use std::ops::RangeInclusive;
 
 use thiserror::Error;
+use vdm_core::count::{Cost, bounded};
 use vdm_core::schedule::{Discrete, Karras, Spacing};
 use vdm_core::{LogSnr, NoiseLevel, NoiseSchedule, Scaling, times};
 
 /// Noise levels from noise to data, strictly less noisy at every step.
 ///
-/// A grid of `n` steps has `n + 1` levels; duplicates cannot be expressed, and grids made from a schedule's
+/// A grid of `n` steps has `n + 1` levels, at most 2^20 steps; duplicates cannot be expressed, and grids made from a schedule's
 /// times run over all of it, from `t = 1` to `t = 0`. It knows the scaling of the levels *between* its own, where some solvers call the model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TimeGrid {
@@ -213,6 +214,7 @@ impl TimeGrid {
         schedule: &dyn NoiseSchedule,
         scaling: Scaling,
     ) -> Result<Self, GridError> {
+        let steps = listed(steps)?;
         // Ratios of whole numbers, at which a discrete schedule has its own levels exactly.
         let time = |i: usize| i as f64 / steps as f64;
         Self::from_log_snrs((0..=steps).rev().map(|i| schedule.log_snr(time(i)).value()), scaling)
@@ -229,7 +231,7 @@ impl TimeGrid {
         scaling: Scaling,
     ) -> Result<Self, GridError> {
         let time = |f: f64| (1.0 - f).powi(2);
-        Self::from_log_snrs(evenly(steps).map(|f| schedule.log_snr(time(f)).value()), scaling)
+        Self::from_log_snrs(evenly(listed(steps)?).map(|f| schedule.log_snr(time(f)).value()), scaling)
     }
 
     /// Times at equal steps of probability of a `Beta(alpha, beta)` law on `[0, 1]`: below 1 both
@@ -249,7 +251,7 @@ impl TimeGrid {
         schedule: &dyn NoiseSchedule,
         scaling: Scaling,
     ) -> Result<Self, GridError> {
-        let law = beta::Beta::new(alpha, beta)?;
+        let (steps, law) = (listed(steps)?, beta::Beta::new(alpha, beta)?);
         let level = |i: usize| match i {
             0 => schedule.log_snr(1.0),
             i if i == steps => schedule.log_snr(0.0),
@@ -278,7 +280,7 @@ impl TimeGrid {
         scaling: Scaling,
     ) -> Result<Self, GridError> {
         let (noise, data) = finite_ends("uniform_log_snr", schedule)?;
-        Self::from_log_snrs(evenly(steps).map(|f| noise * (1.0 - f) + data * f), scaling)
+        Self::from_log_snrs(evenly(listed(steps)?).map(|f| noise * (1.0 - f) + data * f), scaling)
     }
 
     /// `λ_i = λ_data − (λ_data − λ_noise)(1 − i/steps)^ρ`: at `ρ = 1`
@@ -304,7 +306,7 @@ impl TimeGrid {
             let noisy = (1.0 - f).powf(rho);
             noise * noisy + data * (1.0 - noisy)
         };
-        Self::from_log_snrs(evenly(steps).map(level), scaling)
+        Self::from_log_snrs(evenly(listed(steps)?).map(level), scaling)
     }
 
     /// Equal steps of `σ^{1/ρ}` in EDM's `σ = e^{−λ/2}` between the schedule's end points: the
@@ -321,6 +323,7 @@ impl TimeGrid {
         schedule: &dyn NoiseSchedule,
         scaling: Scaling,
     ) -> Result<Self, GridError> {
+        let steps = listed(steps)?;
         let (noise, data) = finite_ends("karras", schedule)?;
         let sigma = |log_snr: f64| LogSnr::new(log_snr).edm_sigma();
         let curve = Karras::new(sigma(data), sigma(noise), rho)?;
@@ -356,6 +359,7 @@ impl TimeGrid {
                 return Err(GridError::Parameter { grid: "angle", field, wanted, value });
             }
         }
+        let steps = listed(steps)?;
         let noise = schedule.log_snr(1.0).value();
         let start = LogSnr::new(noise).edm_sigma().atan2(data_std);
         let level = |i: usize| match i {
@@ -440,6 +444,11 @@ impl TimeGrid {
     pub fn between(&self, log_snr: f64) -> NoiseLevel {
         self.scaling.level(log_snr)
     }
+}
+
+/// A number of steps whose levels fit into memory.
+fn listed(steps: usize) -> Result<usize, GridError> {
+    Ok(bounded("steps", steps, Cost::List).map_err(vdm_core::Error::from)?)
 }
 
 /// `(λ at t = 1, λ at t = 0)`.

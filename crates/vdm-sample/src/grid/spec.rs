@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 use vdm_core::schedule::{Discrete, Spacing};
-use vdm_core::{NoiseSchedule, Scaling};
+use vdm_core::{LogSnr, NoiseSchedule, Scaling};
 
 use super::{GridError, LossTable, TimeGrid};
 use crate::spec::named::name_or_object;
@@ -93,8 +93,8 @@ pub enum GridKind {
     },
     /// [`TimeGrid::from_log_snrs`], for as many steps as it lists.
     LogSnrs {
-        /// Levels that rise.
-        log_snrs: Vec<f64>,
+        /// Levels that rise, in JSON numbers, `"inf"` and `"-inf"`.
+        log_snrs: Vec<LogSnr>,
     },
 }
 
@@ -185,7 +185,7 @@ impl GridKind {
                 TimeGrid::from_times(times, schedule, scaling).and_then(listed)
             }
             Self::LogSnrs { log_snrs } => {
-                TimeGrid::from_log_snrs(log_snrs.iter().copied(), scaling).and_then(listed)
+                TimeGrid::from_log_snrs(log_snrs.iter().map(|level| level.value()), scaling).and_then(listed)
             }
         }
     }
@@ -249,7 +249,7 @@ mod tests {
             "errors": [0.1, 0.5, 0.6, 0.7, 0.9]}}"#,
         r#"{"kind": "angle", "power": 1}"#,
         r#"{"kind": "times", "times": [1, 0.6, 0.2, 0]}"#,
-        r#"{"kind": "log_snrs", "log_snrs": [-5, -1, 1, 4]}"#,
+        r#"{"kind": "log_snrs", "log_snrs": ["-inf", -1, 1, 4]}"#,
     ];
 
     #[test]

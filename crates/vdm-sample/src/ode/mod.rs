@@ -33,6 +33,7 @@ use std::error::Error;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error as ThisError;
+use vdm_core::count::{Cost, TooMany, bounded};
 use vdm_core::{Denoiser, LogSnr, NoiseLevel, Parameterization, Scaling};
 
 pub(crate) use field::{Field, radius, rate};
@@ -76,7 +77,7 @@ pub struct Adaptive {
     pub absolute: f64,
     /// What is tolerated besides, as a share of the latent's size, `≥ 0`.
     pub relative: f64,
-    /// Most steps of one sample, refused ones included, `≥ 1`.
+    /// Most steps of one sample, refused ones included, 1 to 10^6.
     pub max_steps: usize,
 }
 
@@ -123,6 +124,9 @@ pub enum OdeError<E: Error + 'static> {
         /// The condition that failed.
         wanted: &'static str,
     },
+    /// A count beyond what it may cost.
+    #[error(transparent)]
+    Count(#[from] TooMany),
     /// A level at which no latent exists.
     #[error(
         "an end of the path, at log-SNR {log_snr}, has scales alpha = {alpha} and sigma = {sigma}: \
@@ -266,6 +270,7 @@ impl Adaptive {
         if max_steps == 0 {
             return refuse("max_steps", 0.0, "at least one step");
         }
+        bounded("max_steps", max_steps, Cost::Calls)?;
         Ok(Tolerance { absolute, relative })
     }
 }

@@ -32,7 +32,7 @@ pub struct PredictorCorrector<S> {
     /// What goes from level to level.
     pub predictor: S,
     /// Langevin steps after each of its steps. By default 1.
-    #[serde(default = "one_correction")]
+    #[serde(default = "one_correction", deserialize_with = "super::parameter::corrections")]
     pub corrections: usize,
     /// Size of a Langevin step, `≥ 0`; by default 0.16, that of Song et al. 2021.
     #[serde(default = "usual_snr")]
@@ -87,14 +87,14 @@ impl<Z: Latent, S: Solver<Z>> Solver<Z> for PredictorCorrector<S> {
         Properties {
             // A Langevin step has a bias of its own, which more steps do not lessen.
             order: if corrects { 0 } else { predictor.order },
-            calls_per_step: predictor.calls_per_step + self.corrections,
+            calls_per_step: predictor.calls_per_step.saturating_add(self.corrections),
             stochastic: predictor.stochastic || corrects,
         }
     }
 
     fn calls(&self, grid: &TimeGrid) -> usize {
         let corrected = grid.levels()[1..].iter().filter(|at| at.sigma > 0.0).count();
-        self.predictor.calls(grid) + corrected * self.corrections
+        self.predictor.calls(grid).saturating_add(corrected.saturating_mul(self.corrections))
     }
 
     fn step<D: Denoiser<Z> + ?Sized>(

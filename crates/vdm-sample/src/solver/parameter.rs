@@ -4,6 +4,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 use vdm_core::NoiseLevel;
+use vdm_core::count::{self, Cost};
 
 /// Why a number is no parameter of a solver.
 #[derive(Debug, Clone, Copy, PartialEq, Error)]
@@ -134,6 +135,18 @@ checked_numbers! {
     snr: |snr| snr >= 0.0, "a step size of at least 0, about 0.16";
     data_std: |std| std > 0.0, "a standard deviation above 0";
 }
+
+/// Readers of counts of model calls in configurations, by the name of the field.
+macro_rules! counted_calls {
+    ($($field:ident)*) => {$(
+        pub(crate) fn $field<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+            let value = usize::deserialize(deserializer)?;
+            count::bounded(stringify!($field), value, Cost::Calls).map_err(D::Error::custom)
+        }
+    )*};
+}
+
+counted_calls! { corrections repeats }
 
 /// Where in its step a stage lies, as a share of the step in log-SNR: `0 < r ≤ 1`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -28,6 +28,7 @@ pub struct Restart<S> {
     /// where that is one level for both.
     pub sigma: EdmSigmaRange,
     /// How often the interval is walked again.
+    #[serde(deserialize_with = "super::parameter::repeats")]
     pub repeats: usize,
 }
 
@@ -63,7 +64,7 @@ impl<Z: Latent, S: Solver<Z>> Solver<Z> for Restart<S> {
 
     fn calls(&self, grid: &TimeGrid) -> usize {
         let again = self.interval(grid).map_or(0, |walk| self.solver.calls(&grid.part(walk)));
-        self.solver.calls(grid) + self.repeats * again
+        self.solver.calls(grid).saturating_add(self.repeats.saturating_mul(again))
     }
 
     fn step<D: Denoiser<Z> + ?Sized>(

@@ -15,6 +15,7 @@ use std::convert::Infallible;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use vdm_core::count::TooMany;
 
 use crate::guidance::GuidanceError;
 use crate::{AdaptiveError, GridSpec, OdeError};
@@ -113,6 +114,9 @@ pub enum SpecError {
     /// Settings of DPM-Solver's adaptive form.
     #[error(transparent)]
     Dpm(AdaptiveError<Infallible>),
+    /// More model calls than a sample may cost.
+    #[error(transparent)]
+    Count(#[from] TooMany),
     /// Numbers of a correction.
     #[error(transparent)]
     Guidance(#[from] GuidanceError),
@@ -145,6 +149,7 @@ impl SamplerFields {
                     |field, example| SpecError::Missing { solver: solver.name(), field, example };
                 let grid = self.grid.clone().ok_or(missing("grid", "\"uniform_time\""))?;
                 let steps = self.steps.ok_or(missing("steps", "100"))?;
+                solver.check_calls(steps)?;
                 Ok(Method::OnGrid { solver, grid, steps })
             }
             AnySolver::Adaptive(solver) => {

@@ -1,6 +1,7 @@
 //! Solvers by name.
 
 use serde::{Deserialize, Deserializer, Serialize};
+use vdm_core::count::{Cost, TooMany, bounded_product};
 use vdm_core::{Denoiser, Latent};
 
 use super::named::name_or_object;
@@ -201,6 +202,22 @@ named_solvers! {
 impl Default for SingleStepSpec {
     fn default() -> Self {
         Self::Heun(Heun::default())
+    }
+}
+
+impl SolverSpec {
+    /// That no sample of so many steps takes more model calls than it may cost.
+    ///
+    /// # Errors
+    /// [`TooMany`] with the product of all that multiplies.
+    pub fn check_calls(&self, steps: usize) -> Result<(), TooMany> {
+        let per_step = Solver::<f64>::properties(self).calls_per_step;
+        let (field, walks) = match self {
+            Self::Restart(restart) => ("steps times (1 + repeats)", restart.repeats.saturating_add(1)),
+            Self::PredictorCorrector(_) => ("steps times (calls + corrections)", 1),
+            _ => ("steps times calls", 1),
+        };
+        bounded_product(field, &[steps, per_step, walks], Cost::Calls).map(|_| ())
     }
 }
 

@@ -130,6 +130,7 @@ fn of_bound(error: EstimateError<Error>) -> Error {
             let remedy = "a likelihood needs finite ends: truncate it";
             Error::Config { field: "schedule", value, remedy }
         }
+        EstimateError::Count(error) => Error::Count(error),
         EstimateError::Grid(error) => Error::Grid(error),
         EstimateError::Ends { min, max, .. } => {
             let value = format!("log-SNR {min} to {max}");
@@ -194,7 +195,8 @@ impl<'a> Evaluation<'a> {
     /// done.
     ///
     /// # Errors
-    /// [`Error::Config`] for no draws, no steps, an empty batch or a grid with other ends, [`Error::Grid`];
+    /// [`Error::Config`] for no draws, no steps, an empty batch or a grid with other ends, [`Error::Count`],
+    /// [`Error::Grid`];
     /// [`Error::NonFiniteLikelihood`].
     pub fn likelihood(
         &self,

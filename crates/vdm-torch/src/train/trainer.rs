@@ -153,7 +153,7 @@ impl Trainer {
     /// [`Error::Config`] if the configuration is not legal for these data.
     pub fn new(config: &RunConfig, data: &Dataset, device: Device) -> Result<Self, Error> {
         config.check()?;
-        config.check_batch(data.shape.dims())?;
+        config.check_batches(data.shape.dims())?;
         let spec = config.model(data);
         let model = Model::new(&spec, config.seed, device)?;
         // The same seed: the average starts as a copy of the model.
