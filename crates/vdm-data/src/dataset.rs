@@ -147,6 +147,9 @@ pub struct Dataset {
     /// number of items (64-bit little-endian), the pixels, a byte that is 1 if there are labels
     /// and 0 if not, and the labels as 32-bit little-endian integers.
     pub sha256: String,
+    /// What whoever uses the data should know: what was left out or changed on the way. Sentences
+    /// without a full stop.
+    pub notes: Vec<String>,
 }
 
 impl Dataset {
@@ -165,7 +168,8 @@ impl Dataset {
             }
         }
         let sha256 = fingerprint(shape, levels, [&train, &validation, &test]);
-        Ok(Self { name, shape, levels, train, validation, test, sha256 })
+        let notes = Vec::new();
+        Ok(Self { name, shape, levels, train, validation, test, sha256, notes })
     }
 
     /// The items of all splits: train, then validation, then test. They have labels if each split does.

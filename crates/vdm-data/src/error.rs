@@ -17,6 +17,19 @@ pub enum DataError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// Compressed data that stand for far more than such data do.
+    #[error(
+        "`{path}` decompresses to {found} bytes or more; the limit for a file of its size is {limit}; if it is \
+         what it should be, store it without compression"
+    )]
+    Bomb {
+        /// The file or archive member.
+        path: PathBuf,
+        /// How many bytes are promised or there.
+        found: u64,
+        /// The most that is accepted.
+        limit: u64,
+    },
     /// Compressed data that do not decompress.
     #[error("`{path}` does not decompress: its data are damaged or cut off; fetch the file again")]
     Damaged {
@@ -28,7 +41,7 @@ pub enum DataError {
     /// A path that is none of the known formats.
     #[error(
         "`{path}` is not a known data set: {found}; expected a folder of PNG or JPEG images, a \
-         folder of IDX files or CIFAR-10 binary batches, or an IDX, .npy or .npz file"
+         folder of IDX files or CIFAR's binary batches, or an IDX, .npy or .npz file"
     )]
     Unrecognized {
         /// The path given.
@@ -69,7 +82,7 @@ pub enum DataError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Values of another type than bytes (or, for labels, than little-endian integers).
+    /// Values of another type than bytes (or, for labels, than integers).
     #[error(
         "`{path}` holds values of type {found}; expected {expected}; convert them first, in \
              NumPy with array.astype"
@@ -81,15 +94,6 @@ pub enum DataError {
         found: String,
         /// The type expected.
         expected: &'static str,
-    },
-    /// A column-major array.
-    #[error(
-        "`{path}` is stored in Fortran order (fortran_order is True); save \
-             numpy.ascontiguousarray(array) instead"
-    )]
-    FortranOrder {
-        /// The file or archive member.
-        path: PathBuf,
     },
     /// An array of a shape that is no list of images, or not of the other arrays' images.
     #[error("`{path}` has shape {found}; expected {expected}")]
@@ -204,11 +208,75 @@ pub enum DataError {
         /// The decoder's reason.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A picture of a kind this crate does not read.
-    #[error("the image `{path}` is neither PNG nor JPEG; convert it or take it out of the folder")]
-    ImageFormat {
+    /// A picture that takes more memory than decoding may.
+    #[error(
+        "the image `{path}` has {width} x {height} pixels, which take {needed} bytes to decode and resize; \
+         the limit is {limit} bytes and {side} pixels a side; reduce it or take it out of the folder"
+    )]
+    PictureSize {
         /// The picture.
         path: PathBuf,
+        /// Columns.
+        width: usize,
+        /// Rows.
+        height: usize,
+        /// Bytes that decoding and resizing take.
+        needed: u64,
+        /// The most that all pictures which are decoded at one time may take.
+        limit: u64,
+        /// The longest side that a picture may have.
+        side: usize,
+    },
+    /// A file beside pictures that holds data of a kind that is not read there.
+    #[error(
+        "`{path}` is {found}, neither PNG nor JPEG; {remedy}, or take it out of the folder: without it \
+         the data set would silently be another one"
+    )]
+    ImageFormat {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A folder that is reached in two ways.
+    #[error(
+        "`{path}` leads to a folder that is part of the data set already; take out the link, or its \
+         images would count twice"
+    )]
+    Linked {
+        /// The second way.
+        path: PathBuf,
+    },
+    /// Pictures beside the files of another format.
+    #[error(
+        "`{picture}` is an image and `{set}` holds a data set of another format; give the folder of one of them"
+    )]
+    Mixed {
+        /// A picture.
+        picture: PathBuf,
+        /// The folder of the other data set.
+        set: PathBuf,
+    },
+    /// A folder with more than one data set.
+    #[error("`{path}` holds several data sets; give one of {found}")]
+    Several {
+        /// The folder.
+        path: PathBuf,
+        /// The data sets in it.
+        found: String,
+    },
+    /// Sub-folders that are neither splits nor classes.
+    #[error(
+        "`{path}` does not fit: {found}; give each split one of the folders `train`, `val` and `test`, \
+         with no images beside them"
+    )]
+    Splits {
+        /// The folder or picture.
+        path: PathBuf,
+        /// What is wrong with it.
+        found: String,
     },
     /// An archive without arrays of known names.
     #[error(

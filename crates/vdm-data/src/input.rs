@@ -1,4 +1,5 @@
-//! Reading untrusted files: every read is bounded by what was promised and by [`MAX_BYTES`].
+//! Reading untrusted files: every read is bounded by what was promised, by [`MAX_BYTES`] and, where data
+//! are compressed, by the size of the file.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
@@ -11,6 +12,12 @@ use crate::DataError;
 /// The most bytes one array, file or folder may decode to: 8 GiB.
 pub const MAX_BYTES: u64 = 8 << 30;
 
+/// How many bytes a compressed one may stand for. Of real images the sparsest, black shapes on white, come
+/// to 114; deflate can do 1,032.
+const MAX_RATIO: u64 = 200;
+/// What any compressed file may decode to.
+const FREE_BYTES: u64 = 64 << 20;
+
 /// A stream of bytes with the name that errors give it.
 pub(crate) struct Input<'a> {
     path: PathBuf,
@@ -18,6 +25,8 @@ pub(crate) struct Input<'a> {
     /// Bytes not yet read; unknown where the stream is being decompressed.
     remaining: Option<u64>,
     taken: u64,
+    /// The most bytes that may be taken.
+    limit: u64,
 }
 
 impl<'a> Input<'a> {
@@ -39,15 +48,17 @@ impl<'a> Input<'a> {
         file.rewind().map_err(io)?;
         let file = BufReader::new(file);
         if magic == [0x1f, 0x8b] {
-            return Ok(Input::compressed(path.into(), MultiGzDecoder::new(file)));
+            return Ok(Input::compressed(path.into(), MultiGzDecoder::new(file), metadata.len()));
         }
         let reader = Box::new(file);
-        Ok(Input { path: path.into(), reader, remaining: Some(metadata.len()), taken: 0 })
+        let remaining = Some(metadata.len());
+        Ok(Input { path: path.into(), reader, remaining, taken: 0, limit: MAX_BYTES })
     }
 
-    /// A stream that is being decompressed, so that its length is not known.
-    pub(crate) fn compressed(path: PathBuf, reader: impl Read + 'a) -> Self {
-        Self { path, reader: Box::new(reader), remaining: None, taken: 0 }
+    /// A stream that is being decompressed from `stored` bytes, so that its length is not known.
+    pub(crate) fn compressed(path: PathBuf, reader: impl Read + 'a, stored: u64) -> Self {
+        let limit = stored.saturating_mul(MAX_RATIO).clamp(FREE_BYTES, MAX_BYTES);
+        Self { path, reader: Box::new(reader), remaining: None, taken: 0, limit }
     }
 
     /// The name for errors.
@@ -57,6 +68,10 @@ impl<'a> Input<'a> {
 
     /// The first `count` bytes, or fewer if the stream is shorter.
     pub(crate) fn up_to(&mut self, count: u64) -> Result<Vec<u8>, DataError> {
+        if self.taken.saturating_add(count) > self.limit {
+            let (path, found) = (self.path.clone(), self.taken.saturating_add(count));
+            return Err(DataError::Bomb { path, found, limit: self.limit });
+        }
         let mut bytes = Vec::new();
         let read = (&mut self.reader).take(count).read_to_end(&mut bytes);
         read.map_err(|source| self.failure(source))?;
@@ -96,6 +111,7 @@ impl<'a> Input<'a> {
     /// Checks that nothing is left, which also checks the checksum of a compressed stream.
     pub(crate) fn finish(mut self) -> Result<(), DataError> {
         let expected = self.taken;
+        self.limit += 1;
         if self.up_to(1)?.is_empty() {
             return Ok(());
         }
@@ -138,7 +154,7 @@ mod tests {
     /// Reading on would never end.
     #[test]
     fn an_endless_stream_is_read_as_far_as_asked() {
-        let mut input = Input::compressed("endless".into(), io::repeat(7));
+        let mut input = Input::compressed("endless".into(), io::repeat(7), u64::MAX);
         assert_eq!(input.exactly(10, "pixels").unwrap(), [7; 10]);
         let error = input.finish().unwrap_err();
         assert!(matches!(error, DataError::TrailingBytes { expected: 10, .. }), "{error}");
@@ -146,9 +162,19 @@ mod tests {
 
     #[test]
     fn more_than_the_limit_is_refused_before_reading() {
-        let mut input = Input::compressed("endless".into(), io::repeat(7));
+        let mut input = Input::compressed("endless".into(), io::repeat(7), u64::MAX);
         let error = input.exactly(MAX_BYTES + 1, "pixels").unwrap_err();
         assert!(matches!(error, DataError::TooLarge { limit: MAX_BYTES, .. }), "{error}");
         assert_eq!(input.taken, 0);
+    }
+    #[test]
+    fn a_few_compressed_bytes_do_not_stand_for_many() {
+        let input = || Input::compressed("bomb".into(), io::repeat(7), 1_000_000);
+        assert_eq!(input().exactly(FREE_BYTES, "pixels").unwrap().len() as u64, FREE_BYTES);
+        let error = input().exactly(200_000_001, "pixels").unwrap_err();
+        assert!(
+            matches!(error, DataError::Bomb { found: 200_000_001, limit: 200_000_000, .. }),
+            "{error}"
+        );
     }
 }

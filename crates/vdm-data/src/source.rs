@@ -1,11 +1,12 @@
 //! Where data come from, as a configuration names it, and loading it.
 
+use std::ffi::OsStr;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::format::{cifar, folder, idx, npy, npz};
+use crate::format::{cifar, folder, idx, npy, npz, refuse_size};
 use crate::input::{Input, hex};
 use crate::split::{self, Splits};
 use crate::{DataError, Dataset, digits, points};
@@ -39,13 +40,15 @@ pub enum Source {
     },
     /// A file or folder, recognized by its content:
     ///
-    /// - a folder with the four IDX files of MNIST or Fashion-MNIST (`train-images-idx3-ubyte`, …,
-    ///   plain or `.gz`), or one IDX file of images;
-    /// - a folder with CIFAR-10's binary batches, or one holding `cifar-10-batches-bin`;
-    /// - `.npy`, uint8 of shape (N, H, W) or (N, H, W, C);
+    /// - a folder with the four IDX files of MNIST, Fashion-MNIST, KMNIST, QMNIST or one of EMNIST's
+    ///   sets (`train-images-idx3-ubyte`, …, plain or `.gz`); of a folder with several sets, what the
+    ///   names of one start with (`EMNIST/raw/emnist-letters`); or one IDX file of images;
+    /// - a folder with the binary batches of CIFAR-10 or CIFAR-100, plain or `.gz`;
+    /// - a folder with one of these somewhere below it, and no images;
+    /// - `.npy`, uint8 of shape (N, H, W) or (N, H, W, C) with one channel or three;
     /// - `.npz` with one such array, with `x` (and labels `y`), or with `x_train`, `x_test`, `x_val`
     ///   (and `y_train`, …), where `train`, `train_images` and the like serve too;
-    /// - a folder of PNG and JPEG images, whose sub-folders are classes.
+    /// - a folder of PNG and JPEG images, whose sub-folders are splits or classes.
     Path {
         /// The file or folder.
         path: PathBuf,
@@ -79,32 +82,18 @@ fn load_path(path: &Path, size: Option<usize>, levels: Option<u16>) -> Result<Da
         return Err(DataError::Option { name: "levels", value: levels.to_string(), expected });
     }
     let io = |source| DataError::Io { action: "open", path: path.into(), source };
-    let splits = if path.metadata().map_err(io)?.is_dir() {
-        read_folder(path, size)?
-    } else {
-        refuse_size(size)?;
-        read_file(path)?
+    let mut splits = match path.metadata() {
+        Ok(metadata) if metadata.is_dir() => folder::read(path, size)?,
+        Ok(_) => refuse_size(size).and_then(|()| read_file(path))?,
+        Err(error) => match idx::set_named(path)? {
+            Some(set) => refuse_size(size).and_then(|()| set.read())?,
+            None => return Err(io(error)),
+        },
     };
-    let shape = splits.shape;
+    let (shape, notes) = (splits.shape, std::mem::take(&mut splits.notes));
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    Dataset::new(path, name, shape, levels, split::complete(path, splits)?)
-}
-
-fn read_folder(path: &Path, size: Option<usize>) -> Result<Splits, DataError> {
-    if idx::recognizes(path) {
-        refuse_size(size)?;
-        return idx::read_folder(path);
-    }
-    if let Some(batches) = cifar::folder_of_batches(path) {
-        refuse_size(size)?;
-        return cifar::read_folder(&batches);
-    }
-    if path.join("data_batch_1").is_file() {
-        let found = "it is CIFAR-10 as Python pickles; fetch the binary version \
-                     (cifar-10-binary.tar.gz)";
-        return Err(DataError::Unrecognized { path: path.into(), found: found.into() });
-    }
-    folder::read(path, size)
+    let data = Dataset::new(path, name, shape, levels, split::complete(path, splits)?)?;
+    Ok(Dataset { notes, ..data })
 }
 
 fn read_file(path: &Path) -> Result<Splits, DataError> {
@@ -114,23 +103,26 @@ fn read_file(path: &Path) -> Result<Splits, DataError> {
         let io = |source| DataError::Io { action: "open", path: path.into(), source };
         return npz::read(path, BufReader::new(std::fs::File::open(path).map_err(io)?));
     }
-    let images = if magic.starts_with(npy::MAGIC) {
-        npy::images(Input::open(path)?)?
-    } else if magic.starts_with(&idx::MAGIC_START) {
-        idx::images(path)?
+    if magic.starts_with(npy::MAGIC) {
+        let (shape, train) = npy::images(Input::open(path)?)?.into_items(path, None)?;
+        return Ok(Splits { shape, train, validation: None, test: None, notes: Vec::new() });
+    }
+    if magic.starts_with(&idx::MAGIC_START) {
+        return idx::read_file(path);
+    }
+    let name = path.file_name().unwrap_or_default();
+    let found = if cifar::names(name) {
+        "it is one batch of CIFAR; give the folder that holds all of them".into()
+    } else if is_archive(name) {
+        "it is an archive; unpack it and give the folder".into()
     } else {
-        let found = format!("it starts with the bytes {}", hex(&magic));
-        return Err(DataError::Unrecognized { path: path.into(), found });
+        format!("it starts with the bytes {}", hex(&magic))
     };
-    let (shape, train) = images.into_items(path, None)?;
-    Ok(Splits { shape, train, validation: None, test: None })
+    Err(DataError::Unrecognized { path: path.into(), found })
 }
 
-/// Only pictures are resized: a size that would be ignored is an error.
-fn refuse_size(size: Option<usize>) -> Result<(), DataError> {
-    let expected = "no size, except for a folder of PNG or JPEG images";
-    match size {
-        Some(size) => Err(DataError::Option { name: "size", value: size.to_string(), expected }),
-        None => Ok(()),
-    }
+/// Whether a file is named like a packed folder.
+fn is_archive(name: &OsStr) -> bool {
+    let name = name.to_string_lossy().to_ascii_lowercase();
+    [".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar"].iter().any(|end| name.ends_with(end))
 }

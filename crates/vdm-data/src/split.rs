@@ -11,6 +11,8 @@ pub(crate) struct Splits {
     pub(crate) train: Items,
     pub(crate) validation: Option<Items>,
     pub(crate) test: Option<Items>,
+    /// What was done with the data, or left out, that is said nowhere else.
+    pub(crate) notes: Vec<String>,
 }
 
 /// Carves the splits that are missing out of train.
@@ -53,7 +55,7 @@ mod tests {
 
     fn splits(train: u8, validation: Option<Items>, test: Option<Items>) -> Splits {
         let shape = Shape { channels: 1, height: 1, width: 1 };
-        Splits { shape, train: counted(0..train), validation, test }
+        Splits { shape, train: counted(0..train), validation, test, notes: Vec::new() }
     }
 
     #[test]

@@ -1,81 +1,109 @@
-//! CIFAR-10's binary batches: records of one label byte and 3 × 32 × 32 pixel bytes.
+//! CIFAR's binary versions: records of one label byte (CIFAR-10) or two (CIFAR-100: coarse, fine) and
+//! 3 × 32 × 32 pixel bytes.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use crate::input::{Input, MAX_BYTES};
+use crate::input::Input;
 use crate::split::Splits;
 use crate::{DataError, Items, Shape};
 
 const SHAPE: Shape = Shape { channels: 3, height: 32, width: 32 };
 const DIMS: usize = 3 * 32 * 32;
-const RECORD: usize = 1 + DIMS;
-const CLASSES: u8 = 10;
-const TEST: &str = "test_batch.bin";
 
-fn train_names() -> [String; 5] {
-    [1, 2, 3, 4, 5].map(|batch| format!("data_batch_{batch}.bin"))
+/// One of the two.
+struct Version {
+    name: &'static str,
+    train: &'static [&'static str],
+    test: &'static str,
+    /// Label bytes of a record, the last of which is taken.
+    labels: usize,
+    classes: u8,
+    domain: &'static str,
 }
 
-/// The folder that holds the batches, if any of them are there or in the archive's own sub-folder.
-pub(crate) fn folder_of_batches(dir: &Path) -> Option<PathBuf> {
-    let names = || train_names().into_iter().chain([TEST.into()]);
-    let holds = |folder: &PathBuf| names().any(|name| folder.join(name).is_file());
-    [dir.into(), dir.join("cifar-10-batches-bin")].into_iter().find(holds)
+const VERSIONS: [Version; 2] = [
+    Version {
+        name: "CIFAR-10's binary version",
+        train: &[
+            "data_batch_1.bin",
+            "data_batch_2.bin",
+            "data_batch_3.bin",
+            "data_batch_4.bin",
+            "data_batch_5.bin",
+        ],
+        test: "test_batch.bin",
+        labels: 1,
+        classes: 10,
+        domain: "a class from 0 to 9",
+    },
+    Version {
+        name: "CIFAR-100's binary version",
+        train: &["train.bin"],
+        test: "test.bin",
+        labels: 2,
+        classes: 100,
+        domain: "a class from 0 to 99",
+    },
+];
+
+/// Whether a file is named like one of the batches.
+pub(crate) fn names(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    VERSIONS.iter().any(|version| version.files().any(|file| file == name))
 }
 
-/// The five training batches and the test batch.
-pub(crate) fn read_folder(dir: &Path) -> Result<Splits, DataError> {
-    let mut train = Records::default();
-    for name in train_names() {
-        train.read(dir, &name)?;
+/// The training and test batches of a folder that has any of them.
+pub(crate) fn read_folder(dir: &Path) -> Result<Option<Splits>, DataError> {
+    let present = |version: &&Version| version.files().any(|file| find(dir, file).is_some());
+    VERSIONS.iter().find(present).map(|version| version.read(dir)).transpose()
+}
+
+/// A batch, plain or compressed.
+fn find(dir: &Path, name: &str) -> Option<PathBuf> {
+    [dir.join(name), dir.join(format!("{name}.gz"))].into_iter().find(|path| path.is_file())
+}
+
+impl Version {
+    fn files(&self) -> impl Iterator<Item = &'static str> {
+        self.train.iter().copied().chain([self.test])
     }
-    let mut test = Records::default();
-    test.read(dir, TEST)?;
-    let (train, test) = (train.into_items(dir)?, test.into_items(dir)?);
-    Ok(Splits { shape: SHAPE, train, validation: None, test: Some(test) })
-}
 
-/// Records taken apart: CIFAR's pixels are channel by channel already.
-#[derive(Default)]
-struct Records {
-    pixels: Vec<u8>,
-    labels: Vec<u32>,
-}
+    fn read(&self, dir: &Path) -> Result<Splits, DataError> {
+        let train = self.items(dir, self.train)?;
+        let test = Some(self.items(dir, &[self.test])?);
+        Ok(Splits { shape: SHAPE, train, validation: None, test, notes: Vec::new() })
+    }
 
-impl Records {
-    /// Adds the records of one batch.
-    fn read(&mut self, dir: &Path, name: &str) -> Result<(), DataError> {
-        let path = dir.join(name);
-        if !path.is_file() {
-            let format = "CIFAR-10's binary version";
-            return Err(DataError::MissingFile { dir: dir.into(), format, missing: name.into() });
-        }
-        let mut input = Input::open(&path)?;
-        // A batch is 31 MB. This bound leaves the six of them together far below the limit.
-        let bytes = input.up_to(MAX_BYTES / 16)?;
-        input.finish()?;
-        let (records, rest) = bytes.as_chunks::<RECORD>();
-        if !rest.is_empty() {
-            let (found, expected) = (rest.len() as u64, RECORD as u64);
-            return Err(DataError::Truncated { path, what: "the last record", found, expected });
-        }
-        for [label, pixels @ ..] in records {
-            if *label >= CLASSES {
-                let (item, found) = (self.labels.len(), i128::from(*label));
-                return Err(DataError::Label {
-                    path,
-                    item,
-                    found,
-                    expected: "a class from 0 to 9",
-                });
+    /// The records of batches taken apart: CIFAR's pixels are channel by channel already.
+    fn items(&self, dir: &Path, names: &[&str]) -> Result<Items, DataError> {
+        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+        for &name in names {
+            let missing = || {
+                let (dir, format, missing) = (dir.into(), self.name, name.into());
+                DataError::MissingFile { dir, format, missing }
+            };
+            let path = find(dir, name).ok_or_else(missing)?;
+            let mut input = Input::open(&path)?;
+            loop {
+                let record = input.up_to((self.labels + DIMS) as u64)?;
+                if record.is_empty() {
+                    break;
+                }
+                if record.len() < self.labels + DIMS {
+                    let (found, expected) = (record.len() as u64, (self.labels + DIMS) as u64);
+                    return Err(DataError::Truncated { path, what: "the last record", found, expected });
+                }
+                let (label, image) = (record[self.labels - 1], &record[self.labels..]);
+                if label >= self.classes {
+                    let (item, found, expected) = (labels.len(), label.into(), self.domain);
+                    return Err(DataError::Label { path, item, found, expected });
+                }
+                labels.push(u32::from(label));
+                pixels.extend_from_slice(image);
             }
-            self.labels.push(u32::from(*label));
-            self.pixels.extend_from_slice(pixels);
         }
-        Ok(())
-    }
-
-    fn into_items(self, dir: &Path) -> Result<Items, DataError> {
-        Items::new(dir, DIMS, self.pixels, Some(self.labels))
+        Items::new(dir, DIMS, pixels, Some(labels))
     }
 }

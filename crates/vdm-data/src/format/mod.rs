@@ -8,6 +8,7 @@ pub(crate) mod npz;
 
 use std::path::Path;
 
+use crate::split::Splits;
 use crate::{DataError, Items, Shape};
 
 /// Images as a file holds them, before it is known which split they are.
@@ -17,6 +18,20 @@ pub(crate) struct Images {
 }
 
 impl Images {
+    /// Rows for columns, of images that have one channel.
+    fn transposed(self) -> Self {
+        let Shape { channels, height, width } = self.shape;
+        let (width, height) = (height, width);
+        let shape = Shape { channels, height, width };
+        let mut pixels = Vec::with_capacity(self.pixels.len());
+        for image in self.pixels.chunks_exact(shape.dims()) {
+            for row in 0..height {
+                pixels.extend(image[row..].iter().step_by(height));
+            }
+        }
+        Self { shape, pixels }
+    }
+
     /// Joins images and labels.
     pub(crate) fn into_items(
         self,
@@ -24,6 +39,23 @@ impl Images {
         labels: Option<Vec<u32>>,
     ) -> Result<(Shape, Items), DataError> {
         Ok((self.shape, Items::new(path, self.shape.dims(), self.pixels, labels)?))
+    }
+}
+
+/// The data set whose files, in another format than pictures, a folder holds itself.
+fn another(dir: &Path) -> Result<Option<Splits>, DataError> {
+    if let Some(set) = idx::only_set(dir)? {
+        return set.read().map(Some);
+    }
+    cifar::read_folder(dir)
+}
+
+/// Only pictures are resized: a size that would be ignored is an error.
+pub(crate) fn refuse_size(size: Option<usize>) -> Result<(), DataError> {
+    let expected = "no size, except for a folder of PNG or JPEG images";
+    match size {
+        Some(size) => Err(DataError::Option { name: "size", value: size.to_string(), expected }),
+        None => Ok(()),
     }
 }
 

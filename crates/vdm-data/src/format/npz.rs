@@ -1,6 +1,6 @@
 //! `NumPy`'s `.npz` archives: a zip of `.npy` files, found by the names that data sets give them.
 
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use zip::ZipArchive;
@@ -38,25 +38,33 @@ pub(crate) fn read(path: &Path, reader: impl Read + Seek) -> Result<Splits, Data
     let mut archive = Archive::open(path, reader)?;
     let Some((shape, train)) = archive.split(&TRAIN)? else {
         let (shape, train) = archive.whole()?;
-        return Ok(Splits { shape, train, validation: None, test: None });
+        let notes = archive.notes();
+        return Ok(Splits { shape, train, validation: None, test: None, notes });
     };
     let mut other = |names| -> Result<Option<Items>, DataError> {
         let Some((other_shape, items)) = archive.split(names)? else { return Ok(None) };
         same_shape(&path.join(names.images[0]), other_shape, shape)?;
         Ok(Some(items))
     };
-    Ok(Splits { shape, train, validation: other(&VALIDATION)?, test: other(&TEST)? })
+    let (validation, test) = (other(&VALIDATION)?, other(&TEST)?);
+    Ok(Splits { shape, train, validation, test, notes: archive.notes() })
 }
 
 struct Archive<'a, R> {
     path: &'a Path,
     zip: ZipArchive<R>,
+    /// Bytes of the whole archive.
+    length: u64,
     /// The arrays' names, without `.npy`.
     names: Vec<String>,
+    /// Names of arrays that were not read.
+    left: Vec<String>,
 }
 
 impl<'a, R: Read + Seek> Archive<'a, R> {
-    fn open(path: &'a Path, reader: R) -> Result<Self, DataError> {
+    fn open(path: &'a Path, mut reader: R) -> Result<Self, DataError> {
+        let io = |source| DataError::Io { action: "read", path: path.into(), source };
+        let length = reader.seek(SeekFrom::End(0)).map_err(io)?;
         let damaged = |source: zip::result::ZipError| DataError::Damaged {
             path: path.into(),
             source: source.into(),
@@ -64,8 +72,8 @@ impl<'a, R: Read + Seek> Archive<'a, R> {
         let zip = ZipArchive::new(reader).map_err(damaged)?;
         let files = zip.file_names().collect::<Result<Vec<_>, _>>().map_err(damaged)?;
         let names = files.iter().filter_map(|file| file.strip_suffix(".npy")).map(Into::into);
-        let names = names.collect();
-        Ok(Self { path, zip, names })
+        let names: Vec<String> = names.collect();
+        Ok(Self { path, zip, length, left: names.clone(), names })
     }
 
     /// The images and labels of a split, if the archive has it.
@@ -81,7 +89,7 @@ impl<'a, R: Read + Seek> Archive<'a, R> {
         let alone = || (self.names.len() == 1).then(|| self.names[0].clone());
         match self.first_of(WHOLE.images).or_else(alone) {
             Some(images) => self.items(&images, WHOLE.labels),
-            None => Err(DataError::Arrays { path: self.path.into(), found: self.inventory() }),
+            None => Err(DataError::Arrays { path: self.path.into(), found: inventory(&self.names) }),
         }
     }
 
@@ -102,20 +110,31 @@ impl<'a, R: Read + Seek> Archive<'a, R> {
     fn member(&mut self, name: &str) -> Result<Input<'_>, DataError> {
         let file = format!("{name}.npy");
         let path = self.path.join(&file);
+        self.left.retain(|left| left != name);
         match self.zip.by_name(&file) {
-            Ok(member) => Ok(Input::compressed(path, member)),
+            Ok(member) => {
+                // No member has more, whatever its header says.
+                let stored = member.compressed_size().min(self.length);
+                Ok(Input::compressed(path, member, stored))
+            }
             Err(source) => Err(DataError::Damaged { path, source: source.into() }),
         }
     }
 
-    /// The names, for an error.
-    fn inventory(&self) -> String {
-        const SHOWN: usize = 8;
-        let shown = self.names.iter().take(SHOWN).map(|name| name.escape_debug().to_string());
-        match (self.names.len(), shown.collect::<Vec<_>>().join(", ")) {
-            (0, _) => "no arrays".into(),
-            (count, names) if count > SHOWN => format!("{names} and {} more", count - SHOWN),
-            (_, names) => names,
-        }
+    /// Which arrays were left out, if any were.
+    fn notes(&self) -> Vec<String> {
+        let note = || format!("arrays of other names were left out: {}", inventory(&self.left));
+        Vec::from_iter((!self.left.is_empty()).then(note))
+    }
+}
+
+/// Names for a message.
+fn inventory(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let shown = names.iter().take(SHOWN).map(|name| name.escape_debug().to_string());
+    match (names.len(), shown.collect::<Vec<_>>().join(", ")) {
+        (0, _) => "no arrays".into(),
+        (count, names) if count > SHOWN => format!("{names} and {} more", count - SHOWN),
+        (_, names) => names,
     }
 }

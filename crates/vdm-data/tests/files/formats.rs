@@ -1,6 +1,6 @@
 //! Files that load, and that the same data have the same splits and hash in every format.
 
-use vdm_data::{Dataset, Items, Shape};
+use vdm_data::{DataError, Dataset, Items, Shape};
 
 use crate::make::*;
 
@@ -134,4 +134,143 @@ fn cifar_batches_load_from_their_folder_and_from_the_one_above() {
             [[1; 4], [2; 4], [3; 4], [4; 4], [5; 4]].concat()
         );
     }
+}
+
+#[test]
+fn cifar_100_loads_with_its_fine_labels() {
+    for (prefix, gzipped) in [("", false), ("", true), ("cifar-100-binary/", false)] {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, bytes) in cifar_100_files(&[24, 3]) {
+            match gzipped {
+                true => write(dir.path(), &format!("{prefix}{name}.gz"), gz(&bytes)),
+                false => write(dir.path(), &format!("{prefix}{name}"), bytes),
+            }
+        }
+        write(dir.path(), &format!("{prefix}fine_label_names.txt"), "apple");
+        let data = load_path(dir.path()).unwrap();
+        assert_eq!(lengths(&data), [22, 2, 3]);
+        assert_eq!(data.test.labels().unwrap(), [90, 91, 92]);
+        assert_eq!(data.test.item(2), [2; 3072]);
+    }
+}
+
+#[test]
+fn emnist_loads_upright_with_labels_and_test_split() {
+    let dir = tempfile::tempdir().unwrap();
+    let mnist = tempfile::tempdir().unwrap();
+    for (name, bytes) in idx_files() {
+        write(mnist.path(), name, bytes);
+    }
+    for (name, bytes) in emnist_files("emnist-digits") {
+        write(dir.path(), &format!("{name}.gz"), gz(&bytes));
+    }
+    let data = load_path(dir.path()).unwrap();
+    assert_eq!(data.sha256, load_path(mnist.path()).unwrap().sha256);
+    assert!(data.notes[0].contains("turned upright"), "{:?}", data.notes);
+
+    // Six sets in one folder, as the archive has them: which one has to be said.
+    for (name, bytes) in emnist_files("emnist-letters") {
+        write(dir.path(), &name, bytes);
+    }
+    let error = load_path(dir.path()).unwrap_err();
+    assert!(matches!(error, DataError::Several { .. }), "{error}");
+    let letters = dir.path().join("emnist-letters");
+    assert!(error.to_string().contains(letters.to_str().unwrap()), "{error}");
+    assert_eq!(load_path(&letters).unwrap().sha256, data.sha256);
+
+    // One file alone has no labels, which is said.
+    let alone = load_path(&dir.path().join("emnist-letters-test-images-idx3-ubyte")).unwrap();
+    assert_eq!((alone.shape, lengths(&alone)), (data.shape, [9, 1, 2]));
+    assert!(alone.notes.iter().any(|note| note.contains("labels")), "{:?}", alone.notes);
+}
+
+#[test]
+fn qmnist_loads_with_the_first_column_of_its_labels() {
+    let dir = tempfile::tempdir().unwrap();
+    for (split, items) in [("train", 24usize), ("test", 3)] {
+        let columns: Vec<u8> =
+            (0..items).flat_map(|item| [item as i32, 7, 8]).flat_map(i32::to_be_bytes).collect();
+        let header = [&[0, 0, 0x0c, 2], &(items as u32).to_be_bytes()[..], &3u32.to_be_bytes()];
+        let file = [&header.concat()[..], &columns].concat();
+        write(dir.path(), &format!("qmnist-{split}-labels-idx2-int.gz"), gz(&file));
+        let images = idx(&[items as u32, 2, 3], &pixels(items));
+        write(dir.path(), &format!("qmnist-{split}-images-idx3-ubyte.gz"), gz(&images));
+    }
+    let data = load_path(dir.path()).unwrap();
+    assert_eq!(lengths(&data), [22, 2, 3]);
+    assert_eq!(data.test.labels().unwrap(), [0, 1, 2]);
+}
+
+#[test]
+fn a_data_set_is_found_below_the_folder_that_was_downloaded() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut hash = None;
+    for (place, gzipped) in [("MNIST/raw", false), ("FashionMNIST/raw", true)] {
+        for (name, bytes) in idx_files() {
+            write(dir.path(), &format!("{place}/{name}"), &bytes);
+            if gzipped {
+                write(dir.path(), &format!("{place}/{name}.gz"), gz(&bytes));
+            }
+        }
+        write(dir.path(), "LICENSE", "Free.");
+        match hash.take() {
+            None => hash = Some(load_path(dir.path()).unwrap().sha256),
+            Some(_) => {
+                let error = load_path(dir.path()).unwrap_err();
+                assert!(error.to_string().contains("FashionMNIST/raw"), "{error}");
+                assert!(matches!(error, DataError::Several { .. }), "{error}");
+            }
+        }
+    }
+    write(dir.path(), "FashionMNIST/a.png", b"");
+    let error = load_path(&dir.path().join("FashionMNIST")).unwrap_err();
+    assert!(matches!(error, DataError::Mixed { .. }), "{error}");
+}
+
+#[test]
+fn headers_that_numpy_reads_are_read() {
+    let expected = from_file("a.npy", npy_bytes("(20, 2, 3)", &pixels(20))).sha256;
+    for descr in ["u1", "<u1", ">u1", "=u1", "B", "|B", "uint8", "ubyte"] {
+        let data = from_file("a.npy", npy(descr, "False", "(20, 2, 3)", &pixels(20)));
+        assert_eq!(data.sha256, expected, "{descr}");
+    }
+    for header in [
+        "{'descr': u'|u1', 'fortran_order': False, 'shape': (20L, 2L, 3L), }",
+        "{u'shape': (20L,2,3), u'descr': '|u1', u'fortran_order': False}",
+    ] {
+        assert_eq!(from_file("a.npy", npy_of(header, &pixels(20))).sha256, expected, "{header}");
+    }
+    // The first size runs fastest.
+    let (items, values) = (20, pixels(20));
+    let fortran: Vec<u8> = [0, 3, 1, 4, 2, 5]
+        .into_iter()
+        .flat_map(|place| values.iter().skip(place).step_by(6).copied().take(items))
+        .collect();
+    let data = from_file("a.npy", npy("|u1", "True", "(20, 2, 3)", &fortran));
+    assert_eq!(data.sha256, expected);
+}
+
+#[test]
+fn labels_of_any_integers_are_the_same() {
+    let images = npy_bytes("(20, 2, 3)", &pixels(20));
+    let hash = |descr: &str, wide: fn(u8) -> Vec<u8>| {
+        let body: Vec<u8> = labels(20).into_iter().flat_map(wide).collect();
+        let array = npy(descr, "False", "(20,)", &body);
+        from_file("a.npz", npz(&[("x", &images), ("y", &array)])).sha256
+    };
+    let expected = hash("|u1", |label| vec![label]);
+    assert_eq!(hash(">i8", |label| i64::from(label).to_be_bytes().into()), expected);
+    assert_eq!(hash("<i4", |label| i32::from(label).to_le_bytes().into()), expected);
+    assert_eq!(hash(">u2", |label| u16::from(label).to_be_bytes().into()), expected);
+    assert_eq!(hash("int64", |label| i64::from(label).to_le_bytes().into()), expected);
+}
+
+#[test]
+fn arrays_that_are_left_out_are_named() {
+    let images = npy_bytes("(20, 2, 3)", &pixels(20));
+    let data = from_file("a.npz", npz(&[("x", &images), ("targets", &images), ("y", &npy_bytes("(20,)", &labels(20)))]));
+    assert_eq!(data.notes, ["arrays of other names were left out: targets"]);
+    assert!(data.train.labels().is_some());
+    let whole = from_file("a.npz", npz(&[("x", &images)]));
+    assert!(whole.notes.is_empty());
 }

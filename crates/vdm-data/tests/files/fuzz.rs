@@ -28,10 +28,14 @@ fn valid() -> Vec<Vec<(String, Vec<u8>)>> {
         idx_files().map(owned).to_vec(),
         idx_labels_first,
         cifar_files(3),
+        cifar_100_files(&[12, 3]).to_vec(),
+        emnist_files("emnist-letters").to_vec(),
         alone("a.npy", array),
         alone("a.npz", split),
         alone("folder/a.png", picture(&image, ImageFormat::Png)),
         alone("folder/a.jpg", picture(&image, ImageFormat::Jpeg)),
+        alone("folder/b.jpg", include_bytes!("../pictures/progressive.jpg").into()),
+        alone("folder/c.jpg", include_bytes!("../pictures/restarts.jpg").into()),
     ]
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgb, RgbImage, Rgba, RgbaImage};
-use vdm_data::{Dataset, Items, Shape, Source, load};
+use vdm_data::{DataError, Dataset, Items, Shape, Source, load};
 
 use crate::make::*;
 
@@ -123,4 +123,137 @@ fn loading_twice_gives_the_same_hash() {
         write(dir.path(), &format!("{i}.png"), png);
     }
     assert_eq!(at_size(dir.path(), 5).sha256, at_size(dir.path(), 5).sha256);
+}
+
+#[test]
+fn a_jpeg_is_read_under_all_its_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let jpeg = picture(&plain(8, 8, RED), ImageFormat::Jpeg);
+    for name in ["a.jpg", "b.jpeg", "c.jpe", "d.jfif", "e.JIF", "f.jfi", "g.png", "h.bmp", "i", "j.tmp"] {
+        write(dir.path(), name, &jpeg);
+    }
+    assert_eq!(items(&load_path(dir.path()).unwrap()).count(), 10);
+}
+
+#[test]
+fn what_is_left_out_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..10 {
+        let image = RgbaImage::from_pixel(4, 4, Rgba([9, 9, 9, if i < 3 { 7 } else { 255 }]));
+        let image = if i < 4 { image.into() } else { plain(4, 4, RED) };
+        write(dir.path(), &format!("{i}.png"), picture(&image, ImageFormat::Png));
+    }
+    write(dir.path(), "labels.csv", "0,1");
+    write(dir.path(), ".hidden.png", "");
+    write(dir.path(), ".DS_Store", b"\0");
+    let notes = load_path(dir.path()).unwrap().notes;
+    assert!(notes[0].starts_with("2 files that are no images were left out: "), "{notes:?}");
+    assert!(notes[0].contains("labels.csv") && notes[0].contains(".hidden.png"), "{notes:?}");
+    assert!(notes[1].starts_with("4 of 10 images have an alpha channel"), "{notes:?}");
+}
+
+#[test]
+fn images_outside_of_classes_leave_no_labels_and_that_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let png = picture(&plain(4, 4, RED), ImageFormat::Png);
+    for name in ["a/0.png", "a/1.png", "b/2.png", "b/3.png", "4.png"] {
+        write(dir.path(), name, &png);
+        write(dir.path(), &format!("{}-2.png", name.replace(".png", "")), &png);
+    }
+    let data = load_path(dir.path()).unwrap();
+    assert_eq!(data.train.labels(), None);
+    assert!(data.notes[0].starts_with("there are no labels"), "{:?}", data.notes);
+}
+
+#[test]
+fn sub_folders_of_splits_are_found_by_all_their_names() {
+    let png = |value| picture(&plain(4, 4, [value, 0, 0]), ImageFormat::Png);
+    let load_with = |folders: &[&str]| {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in folders {
+            (0..12).for_each(|i| write(dir.path(), &format!("{folder}/{i}.png"), png(i)));
+        }
+        load_path(dir.path())
+            .map(|data| [&data.train, &data.validation, &data.test].map(Items::len))
+    };
+    for (folders, lengths) in [
+        (&["train", "test"][..], [11, 1, 12]),
+        (&["Training", "Testing"], [11, 1, 12]),
+        (&["train", "val", "test"], [12, 12, 12]),
+        (&["train", "dev"], [11, 12, 1]),
+        (&["train/a", "train/b"], [18, 2, 4]),
+        (&["archive/train", "archive/test"], [11, 1, 12]),
+        // Classes, one of which happens to be a train.
+        (&["train", "plane", "car"], [26, 3, 7]),
+    ] {
+        assert_eq!(load_with(folders).unwrap(), lengths, "{folders:?}");
+    }
+    for folders in [&["train", "test", "extra"][..], &["train", "val", "valid"], &["val", "test"]] {
+        let error = load_with(folders).unwrap_err();
+        assert!(matches!(error, DataError::Splits { .. }), "{folders:?}: {error}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn linked_files_and_folders_count_and_none_counts_twice() {
+    use std::os::unix::fs::symlink;
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for i in 0..10 {
+        let png = picture(&plain(4, 4, [i, 0, 0]), ImageFormat::Png);
+        write(dir.path(), &format!("a/{i}.png"), &png);
+        write(elsewhere.path(), &format!("{i}.png"), &png);
+    }
+    symlink(elsewhere.path(), dir.path().join("b")).unwrap();
+    write(dir.path(), "blobs/0", picture(&plain(4, 4, RED), ImageFormat::Png));
+    symlink("../blobs/0", dir.path().join("a/link.png")).unwrap();
+    let data = load_path(dir.path()).unwrap();
+    assert_eq!(items(&data).count(), 22);
+    assert_eq!(items(&data).filter(|item| item.1 == Some(1)).count(), 10);
+
+    for target in ["..", "../a", "."] {
+        symlink(target, dir.path().join("a/again")).unwrap();
+        let error = load_path(dir.path()).unwrap_err();
+        assert!(matches!(error, DataError::Linked { .. }), "{target}: {error}");
+        std::fs::remove_file(dir.path().join("a/again")).unwrap();
+    }
+    symlink("nowhere.png", dir.path().join("a/broken.png")).unwrap();
+    let error = load_path(dir.path()).unwrap_err();
+    assert!(error.to_string().contains("broken.png"), "{error}");
+}
+
+/// Opening a pipe would wait for ever.
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/dev/zero", dir.path().join("0.png")).unwrap();
+    let error = load_path(dir.path()).unwrap_err();
+    assert!(error.to_string().contains("0.png` is no regular file"), "{error}");
+}
+
+#[test]
+fn a_picture_is_turned_as_its_exif_data_say() {
+    let dir = tempfile::tempdir().unwrap();
+    // White at the left, black at the right.
+    let image = GrayImage::from_fn(32, 32, |x, _| Luma([255 * u8::from(x < 16)]));
+    let jpeg = picture(&image.into(), ImageFormat::Jpeg);
+    // One entry: tag 0x0112 (orientation), type 3 (short), one value: 6, a quarter to the right.
+    let exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let length = (exif.len() as u16 + 2).to_be_bytes();
+    let turned = [&jpeg[..2], &[0xff, 0xe1], &length, exif, &jpeg[2..]].concat();
+    (0..10).for_each(|i| write(dir.path(), &format!("{i}.jpg"), &turned));
+    let data = load_path(dir.path()).unwrap();
+    let item = data.train.item(0);
+    assert!(item[..32].iter().all(|&value| value > 250), "the left comes up");
+    assert!(item[31 * 32..].iter().all(|&value| value < 5), "the right comes down");
+}
+
+/// Twelve pictures that take 24 MB each decode one after the other where there is room for few.
+#[test]
+fn pictures_that_fill_the_memory_for_decoding_take_turns() {
+    let dir = tempfile::tempdir().unwrap();
+    let png = picture(&GrayImage::new(4000, 3000).into(), ImageFormat::Png);
+    (0..12).for_each(|i| write(dir.path(), &format!("{i}.png"), &png));
+    assert_eq!(items(&at_size(dir.path(), 2)).count(), 12);
 }

@@ -67,6 +67,29 @@ pub(crate) fn cifar_files(records: u8) -> Vec<(String, Vec<u8>)> {
     (1..=6).map(|b| (name(b), batch(b))).collect()
 }
 
+/// The four files of one of EMNIST's sets: those of [`idx_files`], with each image transposed.
+pub(crate) fn emnist_files(set: &str) -> [(String, Vec<u8>); 4] {
+    let transposed = |items: usize| {
+        let rows = |image: &[u8]| [0, 3, 1, 4, 2, 5].map(|place: usize| image[place]);
+        pixels(items).chunks(6).flat_map(rows).collect::<Vec<u8>>()
+    };
+    [
+        (format!("{set}-train-images-idx3-ubyte"), idx(&[60, 3, 2], &transposed(60))),
+        (format!("{set}-train-labels-idx1-ubyte"), idx(&[60], &labels(60))),
+        (format!("{set}-test-images-idx3-ubyte"), idx(&[12, 3, 2], &transposed(12))),
+        (format!("{set}-test-labels-idx1-ubyte"), idx(&[12], &labels(12))),
+    ]
+}
+
+/// CIFAR-100's two files with this many records; record r has coarse label 7 and fine label 90 + r.
+pub(crate) fn cifar_100_files(records: &[u8; 2]) -> [(String, Vec<u8>); 2] {
+    let file = |records: u8| {
+        let record = |r| [vec![7, 90 + r % 10], vec![r; 3072]].concat();
+        (0..records).flat_map(record).collect::<Vec<u8>>()
+    };
+    [("train.bin".into(), file(records[0])), ("test.bin".into(), file(records[1]))]
+}
+
 /// A .npy file of version 1, padded as `NumPy` pads it.
 pub(crate) fn npy(descr: &str, fortran_order: &str, shape: &str, body: &[u8]) -> Vec<u8> {
     npy_of(

@@ -82,7 +82,7 @@ fn an_empty_folder() {
 #[test]
 fn cifar_as_pickles() {
     let error = refused("", &[("data_batch_1", b"\x80\x02")]);
-    assert_refused!(error, DataError::Unrecognized { .. }, "pickles", "cifar-10-binary.tar.gz");
+    assert_refused!(error, DataError::ImageFormat { .. }, "pickle", "cifar-10-binary.tar.gz");
 }
 
 mod idx_files {
@@ -263,9 +263,13 @@ mod numpy {
     }
 
     #[test]
-    fn in_fortran_order() {
-        let error = refused_file("a.npy", &npy("|u1", "True", "(10, 2, 3)", &pixels(10)));
-        assert_refused!(error, DataError::FortranOrder { .. }, "ascontiguousarray");
+    fn of_two_or_four_channels() {
+        for (channels, remedy) in [(2, "array[..., :1]"), (4, "array[..., :3]")] {
+            let shape = format!("(10, 1, 2, {channels})");
+            let error = refused_file("a.npy", &npy_bytes(&shape, &vec![0; 20 * channels]));
+            assert!(error.to_string().contains(remedy), "{error}");
+            assert_refused!(error, DataError::Shape { .. }, "1 or 3 channels");
+        }
     }
 
     #[test]
@@ -403,13 +407,50 @@ mod pictures {
     }
 
     #[test]
-    fn that_claim_to_be_huge() {
-        for (width, height, reason) in [(32_000u32, 32_000u32, "Memory"), (2_000_000, 1, "size")] {
-            let error = refused("", &[("bomb.png", &png_header(width, height))]);
-            let source = std::error::Error::source(&error).unwrap().to_string();
-            assert!(source.contains(reason), "{source}");
-            assert_refused!(error, DataError::Image { .. }, "bomb.png");
+    fn of_many_other_kinds() {
+        let png = picture(&DynamicImage::new_luma8(4, 4), ImageFormat::Png);
+        for (name, bytes) in [
+            ("a.ppm", &b"P6 1 1 255\n\0\0\0"[..]),
+            ("a.PGM", b"P5 1 1 255\n\0"),
+            ("a.jp2", b"\0\0\0\x0cjP  "),
+            ("a.tga", b"\0\0\x02"),
+            ("a.svg", b"<svg/>"),
+            ("a.gif", b"GIF89a"),
+            ("a.unknown", b"\x01\x02"),
+            ("none", b"\x01\x02"),
+            ("a.zip", b"PK\x03\x04"),
+            ("a.npy", b"\x93NUMPY"),
+        ] {
+            let error = refused("", &[("a.png", &png), (name, bytes)]);
+            assert!(error.to_string().contains(name), "{error}");
+            assert_refused!(error, DataError::ImageFormat { .. }, "neither PNG nor JPEG");
         }
+    }
+
+    #[test]
+    fn that_claim_to_be_huge() {
+        for (width, height) in [(32_000u32, 32_000u32), (2_000_000, 1), (9_000, 9_000)] {
+            let error = refused("", &[("bomb.png", &png_header(width, height))]);
+            assert!(error.to_string().contains(&format!("{width} x {height} pixels")), "{error}");
+            assert_refused!(error, DataError::PictureSize { .. }, "bomb.png", "201326592");
+        }
+        let mut jpeg = picture(&DynamicImage::new_rgb8(8, 8), ImageFormat::Jpeg);
+        let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+        jpeg[frame + 5..frame + 9].fill(0x7f);
+        let error = refused("", &[("bomb.jpg", &jpeg)]);
+        assert_refused!(error, DataError::PictureSize { .. }, "bomb.jpg", "32639 x 32639");
+    }
+
+    /// A few bytes do not make a large picture, whatever their header says.
+    #[test]
+    fn that_claim_to_be_large() {
+        let mut jpeg = picture(&DynamicImage::new_rgb8(8, 8), ImageFormat::Jpeg);
+        let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+        jpeg[frame + 5..frame + 9].copy_from_slice(&[0x1f, 0, 0x1f, 0]);
+        let error = refused("", &[("large.jpg", &jpeg)]);
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("before its last block"), "{source}");
+        assert_refused!(error, DataError::Image { .. }, "large.jpg");
     }
 
     /// The start of a gray PNG of the given size.

@@ -1,23 +1,32 @@
 //! A folder of PNG and JPEG images of any size.
 //!
-//! Each image is turned as its EXIF data say, laid over white where it is transparent, cropped to
-//! the square in its middle, resized with a triangle filter (as wide as the reduction, so that it
-//! does not alias) unless it has the right size already, and reduced to 8 bits. If all images are
-//! gray, one channel is kept; otherwise all have three.
+//! Each image is laid over white where it is transparent, cropped to the square in its middle, resized
+//! with a triangle filter (as wide as the reduction, so that it does not alias) unless it has the right
+//! size already, reduced to 8 bits, and turned as its EXIF data say. If all images are gray, one channel
+//! is kept; otherwise all have three.
 //!
-//! The first level of sub-folders gives the labels, in sorted order of names, if every image lies
-//! in one. If there is a sub-folder `train` and one of `test`, `val`, `valid` and `validation`,
-//! these are the splits; each is then read as such a folder, and they share the classes. Names that
-//! start with a dot and files that are no images are skipped; symbolic links to folders are not
-//! followed.
+//! Every file below the folder is read, left out with a note ([`kind`]), or refused by its name; linked
+//! files and folders count like others. The first level of sub-folders gives the labels, in sorted order
+//! of names, if every image lies in one. If the sub-folders are `train` and what is named like a
+//! validation or test split, they are the splits; each is then read as such a folder, and they share the
+//! classes. If there are no images but, in one of the sub-folders, a data set in another format, that is
+//! the data set.
 
+mod budget;
 mod decode;
+mod jpeg;
+mod kind;
+mod layout;
+mod picture;
 mod scan;
 
 use std::path::Path;
 
+use budget::Budget;
 use decode::decode;
+use scan::{Entry, Found};
 
+use super::{another, refuse_size};
 use crate::input::product;
 use crate::split::Splits;
 use crate::{DataError, Shape};
@@ -25,23 +34,63 @@ use crate::{DataError, Shape};
 const DEFAULT_SIZE: usize = 32;
 const MAX_SIZE: usize = 4096;
 
-/// The images below `root` at `size` × `size` pixels.
+/// The data set in a folder.
 pub(crate) fn read(root: &Path, size: Option<usize>) -> Result<Splits, DataError> {
+    // What a folder holds itself goes before what lies below.
+    if let Some(splits) = another(root)? {
+        return refuse_size(size).map(|()| splits);
+    }
+    let found = scan::walk(root)?;
+    let path = root.to_owned();
+    match (&found.sets[..], found.pictures.first()) {
+        ([], _) => pictures(root, found, size),
+        ([set, ..], Some(picture)) => {
+            Err(DataError::Mixed { picture: picture.path.clone(), set: set.clone() })
+        }
+        ([set], None) => {
+            refuse_size(size)?;
+            another(set)?.ok_or(DataError::Empty { path, what: "data set" })
+        }
+        (sets, None) => {
+            let sets: Vec<_> = sets.iter().map(|set| format!("`{}`", set.display())).collect();
+            Err(DataError::Several { path, found: sets.join(", ") })
+        }
+    }
+}
+
+/// The images below `root` at `size` × `size` pixels.
+fn pictures(root: &Path, mut found: Found, size: Option<usize>) -> Result<Splits, DataError> {
     let size = size.unwrap_or(DEFAULT_SIZE);
     if !(1..=MAX_SIZE).contains(&size) {
         let expected = "a side of 1 to 4,096 pixels";
         return Err(DataError::Option { name: "size", value: size.to_string(), expected });
     }
-    let folders = scan::splits(root)?;
-    let count = folders.all().map(|folder| folder.entries.len() as u64).sum();
+    if let Some(refused) = found.refused.take() {
+        return Err(refused);
+    }
+    let count = found.pictures.len() as u64;
+    if count == 0 {
+        return Err(DataError::Empty { path: root.into(), what: "PNG or JPEG images" });
+    }
     product(root, &[count, 3, size as u64, size as u64], "pixels")?;
-    let classes = scan::classes(folders.all());
+    let mut notes = Vec::from_iter(found.note_of_companions());
+    let folders = layout::splits(root, found)?;
+    let classes = layout::classes(folders.all());
+    if classes.is_none() && folders.all().any(|folder| folder.entries.iter().any(Entry::has_class)) {
+        notes.push("there are no labels: some images lie in no sub-folder that could be their class".into());
+    }
 
-    let decoded = folders.try_map(|folder| decode(folder, size))?;
-    let color = decoded.all().any(|images| images.color);
+    let budget = Budget::new();
+    let decoded = folders.try_map(|folder| decode(folder, size, &budget))?;
+    let transparent: usize = decoded.all().map(|images| images.seen.transparent).sum();
+    if transparent > 0 {
+        notes.push(format!("{transparent} of {count} images have an alpha channel: they were laid over white"));
+    }
+    let color = decoded.all().any(|images| images.seen.color > 0);
     let shape = Shape { channels: if color { 3 } else { 1 }, height: size, width: size };
     let items = decoded.try_map(|images| images.into_items(shape, classes.as_deref()))?;
-    Ok(Splits { shape, train: items.train, validation: items.validation, test: items.test })
+    let PerSplit { train, validation, test } = items;
+    Ok(Splits { shape, train, validation, test, notes })
 }
 
 /// Something for each split that the folder has.

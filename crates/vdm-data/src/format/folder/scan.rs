@@ -1,86 +1,113 @@
-//! Which images a folder holds, and which classes and splits they are of.
+//! All files below a folder, in an order that does not depend on the file system's.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, DirEntry};
 use std::path::{Path, PathBuf};
 
-use super::PerSplit;
+use super::kind::{self, Kind};
 use crate::DataError;
+use crate::format::{cifar, idx};
 
-/// The images of one split.
-pub(super) struct Folder {
-    pub(super) path: PathBuf,
-    /// In sorted order of paths, whatever order the file system lists them in.
-    pub(super) entries: Vec<Entry>,
+/// What lies below a folder.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Pictures, sorted by path.
+    pub(super) pictures: Vec<Entry>,
+    /// Sub-folders of any depth, but for hidden ones.
+    pub(super) folders: Vec<PathBuf>,
+    /// Folders that hold the files of a data set in another format.
+    pub(super) sets: Vec<PathBuf>,
+    /// Text and hidden files.
+    pub(super) companions: Vec<PathBuf>,
+    /// The first file that is refused if the data set is one of pictures, and why.
+    pub(super) refused: Option<DataError>,
 }
 
 /// One image.
 pub(super) struct Entry {
     pub(super) path: PathBuf,
-    /// The sub-folder of the split's folder that it lies below.
+    /// The folders between the root and the file, whether linked or not.
+    pub(super) folders: Vec<OsString>,
+    /// The name of the sub-folder that stands for a class.
     pub(super) class: Option<OsString>,
 }
 
-/// Finds the images below `root`, split as its sub-folders are.
-pub(super) fn splits(root: &Path) -> Result<PerSplit<Folder>, DataError> {
-    let sub_folder =
-        |names: &[&str]| names.iter().map(|name| root.join(name)).find(|path| path.is_dir());
-    let train = sub_folder(&["train"]);
-    let validation = sub_folder(&["val", "valid", "validation"]);
-    let test = sub_folder(&["test"]);
-    match train {
-        Some(train) if validation.is_some() || test.is_some() => {
-            PerSplit { train, validation, test }.try_map(Folder::scan)
+/// Walks through all folders below `root`, those that are linked too.
+pub(super) fn walk(root: &Path) -> Result<Found, DataError> {
+    let mut found = Found::default();
+    let mut seen = BTreeSet::new();
+    let mut pending = vec![(root.to_owned(), Vec::new())];
+    while let Some((dir, below)) = pending.pop() {
+        let io = |action, source| DataError::Io { action, path: dir.clone(), source };
+        // A link back up would have no end; one to a folder beside it would take pictures twice.
+        if !seen.insert(dir.canonicalize().map_err(|error| io("open", error))?) {
+            return Err(DataError::Linked { path: dir });
         }
-        _ => PerSplit { train: root.into(), validation: None, test: None }.try_map(Folder::scan),
-    }
-}
-
-/// The classes in sorted order, if every image has one.
-pub(super) fn classes<'a>(folders: impl Iterator<Item = &'a Folder>) -> Option<Vec<OsString>> {
-    let classes = folders.flat_map(|folder| &folder.entries).map(|entry| entry.class.clone());
-    let sorted: Option<BTreeSet<_>> = classes.collect();
-    sorted.map(|classes| classes.into_iter().collect())
-}
-
-impl Folder {
-    fn scan(path: PathBuf) -> Result<Self, DataError> {
-        let mut entries = Vec::new();
-        let mut pending = vec![(path.clone(), None)];
-        while let Some((dir, class)) = pending.pop() {
-            let io = |source| DataError::Io { action: "list", path: dir.clone(), source };
-            for child in fs::read_dir(&dir).map_err(io)? {
-                let child = child.map_err(io)?;
-                let (path, name) = (child.path(), child.file_name());
+        let children: Result<Vec<DirEntry>, _> =
+            fs::read_dir(&dir).and_then(Iterator::collect).map_err(|error| io("list", error));
+        let mut children: Vec<OsString> = children?.iter().map(DirEntry::file_name).collect();
+        children.sort();
+        for name in children {
+            let path = dir.join(&name);
+            if path.is_dir() {
                 if name.as_encoded_bytes().starts_with(b".") {
-                    continue;
+                    found.companions.push(path);
+                } else {
+                    let below = below.iter().cloned().chain([name]).collect();
+                    found.folders.push(path.clone());
+                    pending.push((path, below));
                 }
-                if child.file_type().map_err(io)?.is_dir() {
-                    pending.push((path, class.clone().or(Some(name))));
-                } else if is_image(&child)? {
-                    entries.push(Entry { path, class: class.clone() });
+            } else if idx::names(&name) || cifar::names(&name) {
+                if found.sets.last() != Some(&dir) {
+                    found.sets.push(dir.clone());
                 }
+            } else {
+                found.file(path, &below);
             }
         }
-        if entries.is_empty() {
-            return Err(DataError::Empty { path, what: "PNG or JPEG images" });
-        }
-        entries.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(Self { path, entries })
+    }
+    found.pictures.sort_by(|a, b| a.path.cmp(&b.path));
+    found.companions.sort();
+    found.sets.sort();
+    Ok(found)
+}
+
+impl Entry {
+    pub(super) fn has_class(&self) -> bool {
+        self.class.is_some()
     }
 }
 
-/// Whether a directory entry is a PNG or JPEG file, by its name. Images of other kinds are an
-/// error: a data set without them would silently be another one.
-fn is_image(entry: &DirEntry) -> Result<bool, DataError> {
-    let path = entry.path();
-    let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
-    match extension.to_ascii_lowercase().as_str() {
-        "png" | "jpg" | "jpeg" => Ok(!path.is_dir()),
-        "avif" | "bmp" | "gif" | "heic" | "jxl" | "tif" | "tiff" | "webp" => {
-            Err(DataError::ImageFormat { path })
+impl Found {
+    /// Which files were left out, if any were.
+    pub(super) fn note_of_companions(&self) -> Option<String> {
+        const SHOWN: usize = 3;
+        let names = self.companions.iter().take(SHOWN).map(|path| format!("`{}`", path.display()));
+        let names = names.collect::<Vec<_>>().join(", ");
+        let rest = if self.companions.len() > SHOWN { ", …" } else { "" };
+        match self.companions.len() {
+            0 => None,
+            1 => Some(format!("1 file that is no image was left out: {names}")),
+            count => Some(format!("{count} files that are no images were left out: {names}{rest}")),
         }
-        _ => Ok(false),
+    }
+
+    fn file(&mut self, path: PathBuf, folders: &[OsString]) {
+        // Opening a pipe or a device could wait for ever.
+        let kind = fs::metadata(&path).and_then(|metadata| match metadata.is_file() {
+            true => kind::of(&path),
+            false => Ok(Kind::Other { found: "no regular file", remedy: "put a file there" }),
+        });
+        let refused = match kind {
+            Ok(Kind::Picture) => {
+                return self.pictures.push(Entry { path, folders: folders.into(), class: None });
+            }
+            Ok(Kind::Companion) => return self.companions.push(path),
+            Ok(Kind::System) => return,
+            Ok(Kind::Other { found, remedy }) => DataError::ImageFormat { path, found, remedy },
+            Err(source) => DataError::Io { action: "open", path, source },
+        };
+        self.refused.get_or_insert(refused);
     }
 }

@@ -70,8 +70,13 @@ impl<'a> Cursor<'a> {
         format!("expected {what} at {}", excerpt(self.rest))
     }
 
-    /// A quoted string without escapes.
+    /// A quoted string without escapes, of either kind that Python 2 had.
     fn string(&mut self) -> Result<&'a str, String> {
+        self.rest = self.rest.trim_ascii_start();
+        let unprefixed = self.rest.trim_start_matches(['u', 'U', 'b', 'B']);
+        if self.rest.len() - unprefixed.len() == 1 && unprefixed.starts_with(['\'', '"']) {
+            self.rest = unprefixed;
+        }
         for quote in ["'", "\""] {
             if self.eat(quote) {
                 let Some((text, rest)) = self.rest.split_once(quote) else {
@@ -120,7 +125,8 @@ impl<'a> Cursor<'a> {
         let end = self.rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.rest.len());
         let (digits, rest) = self.rest.split_at(end);
         let integer = digits.parse().map_err(|_| self.expected("a size below 2^64"))?;
-        self.rest = rest;
+        // Python 2 marks long integers.
+        self.rest = rest.strip_prefix(['L', 'l']).unwrap_or(rest);
         Ok(integer)
     }
 }
@@ -139,6 +145,7 @@ mod tests {
     fn headers_of_all_layouts_parse() {
         for text in [
             "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 3, 4), }          \n",
+            "{'descr': u'|u1', 'fortran_order': False, 'shape': (2L, 3L, 4L), }",
             "{\"shape\":(2,3,4),\"fortran_order\":False,\"descr\":\"|u1\"}",
             " { 'fortran_order' : False , 'descr' : '|u1' , 'shape' : ( 2 , 3 , 4 , ) , } ",
         ] {

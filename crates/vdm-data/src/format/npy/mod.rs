@@ -16,43 +16,48 @@ pub(crate) const MAGIC: &[u8] = b"\x93NUMPY";
 /// `NumPy` itself reads no more than 10,000 bytes without being told to.
 const MAX_HEADER: u64 = 1 << 16;
 
-/// Gray, gray with alpha, color, color with alpha.
-const MAX_CHANNELS: u64 = 4;
-
 /// Images of shape (N, H, W) or (N, H, W, C), brought into `[N, C, H, W]` order.
 pub(crate) fn images(mut input: Input<'_>) -> Result<Images, DataError> {
     let header = read_header(&mut input)?;
-    if !["|u1", "<u1", ">u1", "=u1", "u1"].contains(&header.descr.as_str()) {
+    if integer_type(&header.descr) != Some(UINT8) {
         return Err(wrong_type(input.path(), &header.descr, "uint8 ('|u1')"));
     }
     let (items, height, width, channels) = match header.shape[..] {
         [items, height, width] => (items, height, width, 1),
-        [items, height, width, channels] if channels <= MAX_CHANNELS => {
-            (items, height, width, channels)
+        [items, height, width, channels @ (1 | 3)] => (items, height, width, channels),
+        [.., channels @ (2 | 4)] if header.shape.len() == 4 => {
+            let expected = format!(
+                "1 or 3 channels; drop the others first, in NumPy with array[..., :{}]",
+                channels - 1
+            );
+            return Err(wrong_shape(input.path(), &header.shape, &expected));
         }
         _ => {
-            let expected = "(N, H, W) or (N, H, W, C) with at most 4 channels C, which come last";
+            let expected = "(N, H, W) or (N, H, W, C) with 1 or 3 channels C, which come last";
             return Err(wrong_shape(input.path(), &header.shape, expected));
         }
     };
     let pixels = input.rest(&[items, height, width, channels], "pixels")?;
     // In range: their product was read.
-    let [channels, height, width] = [channels, height, width].map(|size| size as usize);
+    let [items, channels, height, width] = [items, channels, height, width].map(|size| size as usize);
     let shape = Shape { channels, height, width };
-    Ok(Images { shape, pixels: channels_first(pixels, shape) })
+    Ok(Images { shape, pixels: channels_first(pixels, items, shape, header.fortran_order) })
 }
 
 /// Labels of shape (N,) or (N, 1).
 pub(crate) fn labels(mut input: Input<'_>) -> Result<Vec<u32>, DataError> {
     let path = input.path().to_owned();
     let header = read_header(&mut input)?;
-    let Some((signed, size)) = integer_type(&header.descr) else {
-        return Err(wrong_type(&path, &header.descr, "little-endian integers, such as '<i8'"));
+    let Some(Integers { signed, size, big_endian }) = integer_type(&header.descr) else {
+        return Err(wrong_type(&path, &header.descr, "integers, such as '<i8'"));
     };
     let ([items] | [items, 1]) = header.shape[..] else {
         return Err(wrong_shape(&path, &header.shape, "(N,) or (N, 1)"));
     };
-    let bytes = input.rest(&[items, size as u64], "labels")?;
+    let mut bytes = input.rest(&[items, size as u64], "labels")?;
+    if big_endian {
+        bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+    }
     let label = |(item, bytes)| {
         let found = integer(bytes, signed);
         let expected = "a class from 0 to 4294967295";
@@ -83,36 +88,62 @@ fn read_header(input: &mut Input<'_>) -> Result<Header, DataError> {
     }
     let text = String::from_utf8(input.exactly(length, "header")?)
         .map_err(|_| malformed("it is not UTF-8 text".into()))?;
-    let header = Header::parse(&text).map_err(malformed)?;
-    if header.fortran_order {
-        return Err(DataError::FortranOrder { path });
-    }
-    Ok(header)
+    Header::parse(&text).map_err(malformed)
 }
 
-/// `[N, H, W, C]` to `[N, C, H, W]`.
-fn channels_first(pixels: Vec<u8>, shape: Shape) -> Vec<u8> {
-    if shape.channels == 1 {
+/// `[N, H, W, C]`, stored with the last size or (`fortran`) the first one running fastest, to
+/// `[N, C, H, W]`.
+fn channels_first(pixels: Vec<u8>, items: usize, shape: Shape, fortran: bool) -> Vec<u8> {
+    let Shape { channels, height, width } = shape;
+    if channels == 1 && !fortran {
         return pixels;
     }
+    let [of_item, of_row, of_column, of_channel] = match fortran {
+        true => [1, items, items * height, items * height * width],
+        false => [height * width * channels, width * channels, channels, 1],
+    };
     let mut planes = Vec::with_capacity(pixels.len());
-    for image in pixels.chunks_exact(shape.dims()) {
-        for channel in 0..shape.channels {
-            planes.extend(image[channel..].iter().step_by(shape.channels));
+    for item in 0..items {
+        for channel in 0..channels {
+            for row in 0..height {
+                let start = item * of_item + channel * of_channel + row * of_row;
+                planes.extend(pixels[start..].iter().step_by(of_column).take(width));
+            }
         }
     }
     planes
 }
 
-/// Whether an integer type is signed, and its size in bytes.
-fn integer_type(descr: &str) -> Option<(bool, usize)> {
-    let (signed, size) = match descr.trim_start_matches(['<', '|', '=']).split_at_checked(1)? {
-        ("i", size) => (true, size),
-        ("u", size) => (false, size),
+/// How integers are stored.
+#[derive(Debug, PartialEq, Eq)]
+struct Integers {
+    signed: bool,
+    /// In bytes.
+    size: usize,
+    /// Never for one byte.
+    big_endian: bool,
+}
+
+const UINT8: Integers = Integers { signed: false, size: 1, big_endian: false };
+
+/// The integers that a name of `NumPy`'s stands for, which are what the names mean on 64-bit Linux.
+fn integer_type(descr: &str) -> Option<Integers> {
+    let name = descr.trim_start_matches(['<', '>', '|', '=']);
+    if descr.len() - name.len() > 1 {
+        return None;
+    }
+    let (signed, size) = match name {
+        "i1" | "b" | "int8" | "byte" => (true, 1),
+        "i2" | "h" | "int16" | "short" => (true, 2),
+        "i4" | "i" | "int32" | "intc" => (true, 4),
+        "i8" | "l" | "q" | "p" | "int64" | "int" | "long" | "longlong" | "intp" => (true, 8),
+        "u1" | "B" | "uint8" | "ubyte" => (false, 1),
+        "u2" | "H" | "uint16" | "ushort" => (false, 2),
+        "u4" | "I" | "uint32" | "uintc" => (false, 4),
+        "u8" | "L" | "Q" | "P" | "uint64" | "uint" | "ulong" | "ulonglong" | "uintp" => (false, 8),
         _ => return None,
     };
-    let size = size.parse().ok()?;
-    [1, 2, 4, 8].contains(&size).then_some((signed, size))
+    Some(Integers { signed, size, big_endian: descr.starts_with('>') && size > 1 })
 }
 
 /// A little-endian integer of at most eight bytes.
