@@ -67,30 +67,64 @@ pub enum InversionError<E: Error + 'static> {
         /// `λ` of the level.
         log_snr: f64,
     },
+    /// A step that is too long to be undone.
+    #[error(
+        "the step between log-SNR {to} and {from} is too long to be undone: {refinements} refinements end \
+         at latents of root mean square {rms:.3e}, where {expected:.2} is usual; use a grid of more steps, or \
+         fewer refinements"
+    )]
+    Diverged {
+        /// `λ` at the noisy end of the step.
+        to: f64,
+        /// `λ` at its clean end.
+        from: f64,
+        /// How often it was refined.
+        refinements: u32,
+        /// Root mean square of the components of the latent.
+        rms: f64,
+        /// That of the image, noised.
+        expected: f64,
+    },
 }
+
+/// How many times as large as a noised image an encoded one may be. An image that is far from all data
+/// is encoded as a latent far from all noise, but not that far.
+const MOST_GROWTH: f64 = 1e3;
+
+/// Refinements after which a step that contracts moves less than at first.
+const ENOUGH: u32 = 5;
+
+/// What a refinement may move a latent by, in parts of its size, though the last one moved it less: some
+/// thousand roundings of an f32.
+const SETTLED: f64 = 1e-4;
 
 impl DdimInversion {
     /// Takes `z`, a latent at the grid's last level, to its first.
     ///
     /// # Errors
-    /// Any [`InversionError`].
-    pub fn encode<Z: Latent, D: Denoiser<Z> + ?Sized>(
+    /// Any [`InversionError`]; [`Diverged`](InversionError::Diverged) where many refinements of a step move
+    /// away from each other, or where the result is of a size that no data have.
+    pub fn encode<Z: InnerProduct, D: Denoiser<Z> + ?Sized>(
         &self,
         model: &D,
         z: Z,
         grid: &TimeGrid,
     ) -> Result<Z, InversionError<D::Error>> {
-        if grid.levels().last().is_some_and(|last| last.sigma == 0.0) {
+        let last = grid.levels()[grid.steps()];
+        if last.sigma == 0.0 {
             return Err(InversionError::Clean);
         }
-        (0..grid.steps()).rev().try_fold(z, |z, index| self.step(model, &z, &Step::of(grid, index)))
+        let size = rms(&z) / last.alpha;
+        let back = |z, index| self.step(model, &z, &Step::of(grid, index), size);
+        (0..grid.steps()).rev().try_fold(z, back)
     }
 
-    fn step<Z: Latent, D: Denoiser<Z> + ?Sized>(
+    fn step<Z: InnerProduct, D: Denoiser<Z> + ?Sized>(
         &self,
         model: &D,
         z_s: &Z,
         step: &Step<'_>,
+        size: f64,
     ) -> Result<Z, InversionError<D::Error>> {
         let Step { from: t, to: s, .. } = step;
         let on_z = t.sigma / s.sigma;
@@ -98,10 +132,22 @@ impl DdimInversion {
         let on_x = on_z * s.alpha * (-step.half_gap()).exp_m1();
         let undo = |x_hat: &Z| Z::lincomb(&[(on_z, z_s), (on_x, x_hat)]);
         let mut z_t = undo(&image(model, z_s, s)?);
-        for _ in 0..self.refinements {
-            z_t = undo(&image(model, &z_t, t)?);
+        let expected = (t.alpha * size).hypot(t.sigma);
+        let mut moves = (f64::INFINITY, 0.0);
+        for refinement in 0..self.refinements {
+            let refined = undo(&image(model, &z_t, t)?);
+            let moved = rms(&Z::lincomb(&[(1.0, &refined), (-1.0, &z_t)]));
+            moves = (if refinement == 0 { moved } else { moves.0 }, moved);
+            z_t = refined;
         }
-        Ok(z_t)
+        let (first, last) = moves;
+        let rms = rms(&z_t);
+        let settles = self.refinements < ENOUGH || last <= first.max(SETTLED * expected);
+        if settles && rms <= MOST_GROWTH * expected {
+            return Ok(z_t);
+        }
+        let (to, from, refinements) = (t.log_snr, s.log_snr, self.refinements);
+        Err(InversionError::Diverged { to, from, refinements, rms, expected })
     }
 
     /// Encodes `z` and samples from the result with [`Ddim`] on the same grid.

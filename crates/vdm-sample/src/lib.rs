@@ -62,7 +62,9 @@ mod likelihood;
 mod many;
 mod noise;
 mod ode;
+pub mod range;
 mod solver;
+
 mod spec;
 
 pub use grid::{GridError, GridKind, GridSpec, LossTable, TimeGrid};
@@ -87,9 +89,10 @@ pub use solver::{
     StageShare, Step, StochasticHeun, UniPc, UniPcVariant, dpm_adaptive,
 };
 pub use spec::{
-    AdaptiveSpec, AnySolver, Correction, Entry, GuidanceSpec, Method, NoisePath, NoiseSpec,
-    SamplerFields, SamplerSpec, SingleStepMemory, SingleStepSpec, SolverMemory, SolverSpec,
-    SpecError,
+    AdaptiveSpec, AnySolver, Correction, Elsewhere, Entry, Field, GuidanceSpec, Method, NameError, NameOf,
+    NoisePath,
+    NoiseSpec, SamplerFields, SamplerSpec, SingleStepMemory, SingleStepSpec, SolverMemory,
+    SolverSpec, SpecError,
 };
 pub use vdm_random::{Purpose, Seed, fill_normal};
 

@@ -5,6 +5,7 @@ use vdm_core::schedule::{Discrete, Spacing};
 use vdm_core::{LogSnr, NoiseSchedule, Scaling};
 
 use super::{GridError, LossTable, TimeGrid};
+use crate::NameOf;
 use crate::spec::named::name_or_object;
 
 /// A grid by name, with its parameters.
@@ -48,7 +49,7 @@ pub enum GridKind {
         beta: f64,
     },
     /// [`TimeGrid::uniform_log_snr`].
-    #[serde(alias = "exponential", deserialize_with = "no_parameters")]
+    #[serde(deserialize_with = "no_parameters")]
     UniformLogSnr,
     /// [`TimeGrid::polyexponential`].
     Polyexponential {
@@ -133,6 +134,21 @@ impl From<GridKind> for GridSpec {
 }
 
 impl GridKind {
+    /// The names of configurations.
+    pub const NAMES: [&str; 11] = [
+        "uniform_time",
+        "quadratic_time",
+        "beta",
+        "uniform_log_snr",
+        "polyexponential",
+        "karras",
+        "angle",
+        "timesteps",
+        "elbo_optimal",
+        "times",
+        "log_snrs",
+    ];
+
     /// Its name in a configuration.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -222,7 +238,7 @@ struct Fields {
 
 impl<'de> Deserialize<'de> for GridSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Fields { kind, clean } = name_or_object(deserializer, |_| None)?;
+        let Fields { kind, clean } = name_or_object(deserializer, Some((NameOf::Grid, &GridKind::NAMES)), |_| None)?;
         Ok(Self { kind, clean })
     }
 }
@@ -290,6 +306,7 @@ mod tests {
         for (json, named) in [
             (r#""karas""#, "karas"),
             (r#""timesteps""#, "table"),
+            (r#""trailing""#, "table"),
             (r#"{"kind": "karas"}"#, "karas"),
             (r#"{"kind": "karras", "root": 3}"#, "root"),
             (r#"{"kind": "uniform_time", "rho": 3}"#, "rho"),

@@ -72,38 +72,95 @@ impl TryFrom<u8> for Order {
     }
 }
 
-/// The order of the last steps.
+/// The order of the last steps, and of steps far longer than those before them.
 ///
-/// With few steps the last ones are large and extrapolation overshoots there. A last step to
-/// `σ = 0` is of first order whatever this says: no other is defined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// A long step extrapolates past predictions far beyond where they were made, and overshoots: by
+/// default its order is lowered. A last step to `σ = 0` is of first order whatever this says: no
+/// other is defined.
+///
+/// ```
+/// use vdm_sample::{DpmSolverPp2M, FinalOrder, UniPc};
+/// assert_eq!(DpmSolverPp2M::default().final_order, FinalOrder::Bounded { below: 15 });
+/// assert_eq!(UniPc::default().final_order, FinalOrder::ALWAYS_BOUNDED);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FinalOrder {
     /// Full order to the end.
-    #[default]
     Full,
     /// The last step is of first order (`euler_at_final` of diffusers).
     First,
     /// No more than the number of steps left, this one included, on grids of few steps.
     Lowered {
         /// Applies to grids of fewer steps: 10 in the code of DPM-Solver's authors, 15 in
-        /// diffusers.
+        /// diffusers' schedulers of DPM-Solver and DEIS.
+        below: usize,
+    },
+    /// As `Lowered`, and at every step only as high as errors of past predictions are magnified
+    /// little more than by even short steps.
+    ///
+    /// What the authors and diffusers lower is not enough on grids whose last steps are long and which
+    /// go to clean data after them, or which have more than the few steps that they lower at.
+    Bounded {
+        /// As in `Lowered`.
         below: usize,
     },
 }
 
+impl Default for FinalOrder {
+    /// That of diffusers' DPM-Solver and DEIS, bounded.
+    fn default() -> Self {
+        Self::Bounded { below: 15 }
+    }
+}
+
+/// The most that the weights on past predictions may add up to in size, relative to their sum, in steps
+/// of order 2, 3 and 4. Those of even short steps add up to 2, 11/3 and 20/3 (Adams and Bashforth), those
+/// of even long ones to 3, 7 and 15. With these bounds no combination of `docs/solvers.md` is far worse
+/// than the first-order solver on it, and orders are those declared as steps shorten.
+const MOST_AMPLIFICATION: [f64; 3] = [3.0, 4.0, 7.0];
+
 impl FinalOrder {
-    /// Lowered on every grid, as UniPC does.
+    /// Lowered on every grid, as UniPC and SA-Solver do.
     pub const ALWAYS_LOWERED: Self = Self::Lowered { below: usize::MAX };
 
-    /// The order of this step, at which `order` or less is possible.
-    pub(crate) fn cap(self, order: usize, step: &Step<'_>) -> usize {
+    /// The same, bounded.
+    pub const ALWAYS_BOUNDED: Self = Self::Bounded { below: usize::MAX };
+
+    /// The order of this step, at which `order` or less is possible. `weights(order)` are those on past
+    /// predictions.
+    pub(crate) fn of_step(
+        self,
+        order: usize,
+        step: &Step<'_>,
+        weights: impl Fn(usize) -> [f64; MAX_NODES],
+    ) -> usize {
+        let order = self.lowered(order, step);
+        let bounded = |order: &usize| match order.checked_sub(2) {
+            Some(known) => amplification(&weights(*order)) <= MOST_AMPLIFICATION[known],
+            None => true,
+        };
         match self {
-            Self::First if step.left() == 1 => 1,
-            Self::Lowered { below } if step.grid.steps() < below => order.min(step.left()),
+            Self::Bounded { .. } => (0..=order).rev().find(bounded).unwrap_or_default(),
             _ => order,
         }
     }
+
+    /// The order as far as the number of steps decides it.
+    fn lowered(self, order: usize, step: &Step<'_>) -> usize {
+        match self {
+            Self::First if step.left() == 1 => order.min(1),
+            Self::Lowered { below } | Self::Bounded { below } if step.grid.steps() < below => {
+                order.min(step.left())
+            }
+            _ => order,
+        }
+    }
+}
+
+/// By how much errors of predictions are magnified, relative to predictions.
+fn amplification(weights: &[f64; MAX_NODES]) -> f64 {
+    weights.iter().map(|weight| weight.abs()).sum::<f64>() / weights.iter().sum::<f64>().abs()
 }
 
 /// A step that starts or ends at an infinite log-SNR, where the prediction is frozen and all of the
@@ -158,7 +215,7 @@ impl Explicit {
         z: Z,
         step: &Step<'_>,
         memory: &mut History<Z>,
-        moments: impl FnOnce(&ExponentialStep, usize) -> [f64; MAX_NODES],
+        moments: impl Fn(&ExponentialStep, usize) -> [f64; MAX_NODES],
     ) -> Result<Z, RunError<D::Error>> {
         if step.is_singular() {
             return singular_step(run, z, step, self.eta);
@@ -166,10 +223,11 @@ impl Explicit {
         let Step { from: t, to: s, .. } = step;
         let prediction = run.predict_as(self.predicts.parameterization(), &z, t)?;
         memory.push(run, prediction, *t, self.order.get());
-        let order = self.final_order.cap(memory.len(), step);
         let form = ExponentialStep::between(t, s, self.predicts, self.eta);
-        let weights = weights(&moments(&form, order), &nodes(&form, memory)[..order]);
-        let mean = terms((form.on_z, &z), form.gain, &weights, memory);
+        let nodes = nodes(&form, memory);
+        let weights = |order: usize| weights(&moments(&form, order), &nodes[..order]);
+        let order = self.final_order.of_step(memory.len(), step, weights);
+        let mean = terms((form.on_z, &z), form.gain, &weights(order), memory);
         let z_s = run.sample(&mean, form.std, t, s)?;
         run.recycle(z);
         Ok(z_s)

@@ -27,6 +27,8 @@ pub(super) struct Open<Z> {
     pub(super) form: ExponentialStep,
     /// How many predictions the predictor combined.
     pub(super) order: usize,
+    /// How many the corrector combines, the one at the end of the step included; 0 for no correction.
+    pub(super) corrector: usize,
 }
 
 impl<Z> Default for PredictorCorrectorMemory<Z> {
@@ -37,25 +39,24 @@ impl<Z> Default for PredictorCorrectorMemory<Z> {
 
 impl<Z: Latent> PredictorCorrectorMemory<Z> {
     /// `z`, the predicted end of the last step, corrected with the prediction made there, which is
-    /// the newest of the past. `corrector(form, order, nodes)` has the positions of all
-    /// predictions, the newest at 1, and returns their weights, or nothing to leave `z` as it is.
+    /// the newest of the past. `weights(form, nodes)` has the positions of the predictions that the
+    /// corrector combines, the newest at 1.
     pub(super) fn correct<D: Denoiser<Z> + ?Sized>(
         &mut self,
         run: &mut Run<'_, Z, D>,
         z: Z,
-        corrector: impl FnOnce(&ExponentialStep, usize, &[f64]) -> Option<[f64; MAX_NODES]>,
+        weights: impl FnOnce(&ExponentialStep, &[f64]) -> [f64; MAX_NODES],
     ) -> Z {
-        let Some(Open { base, form, order }) = self.open.take() else { return z };
-        let nodes = nodes(&form, &self.past);
-        let z = match corrector(&form, order, &nodes[..self.past.len()]) {
-            None => z,
-            Some(weights) => {
-                run.recycle(z);
-                run.lincomb(&terms((1.0, &base), form.gain, &weights, &self.past))
-            }
+        let Some(Open { base, form, corrector, .. }) = self.open.take() else { return z };
+        let corrected = if corrector == 0 {
+            z
+        } else {
+            run.recycle(z);
+            let weights = weights(&form, &nodes(&form, &self.past)[..corrector]);
+            run.lincomb(&terms((1.0, &base), form.gain, &weights, &self.past))
         };
         run.recycle(base);
-        z
+        corrected
     }
 
     /// The end of a step, predicted with these moments and open to be corrected.
@@ -65,7 +66,7 @@ impl<Z: Latent> PredictorCorrectorMemory<Z> {
         step: Open<Z>,
         moments: &[f64; MAX_NODES],
     ) -> Z {
-        let Open { base, form, order } = &step;
+        let Open { base, form, order, .. } = &step;
         let weights = weights(moments, &nodes(form, &self.past)[..*order]);
         let z_s = run.lincomb(&terms((1.0, base), form.gain, &weights, &self.past));
         self.open = Some(step);

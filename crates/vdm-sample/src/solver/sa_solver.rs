@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent};
 
-use super::multistep::singular_step;
+use super::multistep::{nodes, singular_step};
 use super::parameter::EdmSigmaRange;
 use super::predictor_corrector::{Open, PredictorCorrectorMemory};
 use super::{FinalOrder, Order, Properties, Solver, Step};
@@ -49,7 +49,7 @@ pub struct SaSolver {
     pub eta: f64,
     /// Where noise is added, if not everywhere: steps that start at a level in this range.
     pub noisy: Option<EdmSigmaRange>,
-    /// The order of the last steps.
+    /// The order of the last steps, of predictor and corrector; the authors lower it on every grid.
     pub final_order: FinalOrder,
 }
 
@@ -60,7 +60,7 @@ impl Default for SaSolver {
             corrector: Some(Order::Three),
             eta: 1.0,
             noisy: None,
-            final_order: FinalOrder::Full,
+            final_order: FinalOrder::ALWAYS_BOUNDED,
         }
     }
 }
@@ -95,14 +95,17 @@ impl<Z: Latent> Solver<Z> for SaSolver {
         let (predictor, corrector) = (self.predictor.get(), self.corrector.map_or(0, Order::get));
         let prediction = run.predict_as(predicts.parameterization(), &z, t)?;
         memory.past.push(run, prediction, *t, predictor.max(corrector));
-        let z = memory.correct(run, z, |form, _, nodes| {
-            let nodes = &nodes[..corrector.min(nodes.len())];
-            (!nodes.is_empty()).then(|| weights(&form.moments(), nodes))
-        });
-        let order = self.final_order.cap(predictor.min(memory.past.len()), step);
+        let z = memory.correct(run, z, |form, nodes| weights(&form.moments(), nodes));
         let form = ExponentialStep::between(t, s, predicts, eta);
+        let (nodes, known) = (nodes(&form, &memory.past), memory.past.len());
+        let of_past = |most: usize| {
+            let weights = |order: usize| weights(&form.moments(), &nodes[..order]);
+            self.final_order.of_step(most.min(known), step, weights)
+        };
+        let order = of_past(predictor);
+        let corrector = corrector.checked_sub(1).map_or(0, |most| 1 + of_past(most));
         let base = run.sample(&[(form.on_z, &z)], form.std, t, s)?;
         run.recycle(z);
-        Ok(memory.predict(run, Open { base, form, order }, &form.moments()))
+        Ok(memory.predict(run, Open { base, form, order, corrector }, &form.moments()))
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent};
 
-use super::multistep::{MAX_NODES, singular_step};
+use super::multistep::{MAX_NODES, nodes, singular_step};
 use super::predictor_corrector::{Open, PredictorCorrectorMemory};
 use super::{FinalOrder, Order, Properties, Solver, Step};
 use crate::exponential::{ExponentialStep, Predicts, weights};
@@ -71,7 +71,7 @@ pub enum UniPcVariant {
 }
 
 impl UniPc {
-    /// With the corrector, on images, in the `bh2` variant.
+    /// With the corrector, on images, in the `bh2` variant, of bounded order.
     #[must_use]
     pub const fn new(order: Order) -> Self {
         Self {
@@ -79,7 +79,7 @@ impl UniPc {
             variant: UniPcVariant::Bh2,
             predicts: Predicts::Image,
             corrector: true,
-            final_order: FinalOrder::ALWAYS_LOWERED,
+            final_order: FinalOrder::ALWAYS_BOUNDED,
         }
     }
 
@@ -148,13 +148,14 @@ impl<Z: Latent> Solver<Z> for UniPc {
         let order = self.order.get();
         let prediction = run.predict_as(self.predicts.parameterization(), &z, t)?;
         memory.past.push(run, prediction, *t, order + 1);
-        let z = memory.correct(run, z, |form, order, nodes| {
-            self.corrector.then(|| self.corrected(form, &nodes[..=order]))
-        });
-        let order = self.final_order.cap(order.min(memory.past.len()), step);
+        let z = memory.correct(run, z, |form, nodes| self.corrected(form, nodes));
         let form = ExponentialStep::between(t, s, self.predicts, 0.0);
+        let nodes = nodes(&form, &memory.past);
+        let weights = |order: usize| weights(&self.moments(&form, order), &nodes[..order]);
+        let order = self.final_order.of_step(order.min(memory.past.len()), step, weights);
+        let corrector = if self.corrector { order + 1 } else { 0 };
         let base = run.lincomb(&[(form.on_z, &z)]);
         run.recycle(z);
-        Ok(memory.predict(run, Open { base, form, order }, &self.moments(&form, order)))
+        Ok(memory.predict(run, Open { base, form, order, corrector }, &self.moments(&form, order)))
     }
 }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use serde_json::Value;
 
 use super::named::name_or_object;
-use super::{Entry, SolverSpec, SpecError};
+use super::fields::fields;
+use super::{Entry, Field, NameOf, SolverSpec, SpecError};
 use crate::{Adaptive, AdaptiveDpm, Pair};
 
 /// A solver to a tolerance, from a configuration: its bare name, or an object with the name as `kind`
@@ -72,6 +73,12 @@ impl AdaptiveSpec {
         }
     }
 
+    /// Its fields with these settings as their defaults.
+    #[must_use]
+    pub fn fields(&self) -> Vec<Field> {
+        fields(self)
+    }
+
     /// That its numbers make sense.
     ///
     /// # Errors
@@ -94,11 +101,12 @@ impl<'de> Deserialize<'de> for AdaptiveSpec {
             #[serde(rename = "dpm_adaptive")]
             Dpm(AdaptiveDpm),
         }
+        let names: Vec<_> = Self::entries().iter().map(|entry| entry.name).collect();
         let meant = |name: &str| {
             let entry = Self::entries().into_iter().find(|entry| entry.name == name)?;
             serde_json::to_value(entry.solver).ok()
         };
-        Ok(match name_or_object(deserializer, meant)? {
+        Ok(match name_or_object(deserializer, Some((NameOf::Solver, &names)), meant)? {
             Object::Ode(solver) => Self::Ode(solver),
             Object::Dpm(solver) => Self::Dpm(solver),
         })
@@ -119,15 +127,13 @@ impl<'de> Deserialize<'de> for AnySolver {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
         let name = value.as_str().or_else(|| value.get("kind")?.as_str());
-        let adaptive: Vec<&str> = AdaptiveSpec::entries().iter().map(|entry| entry.name).collect();
-        if name.is_some_and(|name| adaptive.contains(&name)) {
-            return AdaptiveSpec::deserialize(value).map(Self::Adaptive).map_err(D::Error::custom);
+        let named = |name| NameOf::Solver.named(name, &NameOf::Solver.here());
+        let name = name.map(named).transpose().map_err(D::Error::custom)?;
+        let adaptive = AdaptiveSpec::entries().iter().any(|entry| Some(entry.name) == name);
+        if adaptive {
+            AdaptiveSpec::deserialize(value).map(Self::Adaptive).map_err(D::Error::custom)
+        } else {
+            SolverSpec::deserialize(value).map(Self::OnGrid).map_err(D::Error::custom)
         }
-        let known = name.is_none_or(|name| SolverSpec::entries().iter().any(|e| e.name == name));
-        SolverSpec::deserialize(value).map(Self::OnGrid).map_err(|error| {
-            let also =
-                if known { String::new() } else { format!("; also {}", adaptive.join(", ")) };
-            D::Error::custom(format_args!("{error}{also}"))
-        })
     }
 }

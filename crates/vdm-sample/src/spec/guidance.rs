@@ -78,7 +78,7 @@ impl<'de> Deserialize<'de> for GuidanceSpec {
             "dynamic_threshold" => Some(json!({"kind": name, "quantile": 0.995})),
             _ => None,
         };
-        Ok(match name_or_object(deserializer, meant)? {
+        Ok(match name_or_object(deserializer, None, meant)? {
             Object::None {} => Self::None,
             Object::Clip { low, high } => Self::Clip { low, high },
             Object::DynamicThreshold { quantile } => Self::DynamicThreshold { quantile },

@@ -1,12 +1,16 @@
 //! A sampler named in a configuration.
 
 mod adaptive;
+mod elsewhere;
+mod fields;
 mod guidance;
 pub(crate) mod named;
 mod noise;
 mod solver;
 
 pub use adaptive::{AdaptiveSpec, AnySolver};
+pub use elsewhere::{Elsewhere, NameError, NameOf};
+pub use fields::Field;
 pub use guidance::{Correction, GuidanceSpec};
 pub use noise::{NoisePath, NoiseSpec};
 pub use solver::{Entry, SingleStepMemory, SingleStepSpec, SolverMemory, SolverSpec};
@@ -248,12 +252,12 @@ mod tests {
             (json!({"solver": "ddim", "grid": "karras"}), "set steps, such as 100"),
             (json!({"solver": "adaptive_ode", "steps": 5}), "own steps: leave out steps"),
             (grid("dpm_adaptive".into()), "own steps: leave out grid"),
-            (grid("eulr".into()), "unknown variant `eulr`"),
-            (grid("eulr".into()), "; also adaptive_ode, dpm_adaptive, bogacki_shampine_32"),
+            (grid("eulr".into()), "unknown solver `eulr`: the solvers are ancestral,"),
+            (grid("eulr".into()), ", deis, adaptive_ode, dpm_adaptive, bogacki_shampine_32"),
             (json!({"solver": {"kind": "adaptive_ode", "absolute": 0}}), "got absolute = 0"),
             (json!({"solver": {"kind": "adaptive_ode", "rtol": 0.1}}), "unknown field `rtol`"),
             (json!({"solver": {"kind": "dpm_adaptive", "safety": 2}}), "safety to be above 0"),
-            (json!({"solver": "adaptive_ode", "noise": "pink"}), "unknown variant `pink`"),
+            (json!({"solver": "adaptive_ode", "noise": "pink"}), "unknown noise `pink`"),
             (json!({"solver": "adaptive_ode", "guidance": "clap"}), "unknown variant `clap`"),
             (
                 json!({"solver": "adaptive_ode", "guidance": {"kind": "clip", "low": 2}}),

@@ -2,15 +2,16 @@
 
 use std::ops::Neg;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use vdm_core::{LogSnr, Real};
 
+use super::NameOf;
 use crate::{
     Antithetic, BrownianPath, Iid, NoiseError, NoiseSource, Seed, antithetic_prior, prior,
 };
 
 /// What noise a sampler starts from and follows; all are functions of (seed, sample).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoiseSpec {
     /// [`Iid`]: fresh noise at every draw.
@@ -23,7 +24,30 @@ pub enum NoiseSpec {
     Brownian,
 }
 
+impl<'de> Deserialize<'de> for NoiseSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let named = NameOf::Noise.named(&name, &Self::NAMES).map_err(D::Error::custom)?;
+        let all = [Self::Iid, Self::Antithetic, Self::Brownian];
+        let known = all.into_iter().find(|noise| noise.name() == named);
+        known.ok_or_else(|| D::Error::unknown_variant(&name, &Self::NAMES))
+    }
+}
+
 impl NoiseSpec {
+    /// The names of configurations.
+    pub const NAMES: [&str; 3] = ["iid", "antithetic", "brownian"];
+
+    /// Its name in a configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Iid => "iid",
+            Self::Antithetic => "antithetic",
+            Self::Brownian => "brownian",
+        }
+    }
+
     /// The latent at `t = 1` of one sample of `dims` components, unit normals.
     ///
     /// # Panics

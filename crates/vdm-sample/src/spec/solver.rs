@@ -4,7 +4,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use vdm_core::count::{Cost, TooMany, bounded_product};
 use vdm_core::{Denoiser, Latent};
 
+use super::fields::fields;
 use super::named::name_or_object;
+use super::{Field, NameOf};
 use crate::{
     Ancestral, AngularAdams, Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolver2M,
     DpmSolver3M, DpmSolverPp2M, DpmSolverPp2SAncestral, DpmSolverPp3M, DpmSolverPpSde,
@@ -56,6 +58,12 @@ macro_rules! named_solvers {
             pub fn name(&self) -> &'static str {
                 match self {$( Self::$variant(_) => $name, )*}
             }
+
+            /// Its fields with these settings as their defaults.
+            #[must_use]
+            pub fn fields(&self) -> Vec<Field> {
+                fields(self)
+            }
         }
 
         impl<'de> Deserialize<'de> for $spec {
@@ -63,11 +71,12 @@ macro_rules! named_solvers {
                 #[derive(Deserialize)]
                 #[serde(tag = "kind")]
                 enum Object {$( #[serde(rename = $name)] $variant($solver), )*}
+                let names: Vec<_> = Self::entries().iter().map(|entry| entry.name).collect();
                 let meant = |name: &str| {
                     let entry = Self::entries().into_iter().find(|entry| entry.name == name)?;
                     serde_json::to_value(entry.solver).ok()
                 };
-                Ok(match name_or_object(deserializer, meant)? {
+                Ok(match name_or_object(deserializer, Some((NameOf::Solver, &names)), meant)? {
                     $( Object::$variant(solver) => Self::$variant(solver), )*
                 })
             }
@@ -130,7 +139,7 @@ named_solvers! {
     /// let same: SolverSpec = serde_json::from_str(r#""euler""#)?;
     /// assert_eq!(same, SolverSpec::Ddim(Ddim::default()));
     /// let error = serde_json::from_str::<SolverSpec>(r#""dimm""#).unwrap_err();
-    /// assert!(error.to_string().starts_with("unknown variant `dimm`, expected one of"));
+    /// assert!(error.to_string().starts_with("unknown solver `dimm`: the solvers are ancestral,"));
     /// # Ok::<(), serde_json::Error>(())
     /// ```
     SolverSpec, SolverMemory, aliases();

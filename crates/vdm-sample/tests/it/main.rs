@@ -5,6 +5,7 @@ mod convergence;
 mod determinism;
 mod estimate;
 mod grids;
+mod matrix;
 mod multistep;
 mod ode;
 mod orders;

@@ -96,29 +96,32 @@ fn assert_same(a: &impl Solver<Vec<f64>>, b: &impl Solver<Vec<f64>>, what: &str)
 
 #[test]
 fn rules_of_two_names_agree() {
-    let heun = DpmSolverPp2M { slope: SlopeWeight::Heun, ..DpmSolverPp2M::default() };
-    assert_same(&heun, &ExponentialAdams::new(Order::Two), "2M with the exact slope");
+    // Each to the same end, whatever its family lowers there.
+    let final_order = FinalOrder::Full;
+    let heun = DpmSolverPp2M { slope: SlopeWeight::Heun, final_order, ..DpmSolverPp2M::default() };
+    let second = ExponentialAdams { final_order, ..ExponentialAdams::new(Order::Two) };
+    assert_same(&heun, &second, "2M with the exact slope");
     let first = ExponentialAdams::new(Order::One);
     assert_same(&first, &Ddim::default(), "first order of images");
     assert_same(&ExponentialAdams::deis(Order::One), &first, "first order of noise");
     for order in [Order::One, Order::Two, Order::Three, Order::Four] {
-        let adams = ExponentialAdams::new(order);
+        let adams = ExponentialAdams { final_order, ..ExponentialAdams::new(order) };
         let predictor =
-            SaSolver { predictor: order, corrector: None, eta: 0.0, ..SaSolver::default() };
+            SaSolver { predictor: order, corrector: None, eta: 0.0, final_order, noisy: None };
         assert_same(&predictor, &adams, "SA-Solver without corrector");
         let unipc = UniPc {
             variant: UniPcVariant::VaryCoefficients,
             corrector: false,
-            final_order: FinalOrder::Full,
+            final_order,
             ..UniPc::new(order)
         };
         assert_same(&unipc, &adams, "UniPC without corrector");
     }
     // One node more than the predictor has: UniPC's corrector is SA-Solver's.
-    let unipc = UniPc { final_order: FinalOrder::Full, ..UniPc::new(Order::Three) };
+    let unipc = UniPc { final_order, ..UniPc::new(Order::Three) };
     let variant = UniPcVariant::VaryCoefficients;
     let (predictor, corrector) = (Order::Three, Some(Order::Four));
-    let sa = SaSolver { predictor, corrector, eta: 0.0, ..SaSolver::default() };
+    let sa = SaSolver { predictor, corrector, eta: 0.0, final_order, noisy: None };
     assert_same(&UniPc { variant, ..unipc }, &sa, "UniPC and SA-Solver");
 }
 
@@ -142,6 +145,49 @@ fn the_final_order_changes_the_last_steps_only() {
     assert_eq!(same_until(FinalOrder::First), 15);
     assert_eq!(same_until(FinalOrder::Lowered { below: 17 }), 14);
     assert_eq!(same_until(FinalOrder::Lowered { below: 16 }), 16);
+}
+
+/// A step far longer than those before it is of lower order wherever it lies, and nothing before it knows.
+#[test]
+fn a_long_step_is_of_lower_order() {
+    let at = |long: usize| {
+        let level = |i: usize| 0.3 * i as f64 - 4.0 + if i > long { 3.0 } else { 0.0 };
+        grid((0..=20).map(level))
+    };
+    let trajectory = |final_order, grid: &TimeGrid| {
+        let solver = ExponentialAdams { final_order, ..ExponentialAdams::new(Order::Three) };
+        let mut seen = Vec::new();
+        let note = |_, z: &Vec<f64>, _: &NoiseLevel| seen.push(z.clone());
+        integrate(&solver, &mixture(), vec![0.3, -1.2], grid, &mut NoNoise, note).unwrap();
+        seen
+    };
+    for long in [5, 12, 19] {
+        let grid = at(long);
+        let (full, bounded) = (
+            trajectory(FinalOrder::Full, &grid),
+            trajectory(FinalOrder::Bounded { below: 0 }, &grid),
+        );
+        let same = full.iter().zip(&bounded).take_while(|(a, b)| a == b).count();
+        assert_eq!(same, long, "{long}");
+        let first = Ddim::default();
+        let step = grid_of_step(&grid, long);
+        let by_ddim = run(&first, bounded[long - 1].clone(), &step);
+        for (bounded, ddim) in bounded[long].iter().zip(by_ddim) {
+            assert!((bounded - ddim).abs() < 1e-14, "{long}: {bounded} and {ddim}");
+        }
+    }
+    // Even steps are none of them, and few are lowered as they are without a bound.
+    let even = grid((0..=20).map(|i| 0.3 * f64::from(i) - 4.0));
+    let full = trajectory(FinalOrder::Full, &even);
+    assert_eq!(full, trajectory(FinalOrder::Bounded { below: 20 }, &even));
+    let lowered = trajectory(FinalOrder::Lowered { below: 21 }, &even);
+    assert_eq!(lowered, trajectory(FinalOrder::Bounded { below: 21 }, &even));
+    assert_ne!(lowered, full);
+}
+
+fn grid_of_step(grid: &TimeGrid, step: usize) -> TimeGrid {
+    let levels = grid.levels()[step..=step + 1].to_vec();
+    TimeGrid::from_levels(levels, Scaling::StraightLine).unwrap()
 }
 
 /// Draws are taken for the steps that start in the range and for no others.

@@ -69,6 +69,32 @@ fn adaptive_round_trips_end_within_the_tolerance() {
     }
 }
 
+/// Few steps are too long for the refinements to contract: an error, where each would be further off than
+/// the last, and never a number that no latent has.
+#[test]
+fn steps_too_long_to_be_undone_are_refused() {
+    let model = &mixtures()["gm5_2d"];
+    let mut refused = 0;
+    for steps in [1, 2, 3, 5, 8, 12, 20, 40, 80] {
+        for refinements in [0, 1, 2, 5, 30, 100] {
+            let inversion = DdimInversion { refinements };
+            let coarse = grid(steps, Scaling::VariancePreserving);
+            match inversion.encode(model, X.to_vec(), &coarse) {
+                Ok(z) => assert!(z.iter().all(|z| z.abs() < 1e3), "{steps} {refinements}: {z:?}"),
+                Err(error) => {
+                    refused += 1;
+                    assert!(steps < 40, "{steps} {refinements}: {error}");
+                    let error = error.to_string();
+                    assert!(error.contains("use a grid of more steps"), "{error}");
+                }
+            }
+        }
+    }
+    let five = grid(5, Scaling::VariancePreserving);
+    let many = DdimInversion { refinements: 100 }.encode(model, X.to_vec(), &five);
+    assert!(matches!(many, Err(InversionError::Diverged { .. })) && refused > 5, "{refused}: {many:?}");
+}
+
 #[test]
 fn ends_without_noise_or_image_are_refused() {
     let model = &mixtures()["gm5_2d"];

@@ -11,7 +11,10 @@ use super::cases::Case;
 /// `None` for algorithms of other modules.
 pub(crate) fn error(case: &Case) -> Option<f64> {
     match case.algorithm.as_str() {
-        "dpmpp_2m" => Some(case.plain_error(&DpmSolverPp2M::default())),
+        "dpmpp_2m" => {
+            let final_order = FinalOrder::Full;
+            Some(case.plain_error(&DpmSolverPp2M { final_order, ..Default::default() }))
+        }
         "dpmpp_2m_sde" => {
             let slope = match case.word("solver_type").unwrap_or("midpoint") {
                 "midpoint" => SlopeWeight::Midpoint,
@@ -19,11 +22,11 @@ pub(crate) fn error(case: &Case) -> Option<f64> {
                 _ => return None,
             };
             let eta = case.number("eta").unwrap_or(1.0);
-            Some(case.plain_error(&DpmSolverPp2M { eta, slope, ..Default::default() }))
+            Some(case.plain_error(&DpmSolverPp2M { eta, slope, final_order: FinalOrder::Full }))
         }
         "dpmpp_3m_sde" => {
             let (eta, slope) = (case.number("eta").unwrap_or(1.0), SlopeWeight::Heun);
-            Some(case.plain_error(&DpmSolverPp3M { eta, slope, ..Default::default() }))
+            Some(case.plain_error(&DpmSolverPp3M { eta, slope, final_order: FinalOrder::Full }))
         }
         "DPMSolverMultistepScheduler" | "EDMDPMSolverMultistepScheduler" => {
             let slope = match case.word("solver_type")? {
