@@ -10,7 +10,7 @@
 //! use vdm_core::{Scaling, Schedule, Weighting};
 //! use vdm_data::Shape;
 //! use vdm_sample::{Ddim, NoNoise, Seed, TimeGrid, integrate};
-//! use vdm_torch::nn::{MlpSpec, NetworkSpec};
+//! use vdm_torch::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
 //! use vdm_torch::{Batch, Diffusion, Head, Model, ModelSpec};
 //!
 //! let schedule = Schedule::linear(7.0, -4.0)?;
@@ -23,7 +23,7 @@
 //!         scaling: Scaling::VariancePreserving,
 //!         weighting: Weighting::Elbo,
 //!     },
-//!     network: NetworkSpec::Mlp(MlpSpec { width: 16, depth: 1, fourier: vec![] }),
+//!     network: NetworkSpec::Mlp(MlpSpec { width: 16, depth: 1, fourier: vec![], band_limit: BAND_LIMIT }),
 //!     head: Head::Noise,
 //!     conditioning: None,
 //! };

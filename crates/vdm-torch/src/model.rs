@@ -286,7 +286,7 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::MlpSpec;
+    use crate::nn::{BAND_LIMIT, MlpSpec};
     use vdm_core::{Denoiser, LogSnr, Preconditioning};
 
     /// The image is `c_skip·y + c_out·F(c_in·y)` with `y = z/α` and EDM's own numbers.
@@ -301,7 +301,12 @@ mod tests {
                 scaling: Scaling::VariancePreserving,
                 weighting: Weighting::Elbo,
             },
-            network: NetworkSpec::Mlp(MlpSpec { width: 8, depth: 1, fourier: vec![] }),
+            network: NetworkSpec::Mlp(MlpSpec {
+                width: 8,
+                depth: 1,
+                fourier: vec![],
+                band_limit: BAND_LIMIT,
+            }),
             head: Head::Edm { data_std },
             conditioning: None,
         };

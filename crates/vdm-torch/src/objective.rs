@@ -358,7 +358,7 @@ mod tests {
     use super::*;
     use crate::head::Head;
     use crate::model::ModelSpec;
-    use crate::nn::{MlpSpec, NetworkSpec};
+    use crate::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
     use tch::Device;
     use vdm_core::likelihood::Discretized;
     use vdm_core::{Schedule, Weighting};
@@ -385,7 +385,12 @@ mod tests {
                 scaling: Scaling::VariancePreserving,
                 weighting: Weighting::Elbo,
             },
-            network: NetworkSpec::Mlp(MlpSpec { width: 8, depth: 1, fourier: vec![] }),
+            network: NetworkSpec::Mlp(MlpSpec {
+                width: 8,
+                depth: 1,
+                fourier: vec![],
+                band_limit: BAND_LIMIT,
+            }),
             head,
             conditioning: None,
         };

@@ -15,7 +15,7 @@ use vdm_data::Shape;
 use vdm_sample::{
     Adaptive, FlowLikelihood, InnerProduct, ProbeLaw, ProbeSource, Probes, SamplerSpec, Seed,
 };
-use vdm_torch::nn::{MlpSpec, NetworkSpec};
+use vdm_torch::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
 use vdm_torch::{Batch, Diffusion, Error, Head, Model, ModelSpec};
 
 const HEADS: [Head; 4] = [Head::Noise, Head::Image, Head::Velocity, Head::Levels];
@@ -33,7 +33,12 @@ fn model(head: Head, shape: Shape) -> Model {
             scaling: Scaling::VariancePreserving,
             weighting: Weighting::Elbo,
         },
-        network: NetworkSpec::Mlp(MlpSpec { width: 8, depth: 1, fourier: vec![] }),
+        network: NetworkSpec::Mlp(MlpSpec {
+            width: 8,
+            depth: 1,
+            fourier: vec![],
+            band_limit: BAND_LIMIT,
+        }),
         head,
         conditioning: None,
     };

@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 use vdm_core::{Denoiser, Scaling};
 use vdm_data::{Dataset, Shape};
 use vdm_sample::{Purpose, Seed, fill_normal};
-use vdm_torch::nn::{Attention, NetworkSpec, UNetSpec};
+use vdm_torch::nn::{Attention, BAND_LIMIT, NetworkSpec, UNetSpec};
 use vdm_torch::train::Trainer;
 use vdm_torch::{
     Batch, Depth, EvaluationSpec, Head, Mode, Model, ModelSpec, PRESETS, PerSample, RunConfig,
@@ -153,6 +153,7 @@ fn unet(head: Head) -> ModelSpec {
         depth: 1,
         groups: 2,
         fourier: vec![],
+        band_limit: BAND_LIMIT,
         attention: Attention::Everywhere,
         dropout: 0.0,
         patch: 1,

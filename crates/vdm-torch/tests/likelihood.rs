@@ -17,7 +17,7 @@ use vdm_core::{NoiseSchedule, Scaling, Schedule, Weighting};
 use vdm_data::{Items, Shape, Source};
 use vdm_sample::estimate::{Dequantization, DiffusionTerm, FlowBound, Rounds, Summary, Trace};
 use vdm_sample::{Adaptive, GridKind, GridSpec, ProbeLaw, Purpose, SamplerSpec, Seed};
-use vdm_torch::nn::{MlpSpec, NetworkSpec};
+use vdm_torch::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
 use vdm_torch::train::Trainer;
 use vdm_torch::{Diffusion, Evaluation, Head, Model, ModelSpec, Sampling};
 
@@ -31,7 +31,12 @@ fn model(head: Head) -> Model {
         shape: Shape { channels: 1, height: 1, width: 2 },
         levels: 17,
         diffusion,
-        network: NetworkSpec::Mlp(MlpSpec { width: 8, depth: 1, fourier: vec![] }),
+        network: NetworkSpec::Mlp(MlpSpec {
+            width: 8,
+            depth: 1,
+            fourier: vec![],
+            band_limit: BAND_LIMIT,
+        }),
         head,
         conditioning: None,
     };

@@ -13,7 +13,8 @@ use vdm_sample::{
     integrate,
 };
 use vdm_torch::nn::{
-    Attention, MlpSpec, NetworkSpec, Parameters, Requirements, TrunkSpec, UNetSpec,
+    Attention, BAND_LIMIT, MlpSpec, NetworkSpec, PUBLISHED_BAND_LIMIT, Parameters, Requirements,
+    TrunkSpec, UNetSpec,
 };
 use vdm_torch::{Batch, Diffusion, Head, Model, ModelSpec};
 
@@ -23,6 +24,7 @@ fn unet(patch: i64) -> UNetSpec {
         depth: 2,
         groups: 4,
         fourier: vec![0, 1],
+        band_limit: BAND_LIMIT,
         attention: Attention::Middle,
         dropout: 0.0,
         patch,
@@ -89,7 +91,15 @@ fn an_untrained_network_gives_the_best_guess_of_its_head() {
         (NetworkSpec::Unet(unet(1)), COLOR),
         (NetworkSpec::Unet(unet(2)), COLOR),
         (NetworkSpec::Unet(with_trunk()), COLOR),
-        (NetworkSpec::Mlp(MlpSpec { width: 8, depth: 2, fourier: vec![0] }), points),
+        (
+            NetworkSpec::Mlp(MlpSpec {
+                width: 8,
+                depth: 2,
+                fourier: vec![0],
+                band_limit: BAND_LIMIT,
+            }),
+            points,
+        ),
     ];
     for (network, shape) in networks {
         let z = latents(1, shape);
@@ -135,7 +145,7 @@ fn every_weight_matters() {
     for network in [
         NetworkSpec::Unet(unet(1)),
         NetworkSpec::Unet(with_trunk()),
-        NetworkSpec::Mlp(MlpSpec { width: 8, depth: 2, fourier: vec![] }),
+        NetworkSpec::Mlp(MlpSpec { width: 8, depth: 2, fourier: vec![], band_limit: BAND_LIMIT }),
     ] {
         let parameters = Parameters::new(Seed(5), Device::Cpu);
         let net = network.build(COLOR, ONE_OUTPUT, &parameters.root()).unwrap();
@@ -166,6 +176,7 @@ fn the_paper_has_the_papers_size() {
         depth: 32,
         groups: 32,
         fourier: vec![6, 7],
+        band_limit: PUBLISHED_BAND_LIMIT,
         attention: Attention::Middle,
         dropout: 0.1,
         patch: 1,
@@ -206,6 +217,8 @@ fn sizes_that_do_not_fit_are_refused_by_field() {
     assert!(refusal(|s| s.patch = 4).starts_with("network.patch = 4"));
     assert!(refusal(|s| s.output_kernel = 2).starts_with("network.output_kernel = 2"));
     assert!(refusal(|s| s.patch = 0).starts_with("network.patch = 0"));
+    assert!(refusal(|s| s.band_limit = f64::NAN).starts_with("network.band_limit = NaN"));
+    assert!(refusal(|s| s.band_limit = 0.0).starts_with("network.band_limit = 0"));
     let by_factor = refusal(|s| s.trunk = Some(TrunkSpec { factor: 1, width: 8, depth: 1 }));
     assert!(by_factor.starts_with("network.trunk.factor = 1"), "{by_factor}");
     let by_width = refusal(|s| s.trunk = Some(TrunkSpec { factor: 2, width: 6, depth: 1 }));

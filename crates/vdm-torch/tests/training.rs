@@ -17,7 +17,7 @@ use vdm_core::{Scaling, Schedule, Weighting};
 use vdm_data::{Dataset, Source};
 use vdm_sample::{Purpose, Seed};
 use vdm_torch::checkpoint::{Checkpoint, Checkpoints, LevelState, read_info};
-use vdm_torch::nn::{MlpSpec, NetworkSpec};
+use vdm_torch::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
 use vdm_torch::train::{
     Observer, Outcome, ScheduleTraining, StepReport, Times, Trainer, TrainingBatch, run,
 };
@@ -271,7 +271,12 @@ fn the_bound_of_an_exact_model_is_the_entropy() {
             scaling: Scaling::VariancePreserving,
             weighting: Weighting::Elbo,
         },
-        network: NetworkSpec::Mlp(MlpSpec { width: 8, depth: 1, fourier: vec![] }),
+        network: NetworkSpec::Mlp(MlpSpec {
+            width: 8,
+            depth: 1,
+            fourier: vec![],
+            band_limit: BAND_LIMIT,
+        }),
         head: Head::Levels,
         conditioning: None,
     };

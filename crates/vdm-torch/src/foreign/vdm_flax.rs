@@ -16,7 +16,7 @@ use crate::Error;
 use crate::checkpoint::Named;
 use crate::head::Head;
 use crate::model::Diffusion;
-use crate::nn::{Attention, NetworkSpec, UNetSpec};
+use crate::nn::{Attention, NetworkSpec, PUBLISHED_BAND_LIMIT, UNetSpec};
 
 /// What its files of weights do not say.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -140,6 +140,7 @@ fn spec(found: &Tensors) -> Result<(UNetSpec, i64), Error> {
         depth: (0..).take_while(|i| found.has(&block(*i))).count(),
         groups: GROUPS,
         fourier,
+        band_limit: PUBLISHED_BAND_LIMIT,
         attention: if attention { Attention::Everywhere } else { Attention::Middle },
         dropout: 0.0,
         patch: 1,

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use vdm_data::Shape;
 
+use super::clock::{TimeEmbedding, band_limit};
 use super::layers::{Linear, Start};
 use super::parameters::Scope;
-use super::{Requirements, TimeEmbedding, check_sizes, fourier_features};
+use super::{Requirements, check_sizes, fourier_features};
 use crate::Error;
 
 /// Sizes of an [`Mlp`].
@@ -20,6 +21,10 @@ pub struct MlpSpec {
     /// Exponents `n` of the Fourier features `sin, cos(2^n·2πz)` of the input; may be empty.
     #[serde(default)]
     pub fourier: Vec<i32>,
+    /// The fastest wave of the clock, in radians from one end of the levels to the other;
+    /// [`BAND_LIMIT`](super::BAND_LIMIT) unless given.
+    #[serde(default = "band_limit")]
+    pub band_limit: f64,
 }
 
 /// Components, their Fourier features and the embedded noise level through residual layers.
@@ -45,7 +50,7 @@ impl Mlp {
         scope: &Scope<'_>,
     ) -> Result<Self, Error> {
         let width = spec.width;
-        check_sizes(width, spec.depth, &spec.fourier)?;
+        check_sizes(width, spec.depth, &spec.fourier, spec.band_limit)?;
         let dims = shape.dims() as i64;
         let inputs = dims * (1 + 2 * spec.fourier.len() as i64);
         let hidden = |i: usize| {
@@ -57,7 +62,7 @@ impl Mlp {
         };
         Ok(Self {
             spec: spec.clone(),
-            time: TimeEmbedding::new(width, scope.device()),
+            time: TimeEmbedding::new(width, spec.band_limit, scope.device()),
             input: Linear::new(&scope.child("input"), inputs, width, Start::FanIn),
             embedding: Linear::new(&scope.child("embedding"), width, width, Start::FanIn),
             hidden: (0..spec.depth).map(hidden).collect(),

@@ -1,11 +1,13 @@
 //! Networks, as plain functions over named tensors.
 
+mod clock;
 mod diffusers;
 mod layers;
 mod mlp;
 mod parameters;
 mod unet;
 
+pub use clock::{BAND_LIMIT, PUBLISHED_BAND_LIMIT};
 pub use diffusers::{
     Activation, DiffusersSpec, DiffusersUNet, DownBlock, MidBlock, Resampling, TimeEmbeddingType,
     TimeScaleShift, UNet2DConfig, UpBlock,
@@ -16,7 +18,7 @@ pub use parameters::{Initial, Parameters, Scope};
 pub use unet::{Attention, TrunkSpec, UNet, UNetSpec};
 
 use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor};
+use tch::Tensor;
 use vdm_core::schedule::LogSnrRange;
 use vdm_data::Shape;
 
@@ -129,31 +131,8 @@ fn fourier_features(z: &Tensor, frequencies: &[i32]) -> Vec<Tensor> {
     angles.iter().map(Tensor::sin).chain(angles.iter().map(Tensor::cos)).collect()
 }
 
-/// The sinusoidal embedding of `1000·time`, `[B]` to `[B, dims]`: sines, then cosines, of
-/// geometrically falling frequency.
-#[derive(Debug)]
-struct TimeEmbedding {
-    frequencies: Tensor,
-}
-
-impl TimeEmbedding {
-    /// For an even number of dimensions from 4.
-    fn new(dims: i64, device: Device) -> Self {
-        let half = dims / 2;
-        let rate = 10_000.0_f64.ln() / (half - 1) as f64;
-        let frequencies: Vec<f32> =
-            (0..half).map(|i| (1000.0 * (-rate * i as f64).exp()) as f32).collect();
-        Self { frequencies: Tensor::from_slice(&frequencies).unsqueeze(0).to_device(device) }
-    }
-
-    fn forward(&self, time: &Tensor) -> Tensor {
-        let angles = time.unsqueeze(1) * &self.frequencies;
-        Tensor::cat(&[angles.sin(), angles.cos()], 1)
-    }
-}
-
-/// Sizes that both networks share, with limits that keep a slip of the pen from taking all memory.
-fn check_sizes(width: i64, depth: usize, fourier: &[i32]) -> Result<(), Error> {
+/// Numbers that both networks share, with limits that keep a slip of the pen from taking all memory.
+fn check_sizes(width: i64, depth: usize, fourier: &[i32], band_limit: f64) -> Result<(), Error> {
     let refuse = |field, value, remedy| Err(Error::Config { field, value, remedy });
     if !(4..=16_384).contains(&width) || width % 2 != 0 {
         return refuse("network.width", width.to_string(), "use an even number from 4 to 16384");
@@ -164,24 +143,5 @@ fn check_sizes(width: i64, depth: usize, fourier: &[i32]) -> Result<(), Error> {
     if let Some(n) = fourier.iter().find(|n| !(-16..=16).contains(*n)) {
         return refuse("network.fourier", n.to_string(), "use exponents from -16 to 16");
     }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_time_embedding_is_the_published_one() {
-        let time = Tensor::from_slice(&[0.25_f32]);
-        let got: Vec<f32> =
-            Vec::try_from(TimeEmbedding::new(6, Device::Cpu).forward(&time).flatten(0, -1))
-                .unwrap();
-        // Frequencies 1, 10^-2, 10^-4 of 1000·t = 250.
-        let wanted = [250.0_f32, 2.5, 0.025];
-        for (i, angle) in wanted.iter().enumerate() {
-            assert!((got[i] - angle.sin()).abs() < 1e-4, "{i}");
-            assert!((got[i + 3] - angle.cos()).abs() < 1e-4, "{i}");
-        }
-    }
+    clock::check(band_limit)
 }

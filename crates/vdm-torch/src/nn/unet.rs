@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use vdm_data::Shape;
 
+use super::clock::{TimeEmbedding, band_limit};
 use super::layers::{Conv, GroupNorm, Linear, Start};
 use super::parameters::Scope;
-use super::{Requirements, TimeEmbedding, check_sizes, fourier_features};
+use super::{Requirements, check_sizes, fourier_features};
 use crate::Error;
 
 /// Sizes of a [`UNet`].
@@ -23,6 +24,10 @@ pub struct UNetSpec {
     /// Exponents `n` of the Fourier features `sin, cos(2^n·2πz)` of the input; may be empty.
     #[serde(default)]
     pub fourier: Vec<i32>,
+    /// The fastest wave of the clock, in radians from one end of the levels to the other;
+    /// [`BAND_LIMIT`](super::BAND_LIMIT) unless given, 1000 in VDM.
+    #[serde(default = "band_limit")]
+    pub band_limit: f64,
     /// Where there is self-attention.
     pub attention: Attention,
     /// Probability of dropping a channel's activation in training.
@@ -80,7 +85,7 @@ pub enum Attention {
 impl UNetSpec {
     fn check(&self, shape: Shape) -> Result<(), Error> {
         let refuse = |field, value: String, remedy| Err(Error::Config { field, value, remedy });
-        check_sizes(self.width, self.depth, &self.fourier)?;
+        check_sizes(self.width, self.depth, &self.fourier, self.band_limit)?;
         if self.groups < 1 || self.width % self.groups != 0 {
             let remedy = "use a divisor of network.width";
             return refuse("network.groups", self.groups.to_string(), remedy);
@@ -325,7 +330,7 @@ impl UNet {
         };
         Ok(Self {
             spec: spec.clone(),
-            time: TimeEmbedding::new(width, scope.device()),
+            time: TimeEmbedding::new(width, spec.band_limit, scope.device()),
             embedding: [
                 Linear::new(&scope.child("embedding.0"), width, 4 * width, Start::FanIn),
                 Linear::new(&scope.child("embedding.1"), 4 * width, 4 * width, Start::FanIn),

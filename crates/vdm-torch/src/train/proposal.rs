@@ -135,7 +135,7 @@ mod tests {
     use crate::Batch;
     use crate::head::Head;
     use crate::model::{Mode, Model, ModelSpec};
-    use crate::nn::{MlpSpec, NetworkSpec};
+    use crate::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
     use crate::objective;
     use tch::{Device, Tensor};
     use vdm_core::importance::Spread;
@@ -154,7 +154,12 @@ mod tests {
                 scaling: Scaling::VariancePreserving,
                 weighting: Weighting::Elbo,
             },
-            network: NetworkSpec::Mlp(MlpSpec { width: 8, depth: 1, fourier: vec![] }),
+            network: NetworkSpec::Mlp(MlpSpec {
+                width: 8,
+                depth: 1,
+                fourier: vec![],
+                band_limit: BAND_LIMIT,
+            }),
             head,
             conditioning: None,
         };

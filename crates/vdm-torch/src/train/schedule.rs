@@ -222,7 +222,7 @@ mod tests {
     use super::*;
     use crate::head::Head;
     use crate::model::{Diffusion, Mode, Model, ModelSpec};
-    use crate::nn::MlpSpec;
+    use crate::nn::{BAND_LIMIT, MlpSpec};
     use crate::objective::{self, Noising};
     use crate::{Batch, PerSample};
     use tch::{Device, Kind, Tensor};
@@ -262,7 +262,12 @@ mod tests {
                 scaling: Scaling::VariancePreserving,
                 weighting: Weighting::Elbo,
             },
-            network: NetworkSpec::Mlp(MlpSpec { width: 8, depth: 1, fourier: vec![] }),
+            network: NetworkSpec::Mlp(MlpSpec {
+                width: 8,
+                depth: 1,
+                fourier: vec![],
+                band_limit: BAND_LIMIT,
+            }),
             head,
             conditioning: Some(range()),
         };
@@ -386,7 +391,7 @@ mod tests {
     }
 
     /// Ends: the whole bound; interior: the second moment. Both against differences under the same
-    /// times and noise, which err by a few 1e-3 at waves of the network as fast as 1000 t. The bound is
+    /// times and noise, which err by a few 1e-3 at the fastest waves of the network's clock. The bound is
     /// smoother in its ends than the second moment in the interior, and much larger than its slope by
     /// the noisy one: so a wider step there.
     #[test]
