@@ -1,5 +1,6 @@
 //! What the criterion targets under `benches/` measure, in one place.
 
+pub mod clock;
 pub mod objectives;
 pub mod work_precision;
 
