@@ -225,12 +225,13 @@ impl RunConfig {
 }
 
 /// The configurations that come with the program, by name.
-pub const PRESETS: [(&str, &str); 7] = [
+pub const PRESETS: [(&str, &str); 8] = [
     ("digits", include_str!("../presets/digits.json")),
     ("swirl", include_str!("../presets/swirl.json")),
     ("clusters-energy", include_str!("../presets/clusters-energy.json")),
     ("fashion-mnist", include_str!("../presets/fashion-mnist.json")),
     ("mnist", include_str!("../presets/mnist.json")),
+    ("cifar10-small", include_str!("../presets/cifar10-small.json")),
     ("cifar10", include_str!("../presets/cifar10.json")),
     ("cifar10-paper", include_str!("../presets/cifar10-paper.json")),
 ];
