@@ -5,13 +5,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
-use vdm_data::Source;
+use vdm_core::NoiseSchedule;
+use vdm_data::{Dataset, Shape, Source};
 use vdm_torch::{PRESETS, RunConfig};
+
+use crate::output;
+use crate::preset::{self, EndsEarly};
 
 /// What the command line says about a new run.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct ConfigOptions {
-    /// Configuration to start from; `vdm presets` lists them [default: digits]
+    /// Configuration to start from; `vdm presets` lists them [default: the one that suits the data]
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     preset: Option<String>,
     /// Configuration file to start from, such as another run's config.json
@@ -53,26 +57,60 @@ impl ConfigOptions {
         .find_map(|(given, name)| given.then_some(name))
     }
 
-    /// The configuration, resolved and checked.
-    pub(crate) fn resolve(&self, steps: Option<u64>) -> Result<RunConfig> {
-        let (origin, text) = match &self.config {
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-                (path.display().to_string(), text)
-            }
-            None => {
-                let name = self.preset.as_deref().unwrap_or("digits");
-                (format!("preset {name}"), preset(name)?.to_owned())
+    /// The configuration, resolved and checked, and its data. Data that come without a preset choose theirs.
+    pub(crate) fn resolve(&self, steps: Option<u64>) -> Result<(RunConfig, Dataset)> {
+        let mut loaded = None;
+        let base = match (self.named()?, self.source()?) {
+            (Some(base), _) => base,
+            (None, None) => Base::preset("digits")?,
+            (None, Some(source)) => {
+                let data = vdm_data::load(&source)?;
+                let base = Base::suiting(&data)?;
+                output::say(format_args!("{}; --preset NAME takes another", base.origin));
+                loaded = Some((source, data));
+                base
             }
         };
-        let of_a_run = || format!("{origin} is not a configuration of a run");
-        // A run's own has a seal, which nobody minds that edits a copy of it.
-        let (document, _) = vdm_files::unseal(text.as_bytes()).with_context(of_a_run)?;
-        let config: RunConfig =
-            serde_path_to_error::deserialize(document).with_context(of_a_run)?;
+        let config = self.configure(&base, steps)?;
+        let data = match loaded {
+            Some((source, data)) if source == config.data => data,
+            _ => vdm_data::load(&config.data)?,
+        };
+        // What comes together is taken to be meant so.
+        if config.data != base.config.data
+            && let Some(early) = EndsEarly::find(&config, &data)?
+        {
+            eprintln!("warning: {early}");
+        }
+        Ok((config, data))
+    }
+
+    /// What `--config` or `--preset` names.
+    fn named(&self) -> Result<Option<Base>> {
+        if let Some(path) = &self.config {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+            return Base::new(path.display().to_string(), &text).map(Some);
+        }
+        self.preset.as_deref().map(Base::preset).transpose()
+    }
+
+    /// The data that are named apart from any preset.
+    fn source(&self) -> Result<Option<Source>> {
+        if let Some(data) = &self.data {
+            return source(data, self.size).map(Some);
+        }
+        let assigned =
+            self.set.iter().rev().find_map(|assignment| assignment.strip_prefix("data="));
+        // What is no source is refused with its place when it is set.
+        Ok(assigned.and_then(|json| serde_json::from_str(json).ok()))
+    }
+
+    /// The options over what they start from.
+    fn configure(&self, base: &Base, steps: Option<u64>) -> Result<RunConfig> {
+        let origin = &base.origin;
         // With every default in its place, so that each can be set by its path.
-        let mut document = serde_json::to_value(config)?;
+        let mut document = serde_json::to_value(&base.config)?;
         let mut overrides: Vec<(&str, Value)> = Vec::new();
         overrides.extend(steps.map(|n| ("training.steps", n.into())));
         overrides.extend(self.seed.map(|n| ("seed", n.into())));
@@ -99,6 +137,42 @@ impl ConfigOptions {
         fill_in_path(&mut config)?;
         config.check()?;
         Ok(config)
+    }
+}
+
+/// A configuration before options change it.
+#[derive(Debug)]
+struct Base {
+    /// What it is, for people.
+    origin: String,
+    config: RunConfig,
+}
+
+impl Base {
+    fn new(origin: String, text: &str) -> Result<Self> {
+        let of_a_run = || format!("{origin} is not a configuration of a run");
+        // A run's own has a seal, which nobody minds that edits a copy of it.
+        let (document, _) = vdm_files::unseal(text.as_bytes()).with_context(of_a_run)?;
+        let config = serde_path_to_error::deserialize(document).with_context(of_a_run)?;
+        Ok(Self { origin, config })
+    }
+
+    fn preset(name: &str) -> Result<Self> {
+        Self::new(format!("preset {name}"), preset(name)?)
+    }
+
+    /// The preset for data of this shape, its schedule ending where their number of values asks for.
+    fn suiting(data: &Dataset) -> Result<Self> {
+        let Dataset { shape: Shape { channels, height, width }, levels, .. } = data;
+        let Self { mut origin, mut config } = Self::preset(preset::for_shape(data.shape))?;
+        if let Some(end) = preset::clean_end(*levels, config.diffusion.schedule.range().max())? {
+            let mut document = serde_json::to_value(config)?;
+            set(&mut document, "diffusion.schedule.log_snr_max", end.into())?;
+            config = serde_json::from_value(document)?;
+            origin = format!("{origin} up to log-SNR {end}");
+        }
+        origin = format!("{origin} for items of {channels}×{height}×{width} and {levels} values");
+        Ok(Self { origin, config })
     }
 }
 
@@ -152,7 +226,7 @@ fn fill_in_path(config: &mut RunConfig) -> Result<()> {
         let what = if config.preset == "mnist" {
             "MNIST's four IDX files (train-images-idx3-ubyte[.gz], …)"
         } else {
-            "CIFAR-10's binary batches (data_batch_1.bin, …)"
+            "CIFAR-10's binary batches (data_batch_1.bin, …) or your color images"
         };
         bail!("preset {} needs --data PATH, the folder with {what}", config.preset);
     }
@@ -180,8 +254,8 @@ fn cache() -> Result<PathBuf> {
 /// Lists the presets, or prints one.
 pub(crate) fn print_presets(name: Option<&str>) -> Result<()> {
     match name {
-        Some(name) => crate::output::say(preset(name)?.trim_end()),
-        None => PRESETS.iter().for_each(|(name, _)| crate::output::say(name)),
+        Some(name) => output::say(preset(name)?.trim_end()),
+        None => PRESETS.iter().for_each(|(name, _)| output::say(name)),
     }
     Ok(())
 }
@@ -208,7 +282,7 @@ mod tests {
 
     #[test]
     fn no_options_mean_digits() {
-        let config = options(&[]).resolve(Some(7)).unwrap();
+        let config = options(&[]).resolve(Some(7)).unwrap().0;
         assert_eq!((config.preset.as_str(), config.training.steps), ("digits", 7));
         assert_eq!(config.data, Source::Digits {});
     }
@@ -217,7 +291,8 @@ mod tests {
     fn any_field_can_be_set_and_a_wrong_one_is_named() {
         let config = options(&["training.optimizer.learning_rate=1e-3", "head=velocity"])
             .resolve(None)
-            .unwrap();
+            .unwrap()
+            .0;
         assert_eq!(config.training.optimizer.learning_rate, 1e-3);
         let cases = [
             ("training.optimiser.clip=1", "optimiser"),
@@ -242,7 +317,7 @@ mod tests {
         let adaptive = "training.times={\"adaptive\": {\"bins\": 100, \"decay\": 0.999}}";
         let learned = "training.schedule={\"learned\": \
                        {\"ends\": \"learned\", \"interior\": \"pinned\", \"learning_rate\": 1e-3}}";
-        let config = options(&[adaptive]).resolve(None).unwrap();
+        let (config, _) = options(&[adaptive]).resolve(None).unwrap();
         let times = Times::Adaptive { bins: 100, decay: 0.999, uniform: 0.1 };
         assert_eq!(config.training.times, times);
         assert!(options(&[learned]).resolve(None).is_ok());
@@ -252,12 +327,65 @@ mod tests {
 
     #[test]
     fn presets_without_data_say_what_they_need() {
-        for preset in ["mnist", "cifar10", "cifar10-paper"] {
+        for preset in ["mnist", "cifar10-small", "cifar10", "cifar10-paper"] {
             let options = ConfigOptions { preset: Some(preset.into()), ..Default::default() };
             let error = options.resolve(None).unwrap_err().to_string();
             assert!(error.contains("needs --data PATH"), "{error}");
         }
         let unknown = ConfigOptions { preset: Some("digit".into()), ..Default::default() };
         assert!(unknown.resolve(None).unwrap_err().to_string().contains("fashion-mnist"));
+    }
+
+    /// Gray images of 8×8 pixels and 256 values.
+    fn fine_array(folder: &Path) -> String {
+        let path = folder.join("fine.npy");
+        let pixels: Vec<u8> = (0..40 * 64_u32).map(|i| (i * 37 % 256) as u8).collect();
+        vdm_report::npy::write(&path, &pixels, &[40, 8, 8]).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn data_without_a_preset_choose_theirs() {
+        let folder = tempfile::tempdir().unwrap();
+        let fine = fine_array(folder.path());
+        let few = format!("data={{\"kind\": \"path\", \"path\": {fine:?}}}");
+        let chosen = |options: &ConfigOptions| {
+            let (config, data) = options.resolve(None).unwrap();
+            assert_eq!(EndsEarly::find(&config, &data).unwrap(), None);
+            (config.preset, config.diffusion.schedule.range().max())
+        };
+        let named = |data: &str| ConfigOptions { data: Some(data.into()), ..Default::default() };
+        assert_eq!(chosen(&named("digits")), ("digits".into(), 8.5));
+        assert_eq!(chosen(&named("swirl")), ("swirl".into(), 13.3));
+        let (preset, end) = chosen(&named(&fine));
+        assert!(preset == "digits" && end > 12.0, "{preset} to {end}");
+        assert_eq!(chosen(&options(&[&few])), (preset, end));
+        // What is said holds.
+        let end = ["diffusion.schedule.log_snr_max=14.5"];
+        assert_eq!(chosen(&ConfigOptions { set: options(&end).set, ..named(&fine) }).1, 14.5);
+    }
+
+    /// A schedule that cannot tell the data's values apart is found, and the option that is named mends it.
+    #[test]
+    fn a_schedule_that_ends_early_is_named_with_its_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let fine = fine_array(folder.path());
+        let table = r#"diffusion.schedule={"kind": "discrete", "betas":
+            {"linear": {"steps": 1000, "beta_start": 1e-4, "beta_end": 0.02}}}"#;
+        for (set, end) in [(&[][..], "log-SNR 8.5"), (&[table], "log-SNR 9.21")] {
+            let mut options = ConfigOptions {
+                preset: Some("digits".into()),
+                data: Some(fine.clone()),
+                ..options(set)
+            };
+            let (config, data) = options.resolve(None).unwrap();
+            let early = EndsEarly::find(&config, &data).unwrap().unwrap().to_string();
+            assert!(early.contains(end) && early.contains("256 values"), "{early}");
+            let (_, remedy) = early.split_once("--set ").unwrap();
+            let (remedy, _) = remedy.split_once(" makes").unwrap();
+            options.set.push(remedy.trim_matches('\'').to_owned());
+            let (config, data) = options.resolve(None).unwrap();
+            assert_eq!(EndsEarly::find(&config, &data).unwrap(), None, "{remedy}");
+        }
     }
 }

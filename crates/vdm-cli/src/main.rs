@@ -13,6 +13,7 @@ mod logs;
 mod observer;
 mod opened;
 mod output;
+mod preset;
 mod sample;
 mod specification;
 mod split;

@@ -117,8 +117,7 @@ struct Session {
 
 impl Session {
     fn started(options: &Options) -> Result<Self> {
-        let config = options.config.resolve(options.steps)?;
-        let data = vdm_data::load(&config.data)?;
+        let (config, data) = options.config.resolve(options.steps)?;
         let folder = match &options.out {
             Some(folder) => folder.clone(),
             None => free_folder(Path::new("runs"), &config.preset),
