@@ -4,7 +4,8 @@
 //! downloaded data in the same place.
 
 use std::ffi::OsString;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -50,7 +51,8 @@ impl Cache {
     ///
     /// If the folder cannot be written.
     pub(crate) fn lock(&self) -> Result<File> {
-        fs::create_dir_all(&self.dir).with_context(|| {
+        // Whatever the umask, nobody else writes to it.
+        DirBuilder::new().recursive(true).mode(0o755).create(&self.dir).with_context(|| {
             format!(
                 "cannot create the cache {} (VDM_CACHE=DIR chooses another)",
                 self.dir.display()
@@ -70,7 +72,7 @@ impl Cache {
             .filter(|entry| entry.file_name().to_string_lossy().starts_with(PARTIAL));
         for entry in leftovers {
             eprintln!("removing what an interrupted run left: {}", entry.path().display());
-            fs::remove_dir_all(entry.path())?;
+            remove(&entry.path())?;
         }
         // The process id keeps a still running child of a killed run out of the new folder.
         let partial = self.dir.join(format!("{PARTIAL}{what}-{}", std::process::id()));
@@ -103,7 +105,9 @@ impl Cache {
 ///
 /// If the file cannot be created or locked.
 pub(crate) fn lock_file(path: &Path) -> Result<File> {
-    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    // Not cut to nothing, as it may be a link that somebody else put there.
+    let file = File::options().create(true).truncate(false).write(true).open(path);
+    let file = file.with_context(|| format!("cannot write {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
@@ -115,6 +119,17 @@ pub(crate) fn lock_file(path: &Path) -> Result<File> {
             Err(error).with_context(|| format!("cannot lock {}", path.display()))
         }
     }
+}
+
+/// Removes a link, a file, a folder, or nothing.
+///
+/// # Errors
+///
+/// If the folder it lies in cannot be written.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
+    let outcome = if meta.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    outcome.with_context(|| format!("cannot remove {}", path.display()))
 }
 
 /// Free bytes on the file system of `dir` or of its nearest existing parent.
@@ -152,6 +167,8 @@ pub(crate) fn megabytes(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
     use super::*;
 
     fn located(vars: &[(&str, &str)]) -> Result<PathBuf> {
@@ -204,8 +221,42 @@ mod tests {
         let cache = Cache { dir: dir.path().to_path_buf() };
         let old = dir.path().join(".vdm-partial-x-1");
         fs::create_dir(&old).unwrap();
+        // Put there by somebody else: the link goes, what it leads to stays.
+        let planted = dir.path().join(".vdm-partial-y");
+        symlink(dir.path().join("keep"), &planted).unwrap();
+        fs::create_dir(dir.path().join("keep")).unwrap();
         let fresh = cache.fresh_partial("x").unwrap();
         assert!(!old.exists() && fresh.is_dir());
+        assert!(planted.symlink_metadata().is_err() && dir.path().join("keep").is_dir());
+    }
+
+    #[test]
+    fn a_lock_empties_no_file_that_a_planted_link_leads_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache { dir: dir.path().join("cache") };
+        drop(cache.lock().unwrap());
+        let mode = fs::metadata(&cache.dir).unwrap().permissions().mode();
+        assert_eq!(mode & 0o022, 0, "{mode:o}");
+        let precious = dir.path().join("precious");
+        fs::write(&precious, "text").unwrap();
+        fs::remove_file(cache.dir.join("lock")).unwrap();
+        symlink(&precious, cache.dir.join("lock")).unwrap();
+        drop(cache.lock().unwrap());
+        assert_eq!(fs::read_to_string(precious).unwrap(), "text");
+    }
+
+    #[test]
+    fn anything_in_the_way_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let [folder, broken, file] = ["folder", "broken", "file"].map(|name| dir.path().join(name));
+        fs::create_dir_all(folder.join("inner")).unwrap();
+        symlink("nowhere", &broken).unwrap();
+        fs::write(&file, "").unwrap();
+        for path in [&folder, &broken, &file] {
+            remove(path).unwrap();
+            assert!(fs::symlink_metadata(path).is_err());
+            remove(path).unwrap();
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Child cargos that build with the checkout's own configuration, whatever the environment says.
 
-use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
 
@@ -15,9 +14,9 @@ pub(crate) struct Trap {
     pub effect: &'static str,
 }
 
-const LOSES_RPATH: &str = "replaces the linking flags of .cargo/config.toml, so that programs do \
+const LOSES_RPATH: &str = "replaces the linking flags of .cargo/local.toml, so that programs do \
     not find libtorch";
-const LOSES_DOCTEST_RPATH: &str = "replaces the linking flags of doctests in .cargo/config.toml";
+const LOSES_DOCTEST_RPATH: &str = "replaces the linking flags of doctests in .cargo/local.toml";
 const OTHER_LIBTORCH: &str =
     "makes torch-sys build against something else than third_party/libtorch";
 
@@ -89,38 +88,6 @@ pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
     status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
-/// Makes programs in a target folder outside the checkout find libtorch: the committed
-/// configuration reaches it relative to `target/` only.
-///
-/// # Errors
-///
-/// If `.cargo/local.toml` cannot be written.
-pub(crate) fn serve_foreign_target_dir(checkout: &Checkout) -> Result<()> {
-    let target = Checkout::target_dir()?;
-    let config = checkout.local_config();
-    let text = local_config(&checkout.libtorch());
-    if target.parent() == Some(&checkout.root)
-        || fs::read_to_string(&config).is_ok_and(|old| old == text)
-    {
-        return Ok(());
-    }
-    eprintln!(
-        "note: the target folder {} is outside this checkout: writing {} so that programs there \
-         find libtorch",
-        target.display(),
-        config.display()
-    );
-    fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))
-}
-
-fn local_config(libtorch: &Path) -> String {
-    let flag = format!("-Clink-arg=-Wl,-rpath,{}/lib", libtorch.display());
-    format!(
-        "# Written by `cargo xtask setup` for a target folder outside the checkout; safe to delete.\n\
-         [target.'cfg(target_os = \"linux\")']\nrustflags = [{flag:?}]\n"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,11 +110,5 @@ mod tests {
         let mut command = Command::new("/opt/bin/cargo");
         command.args(["build", "--release"]);
         assert_eq!(shown(&command), "cargo build --release");
-    }
-
-    #[test]
-    fn the_local_configuration_holds_an_absolute_path() {
-        let text = local_config(Path::new("/a b/third_party/libtorch"));
-        assert!(text.contains("\"-Clink-arg=-Wl,-rpath,/a b/third_party/libtorch/lib\""), "{text}");
     }
 }

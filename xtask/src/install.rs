@@ -9,12 +9,11 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::cache::{Cache, megabytes};
+use crate::cache::{self, Cache, megabytes};
 use crate::libtorch::{Libtorch, VERSION};
-use crate::progress;
+use crate::unpack::unpack;
 use crate::wheels::Variant;
-
-const UNPACK: &str = include_str!("unpack.py");
+use crate::{manifest, progress};
 
 /// The wheels are built for this Python; they are never imported.
 const WHEEL_PYTHON: &str = "3.11";
@@ -45,27 +44,29 @@ pub(crate) fn place(cache: &Cache, variant: Variant) -> PathBuf {
 pub(crate) fn install(cache: &Cache, variant: Variant) -> Result<Libtorch> {
     let _lock = cache.lock()?;
     let place = place(cache, variant);
-    if let Ok(found) = Libtorch::inspect(&place) {
-        return Ok(found);
+    let folder = cache.dir.join(variant.folder());
+    if manifest::verify(&folder, variant.files_sha256()).is_ok()
+        && let Ok(found) = Libtorch::inspect(&place)
+    {
+        return Ok(Libtorch { pinned: Some(variant), ..found });
     }
     require_platform()?;
     require_pip()?;
     // First, as it frees what an interrupted run took.
     let partial = cache.fresh_partial(&variant.folder())?;
-    let folder = cache.dir.join(variant.folder());
     let outcome = cache.require_space(variant.disk_bytes()).and_then(|()| {
         let (fetched, kept) = (variant.download_bytes(), variant.unpacked_bytes());
         eprintln!("installing libtorch {VERSION} from pypi.org into {}", folder.display());
         eprintln!("({} to fetch, {} kept)", megabytes(fetched), megabytes(kept));
         fetch(variant, &partial)?;
-        put_in_place(&partial, &folder)
+        put_in_place(&partial, &folder, variant.files_sha256())
     });
     if outcome.is_err() {
         // Best effort: the next run removes it otherwise.
         let _ = fs::remove_dir_all(&partial);
     }
     outcome?;
-    Libtorch::inspect(&place)
+    Ok(Libtorch { pinned: Some(variant), ..Libtorch::inspect(&place)? })
 }
 
 fn require_platform() -> Result<()> {
@@ -80,9 +81,11 @@ fn require_platform() -> Result<()> {
     Ok(())
 }
 
-/// `python3`, told not to insist on a virtual environment: nothing is installed into Python.
-fn python() -> Command {
+/// `python3`, told not to insist on a virtual environment: nothing is installed into Python. It runs in the
+/// root folder, as it takes modules from the current one first: a `pip.py` there would be run as pip.
+pub(crate) fn python() -> Command {
     let mut command = Command::new("python3");
+    command.current_dir("/");
     command.env("PIP_REQUIRE_VIRTUALENV", "false").env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
     command
 }
@@ -132,15 +135,15 @@ fn fetch(variant: Variant, partial: &Path) -> Result<()> {
         // The checked disk, not a small /tmp.
         .env("TMPDIR", &temporary);
     let size = variant.download_bytes();
-    let output = progress::while_growing("downloading", partial, size, || download.output())?;
+    let output = progress::while_growing("downloading", partial, size, || {
+        download.output().context("python3 could not be run")
+    })?;
     ensure!(output.status.success(), download_failed(&output));
 
-    let mut unpack = python();
-    unpack.args(["-c", UNPACK]).args([&wheels, &content]).args(variant.members());
     let size = variant.unpacked_bytes();
-    let output = progress::while_growing("unpacking", &content, size, || unpack.output())?;
-    ensure!(output.status.success(), "unpacking failed:\n{}", last_lines(&output, 3));
-    Ok(())
+    progress::while_growing("unpacking", &content, size, || {
+        unpack(&wheels, &content, |member| variant.keeps(member), size)
+    })
 }
 
 fn download_failed(output: &Output) -> String {
@@ -155,12 +158,13 @@ fn download_failed(output: &Output) -> String {
     format!("pip could not fetch libtorch:\n{said}\n{why} {}", by_hand())
 }
 
-fn put_in_place(partial: &Path, place: &Path) -> Result<()> {
+fn put_in_place(partial: &Path, place: &Path, pinned: &str) -> Result<()> {
     let content = partial.join("content");
+    manifest::verify(&content, pinned)?;
     Libtorch::inspect(&content.join("torch")).context("what was downloaded is not usable")?;
-    if place.exists() {
+    if place.symlink_metadata().is_ok() {
         eprintln!("replacing the unusable {}", place.display());
-        fs::remove_dir_all(place)?;
+        cache::remove(place)?;
     }
     fs::rename(&content, place)
         .with_context(|| format!("cannot move {} into place", place.display()))?;
@@ -215,7 +219,12 @@ mod tests {
         let partial = dir.path().join("partial");
         fs::create_dir_all(partial.join("content/torch")).unwrap();
         let place = dir.path().join("final");
-        assert!(put_in_place(&partial, &place).is_err());
+        let message = put_in_place(&partial, &place, "00").unwrap_err().to_string();
+        assert!(message.contains("pinned wheels"), "{message}");
+        // The right files, of which there are none: no libtorch.
+        let nothing = crate::hash::sha256_of(b"");
+        let message = put_in_place(&partial, &place, &nothing).unwrap_err().to_string();
+        assert!(message.contains("not usable"), "{message}");
         assert!(!place.exists());
     }
 }

@@ -6,6 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::wheels::Variant;
+
 /// The one libtorch the pinned tch binds to; [`crate::command::tidy`] checks the pair.
 pub(crate) const VERSION: &str = "2.11.0";
 
@@ -18,6 +20,8 @@ pub(crate) struct Libtorch {
     pub root: PathBuf,
     /// Whether `libtorch_cuda.so` is there.
     pub cuda: bool,
+    /// The pinned set that it is, whose files are verified; none for the user's own.
+    pub pinned: Option<Variant>,
 }
 
 impl Libtorch {
@@ -48,7 +52,7 @@ impl Libtorch {
                 missing.join(", ")
             );
         }
-        Ok(Self { root: root.to_path_buf(), cuda: has_cuda })
+        Ok(Self { root: root.to_path_buf(), cuda: has_cuda, pinned: None })
     }
 
     /// `CPU` or `CPU and CUDA`, for messages.

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! third_party/libtorch/
-//!   lib            → the found libtorch's lib      what binaries load (their DT_RPATH ends here)
+//!   lib            → the found libtorch's lib      what programs load (their run path, see rpath.rs)
 //!   include        → the found libtorch's include
 //!   build-version                                  torch-sys reads it
+//!   origin                                         the pinned set it is, or that it is the user's own
 //!   link/include   → ../include
 //!   link/lib/*.so                                  what the linker sees (LIBTORCH_LIB)
 //! ```
@@ -21,13 +22,18 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cache::lock_file;
+use crate::cache::{lock_file, remove};
 use crate::checkout::Checkout;
 use crate::libtorch::{Dependencies, Libtorch, VERSION};
+use crate::manifest;
+use crate::wheels::Variant;
+
+/// The file that says what is linked.
+const ORIGIN: &str = "origin";
 
 /// The libtorch that the checkout is linked to, if it is usable.
 ///
@@ -41,7 +47,35 @@ pub(crate) fn current(checkout: &Checkout) -> Result<Libtorch> {
         let link = place.join("link/lib").join(name);
         ensure!(link.exists(), "{} is missing or leads nowhere", link.display());
     }
-    Libtorch::inspect(&place)
+    let origin = fs::read_to_string(place.join(ORIGIN))
+        .with_context(|| format!("{} was linked by another set-up", place.display()))?;
+    let pinned = Variant::ALL.into_iter().find(|variant| variant.folder() == origin.trim());
+    if let Some(variant) = pinned {
+        let lib = place.join("lib").canonicalize()?;
+        verify(checkout, lib.parent().context("libtorch cannot be the root folder")?, variant)?;
+    }
+    Ok(Libtorch { pinned, ..Libtorch::inspect(&place)? })
+}
+
+/// Verifies that `root` is what the set-up installs there, if anything changed since this was done last.
+///
+/// # Errors
+///
+/// Names the files that are not those of the pinned wheels.
+pub(crate) fn verify(checkout: &Checkout, root: &Path, variant: Variant) -> Result<()> {
+    let folder = root.parent().context("libtorch cannot be the root folder")?;
+    fs::create_dir_all(checkout.third_party())?;
+    manifest::verify_if_changed(folder, variant.files_sha256(), &memory(checkout))
+}
+
+/// Makes the next [`verify`] read every file.
+pub(crate) fn forget_verified(checkout: &Checkout) {
+    let _ = fs::remove_file(memory(checkout));
+}
+
+/// Which state of which folder was verified last.
+fn memory(checkout: &Checkout) -> PathBuf {
+    checkout.third_party().join("verified")
 }
 
 /// Makes `third_party/libtorch` lead to `libtorch`, replacing what was there.
@@ -72,6 +106,8 @@ fn make_view(view: &Path, libtorch: &Libtorch) -> Result<()> {
     let names = view.join("link/lib");
     fs::create_dir_all(&names)?;
     fs::write(view.join("build-version"), format!("{VERSION}\n"))?;
+    let origin = libtorch.pinned.map_or_else(|| "the user's own".to_owned(), Variant::folder);
+    fs::write(view.join(ORIGIN), format!("{origin}\n"))?;
     symlink(real.join("lib"), view.join("lib"))?;
     symlink(real.join("include"), view.join("include"))?;
     symlink("../include", view.join("link/include"))?;
@@ -94,13 +130,6 @@ fn same_folder(one: &Path, other: &Path) -> bool {
     one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
 }
 
-/// Removes a link, a folder, or nothing.
-fn remove(path: &Path) -> Result<()> {
-    let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
-    let outcome = if meta.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    outcome.with_context(|| format!("cannot remove {}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,7 +142,7 @@ mod tests {
         for name in ["libtorch_cpu.so", "libc10.so", "libtorch_cuda.so"] {
             fs::copy(&program, root.join("lib").join(name)).unwrap();
         }
-        Libtorch { root: root.to_path_buf(), cuda: true }
+        Libtorch { root: root.to_path_buf(), cuda: true, pinned: None }
     }
 
     #[test]
@@ -135,18 +164,5 @@ mod tests {
         assert!(current(&checkout).unwrap_err().to_string().contains("is not set up"));
         fs::create_dir_all(checkout.libtorch()).unwrap();
         assert!(current(&checkout).unwrap_err().to_string().contains("libtorch.so is missing"));
-    }
-
-    #[test]
-    fn anything_in_the_way_is_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        let (folder, broken) = (dir.path().join("folder"), dir.path().join("broken"));
-        fs::create_dir_all(folder.join("inner")).unwrap();
-        symlink("nowhere", &broken).unwrap();
-        for path in [&folder, &broken] {
-            remove(path).unwrap();
-            assert!(fs::symlink_metadata(path).is_err());
-            remove(path).unwrap();
-        }
     }
 }

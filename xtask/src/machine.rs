@@ -9,6 +9,7 @@ use crate::cache::Cache;
 use crate::checkout::Checkout;
 use crate::install;
 use crate::libtorch::Libtorch;
+use crate::link;
 use crate::search::Probe;
 use crate::wheels::Variant;
 
@@ -31,15 +32,13 @@ impl Probe for Machine<'_> {
     }
 
     fn python(&self) -> Option<PathBuf> {
-        // From the root folder, so that a folder named torch in the current one is not taken for it.
-        let output =
-            Command::new("python3").args(["-c", WHERE_IS_TORCH]).current_dir("/").output().ok()?;
+        let output = install::python().args(["-c", WHERE_IS_TORCH]).output().ok()?;
         let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         (!path.is_empty()).then(|| PathBuf::from(path))
     }
 
     fn cache(&self) -> Vec<PathBuf> {
-        [Variant::Cpu, Variant::Cuda]
+        Variant::ALL
             .map(|variant| install::place(self.cache, variant))
             .into_iter()
             .filter(|place| place.exists())
@@ -47,7 +46,12 @@ impl Probe for Machine<'_> {
     }
 
     fn inspect(&self, root: &Path) -> Result<Libtorch> {
-        Libtorch::inspect(root)
+        let is_root = |variant: &Variant| install::place(self.cache, *variant) == root;
+        let pinned = Variant::ALL.into_iter().find(is_root);
+        if let Some(variant) = pinned {
+            link::verify(self.checkout, root, variant)?;
+        }
+        Ok(Libtorch { pinned, ..Libtorch::inspect(root)? })
     }
 }
 

@@ -1,4 +1,4 @@
-//! A line that ticks while a child process fills a folder.
+//! A line that ticks while a folder is filled.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::cache::{bytes_below, megabytes};
 
@@ -14,12 +14,12 @@ use crate::cache::{bytes_below, megabytes};
 ///
 /// # Errors
 ///
-/// If `work` could not be started.
+/// That of `work`.
 pub(crate) fn while_growing<T>(
     label: &str,
     dir: &Path,
     expected: u64,
-    work: impl FnOnce() -> io::Result<T>,
+    work: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
     let start = Instant::now();
     let (done, is_done) = mpsc::channel::<()>();
@@ -30,7 +30,7 @@ pub(crate) fn while_growing<T>(
         outcome
     });
     eprintln!("{}{label}: {:.1} s", line_start(), start.elapsed().as_secs_f64());
-    outcome.with_context(|| format!("{label}: python3 could not be run"))
+    outcome
 }
 
 fn tick(label: &str, dir: &Path, expected: u64, done: &mpsc::Receiver<()>) {

@@ -155,7 +155,7 @@ mod tests {
             if name.contains("old") {
                 bail!("{name} is libtorch 2.5.1, but {VERSION} is wanted");
             }
-            Ok(Libtorch { root: root.to_path_buf(), cuda: name.contains("cuda") })
+            Ok(Libtorch { root: root.to_path_buf(), cuda: name.contains("cuda"), pinned: None })
         }
     }
 

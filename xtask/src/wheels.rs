@@ -138,7 +138,18 @@ const CUDA_ONLY: [Wheel; 13] = [
     ),
 ];
 
+/// What a run on the processor loads.
+const CPU_LIBRARIES: [&str; 5] = [
+    "torch/lib/libtorch_cpu.so",
+    "torch/lib/libc10.so",
+    "torch/lib/libgomp.so.1",
+    "nvidia/cu13/lib/libcudart.so.13",
+    "nvidia/cu13/lib/libcupti.so.13",
+];
+
 impl Variant {
+    pub(crate) const ALL: [Self; 2] = [Self::Cpu, Self::Cuda];
+
     /// The folder's name in the cache.
     pub(crate) fn folder(self) -> String {
         let device = match self {
@@ -159,8 +170,8 @@ impl Variant {
     /// Bytes that will have been unpacked.
     pub(crate) fn unpacked_bytes(self) -> u64 {
         match self {
-            Self::Cpu => 522_000_000,
-            Self::Cuda => 3_850_000_000,
+            Self::Cpu => 496_572_975,
+            Self::Cuda => 3_837_880_748,
         }
     }
 
@@ -179,18 +190,25 @@ impl Variant {
             .collect()
     }
 
-    /// What to unpack, as patterns of Python's `fnmatch`.
-    pub(crate) fn members(self) -> &'static [&'static str] {
+    /// Whether a wheel's file is unpacked.
+    pub(crate) fn keeps(self, member: &str) -> bool {
+        let library = member.contains(".so");
+        let header = member.starts_with("torch/include/");
         match self {
-            Self::Cpu => &[
-                "torch/include/*",
-                "torch/lib/libtorch_cpu.so",
-                "torch/lib/libc10.so",
-                "torch/lib/libgomp.so.1",
-                "nvidia/*/lib/libcudart.so.13",
-                "nvidia/*/lib/libcupti.so.13",
-            ],
-            Self::Cuda => &["torch/include/*", "torch/lib/*.so*", "nvidia/*.so*", "nvidia/*.h"],
+            Self::Cpu => header || CPU_LIBRARIES.contains(&member),
+            Self::Cuda => {
+                header
+                    || member.starts_with("torch/lib/") && library
+                    || member.starts_with("nvidia/") && (library || member.ends_with(".h"))
+            }
+        }
+    }
+
+    /// The hash of the list of all unpacked files with theirs: what [`crate::manifest`] verifies.
+    pub(crate) fn files_sha256(self) -> &'static str {
+        match self {
+            Self::Cpu => "a3f9a5a2db28407bc4e90b45e7ef61300aee50b656b04344104c4f81341bf591",
+            Self::Cuda => "b07bbf0ea030dafcf9d31ccbdacc70426119e5f21c7c0171c9d9e4019fa9289e",
         }
     }
 
@@ -209,12 +227,36 @@ mod tests {
 
     #[test]
     fn every_requirement_is_pinned_to_a_version_and_a_whole_hash() {
-        for variant in [Variant::Cpu, Variant::Cuda] {
+        for variant in Variant::ALL {
             for line in variant.requirements().lines() {
                 let (pin, hash) = line.split_once(" --hash=sha256:").expect(line);
                 assert!(pin.contains("=="), "{line}");
                 assert!(hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit()), "{line}");
             }
+        }
+    }
+
+    #[test]
+    fn libraries_and_headers_are_kept_and_nothing_that_python_runs() {
+        for both in
+            ["torch/include/ATen/ATen.h", "torch/lib/libc10.so", "nvidia/cu13/lib/libcudart.so.13"]
+        {
+            assert!(Variant::ALL.iter().all(|variant| variant.keeps(both)), "{both}");
+        }
+        for full in [
+            "torch/lib/libtorch_cuda.so",
+            "nvidia/cudnn/lib/libcudnn.so.9",
+            "nvidia/cu13/include/cuda.h",
+        ] {
+            assert!(Variant::Cuda.keeps(full) && !Variant::Cpu.keeps(full), "{full}");
+        }
+        for neither in [
+            "torch/__init__.py",
+            "torch/bin/protoc",
+            "../torch/lib/libc10.so",
+            "torch-2.dist-info/RECORD",
+        ] {
+            assert!(!Variant::ALL.iter().any(|variant| variant.keeps(neither)), "{neither}");
         }
     }
 

@@ -109,9 +109,11 @@ fn environment(requirements: &Path) -> Result<PathBuf> {
     if place.exists() {
         fs::remove_dir_all(&place)?;
     }
-    cargo::run(Command::new("python3").args(["-m", "venv"]).arg(&place))?;
+    cargo::run(install::python().args(["-m", "venv"]).arg(&place))?;
     let pip = || {
         let mut pip = Command::new(&python);
+        // As `python()`: not among modules of the current folder.
+        pip.current_dir("/");
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
         pip
     };

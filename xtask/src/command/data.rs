@@ -10,9 +10,9 @@ use anyhow::{Context, Result, bail, ensure};
 use flate2::read::MultiGzDecoder;
 use lexopt::Arg::{Long, Value};
 use lexopt::{Parser, ValueExt};
-use sha2::{Digest, Sha256};
 
 use crate::cache::Cache;
+use crate::hash;
 
 pub(crate) const HELP: &str = "\
 Brings a data set into the cache and verifies it.
@@ -50,6 +50,9 @@ const FASHION_MNIST: [Part; 4] = [
         sha256: "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     },
 ];
+
+/// More than the content of any of them has.
+const MOST_BYTES: u64 = 50_000_000;
 
 const PACKAGE: &str = "dataset-fashion-mnist";
 const PACKAGE_FOLDER: &str = "usr/share/datasets/fashion-mnist";
@@ -190,27 +193,14 @@ fn find(dir: &Path, name: &str) -> Result<PathBuf> {
 }
 
 /// Of the content: a `.gz` is read through.
-fn sha256(path: &Path) -> Result<String> {
+fn sha256(path: &Path) -> io::Result<String> {
     let file = BufReader::new(File::open(path)?);
     if path.extension().is_some_and(|extension| extension == "gz") {
-        hash(MultiGzDecoder::new(file))
+        // What is larger is another file, however small it is when compressed.
+        hash::sha256(MultiGzDecoder::new(file).take(MOST_BYTES))
     } else {
-        hash(file)
+        hash::sha256(file)
     }
-}
-
-fn hash(mut content: impl Read) -> Result<String> {
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match content.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => hasher.update(&buffer[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

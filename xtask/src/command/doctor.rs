@@ -12,9 +12,8 @@ use crate::checkout::Checkout;
 use crate::command::no_options;
 use crate::install;
 use crate::libtorch::{Libtorch, VERSION};
-use crate::link;
-use crate::machine;
 use crate::search::{Device, Want};
+use crate::{link, machine, rpath, trust};
 
 pub(crate) const HELP: &str = "\
 Looks at everything that training needs: toolchain, environment, C++ compiler, Python and pip,
@@ -138,18 +137,21 @@ fn environment(checkout: &Checkout) -> Vec<Finding> {
             "after the set-up unset it: third_party/libtorch leads to the same place",
         ));
     }
-    if let Ok(target) = Checkout::target_dir()
-        && target.parent() != Some(&checkout.root)
-        && !checkout.local_config().exists()
-    {
+    if checkout.libtorch().exists() && !rpath::is_set(checkout) {
         findings.push(Finding::note(
             "environment",
-            format!("the target folder {} is outside the checkout", target.display()),
-            "run `cargo xtask setup` with it once, so that programs there find libtorch",
+            "programs that plain cargo builds now would not find libtorch: .cargo/local.toml is \
+             missing, or of another place",
+            "cargo xtask setup",
         ));
     }
+    let exposed = trust::findings(checkout).into_iter();
+    findings.extend(exposed.map(|(what, remedy)| Finding::note("environment", what, remedy)));
     if findings.is_empty() {
-        findings.push(Finding::fine("environment", "nothing that would break linking"));
+        findings.push(Finding::fine(
+            "environment",
+            "nothing that would break linking or let others in",
+        ));
     }
     findings
 }

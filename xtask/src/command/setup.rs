@@ -11,10 +11,10 @@ use crate::cache::Cache;
 use crate::cargo;
 use crate::checkout::Checkout;
 use crate::install::install;
-use crate::libtorch::VERSION;
-use crate::link;
+use crate::libtorch::{Libtorch, VERSION};
 use crate::machine::{self, Machine};
 use crate::search::{Device, Found, Want, search};
+use crate::{link, rpath, trust};
 
 pub(crate) const HELP: &str = "\
 Finds libtorch or installs it, and links it into this checkout at third_party/libtorch.
@@ -29,7 +29,11 @@ Without a flag: the CUDA set where there is an NVIDIA GPU, else the lean one.
 
 Searched in this order: LIBTORCH; the torch package of python3; the cache. If none of them has the
 right version it is installed from pypi.org into the cache, which is $VDM_CACHE, else
-$XDG_CACHE_HOME/vdm, else ~/.cache/vdm.";
+$XDG_CACHE_HOME/vdm, else ~/.cache/vdm.
+
+What is in the cache is used only if every file is that of the wheels, which are pinned by SHA-256. This
+command reads them all; the other ones do where anything has changed since. LIBTORCH and Python's torch
+are yours, and used as they are.";
 
 /// Runs the command.
 ///
@@ -39,13 +43,23 @@ $XDG_CACHE_HOME/vdm, else ~/.cache/vdm.";
 pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
     let device = options(args)?;
     let checkout = Checkout::current()?;
-    cargo::report_traps();
+    report_surroundings(&checkout);
+    // Whatever was verified before: this is the command to ask when in doubt.
+    link::forget_verified(&checkout);
     provide(&checkout, device)?;
     let libtorch = link::current(&checkout)?;
     let real = libtorch.root.join("lib").canonicalize()?;
     println!("libtorch {VERSION} ({}): {}", libtorch.devices(), real.display());
     println!("linked at {}", libtorch.root.display());
+    println!("{}", provenance(&libtorch));
     Ok(ExitCode::SUCCESS)
+}
+
+fn provenance(libtorch: &Libtorch) -> String {
+    match libtorch.pinned {
+        Some(_) => "verified: every file is that of the pinned wheels".to_owned(),
+        None => "not verified: a libtorch of your own is used as it is".to_owned(),
+    }
 }
 
 fn options(args: Vec<OsString>) -> Result<Device, lexopt::Error> {
@@ -71,11 +85,24 @@ fn options(args: Vec<OsString>) -> Result<Device, lexopt::Error> {
 ///
 /// As [`run`].
 pub(crate) fn ensure_ready(checkout: &Checkout) -> Result<()> {
-    cargo::report_traps();
-    if link::current(checkout).is_ok() {
-        return cargo::serve_foreign_target_dir(checkout);
+    report_surroundings(checkout);
+    match link::current(checkout) {
+        Ok(_) => rpath::set(checkout),
+        Err(fault) => {
+            if checkout.libtorch().exists() {
+                eprintln!("note: {fault:#}");
+            }
+            provide(checkout, Device::Auto)
+        }
     }
-    provide(checkout, Device::Auto)
+}
+
+/// Says what around the checkout changes how it builds, or lets others change what it runs.
+fn report_surroundings(checkout: &Checkout) {
+    cargo::report_traps();
+    for (what, remedy) in trust::findings(checkout) {
+        eprintln!("warning: {what}; {remedy}");
+    }
 }
 
 /// Searches, installs if need be, links.
@@ -94,7 +121,7 @@ fn provide(checkout: &Checkout, device: Device) -> Result<()> {
         eprintln!("using {}: {}", found.origin, found.libtorch.root.display());
         link::link(checkout, &found.libtorch)?;
     }
-    cargo::serve_foreign_target_dir(checkout)
+    rpath::set(checkout)
 }
 
 #[cfg(test)]
