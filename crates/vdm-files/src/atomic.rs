@@ -1,9 +1,10 @@
 //! Replacing a file in one step.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use crate::temporary::{hold, invalid, remove_abandoned, temporary_beside};
 
 /// Replaces `path` by a file of these bytes, atomically.
 ///
@@ -12,33 +13,52 @@ use std::path::{Path, PathBuf};
 /// the middle of a run, finds the old file or the new one. Its mode is that of any new file.
 ///
 /// # Errors
-/// The system's own, or [`io::ErrorKind::InvalidInput`] for a path that names no file. What lay there
-/// before stays.
+/// The system's own, or [`io::ErrorKind::InvalidInput`] for a path that names no file, such as a folder or a
+/// device. What lay there before stays.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = temporary_beside(path)?;
-    let written = write_and_sync(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    let temporary = temporary_file(path)?;
+    let written = create_held(&temporary).and_then(|(mut file, _lock)| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        // Still held: nobody takes it for abandoned.
+        fs::rename(&temporary, path)
+    });
     written.inspect_err(|_| {
         // The first failure is the one worth reporting; the temporary file may not even exist.
         let _ = fs::remove_file(&temporary);
     })
 }
 
-/// In the same folder, for a rename cannot cross file systems; with the process id, so that two
-/// processes do not write into one file.
-fn temporary_beside(path: &Path) -> io::Result<PathBuf> {
-    let name = path.file_name().ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidInput, "it names a folder, not a file to write")
-    })?;
-    let mut hidden = OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".{}.tmp", std::process::id()));
-    Ok(path.with_file_name(hidden))
+/// Finds out whether `path` can be written, in a folder that exists, which is better known before a long
+/// computation than after it. Removes what killed processes left there.
+///
+/// # Errors
+/// Those of [`write_atomic`].
+pub fn prepare(path: &Path) -> io::Result<()> {
+    let temporary = temporary_file(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    remove_abandoned(folder.unwrap_or(Path::new(".")))?;
+    create_held(&temporary)?;
+    fs::remove_file(&temporary)
 }
 
-fn write_and_sync(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+fn temporary_file(path: &Path) -> io::Result<PathBuf> {
+    // A rename would put a file in place of a device.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(invalid("it is there already and is no file; name another"));
+    }
+    temporary_beside(path)
+}
+
+/// A new file, held before anybody can take it for abandoned: who does removes it under a lock.
+fn create_held(path: &Path) -> io::Result<(File, File)> {
+    loop {
+        let file = File::create(path)?;
+        let lock = hold(path)?;
+        if path.exists() {
+            return Ok((file, lock));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -68,7 +88,24 @@ mod tests {
         assert!(write_atomic(&path, b"bytes").is_err());
         assert_eq!(names(folder.path()), ["taken"]);
         let message = write_atomic(Path::new("/"), b"").unwrap_err().to_string();
-        assert!(message.contains("names a folder"), "{message}");
+        assert!(message.contains("is no file"), "{message}");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_known_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, b"whole").unwrap();
+        prepare(&file).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"whole");
+        prepare(&folder.path().join("new")).unwrap();
+        assert!(prepare(&file.join("below")).is_err());
+        for path in [folder.path(), Path::new("/dev/null")] {
+            let message = prepare(path).unwrap_err().to_string();
+            assert!(message.contains("is no file"), "{message}");
+            assert!(write_atomic(path, b"").is_err());
+        }
+        assert_eq!(names(folder.path()), ["file"]);
     }
 
     /// Readable by whoever the user's mask lets read, as with any file that a program makes.

@@ -26,13 +26,15 @@
 
 mod atomic;
 mod seal;
+mod temporary;
 
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
-pub use atomic::write_atomic;
+pub use atomic::{prepare, write_atomic};
 pub use seal::{Seal, seal, seal_line, unseal, unseal_line};
+pub use temporary::{hold, remove_abandoned, temporary_beside};
 use sha2::{Digest, Sha256};
 
 /// SHA-256 in hexadecimal.

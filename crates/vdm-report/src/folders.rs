@@ -2,9 +2,8 @@
 //!
 //! A folder of several files is written beside its destination under a temporary name and renamed when it
 //! is whole. A process that is killed in the middle leaves nothing under the destination's name; what it
-//! leaves beside it, `.NAME.PID.tmp`, is deleted by the next one that writes to the same destination.
+//! leaves beside it is deleted by the next one that writes there ([`vdm_files::remove_abandoned`]).
 
-use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -51,18 +50,16 @@ pub fn write<E: From<Error>>(
     fill: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
     let place = vacant(path)?;
-    let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else {
-        return Err(occupied(path, "is the root").into());
-    };
+    let Some(parent) = place.parent() else { return Err(occupied(path, "is the root").into()) };
     fs::create_dir_all(parent).map_err(Error::io("create the folder", parent))?;
-    discard_abandoned(parent, name);
-    let temporary = parent.join(temporary(name, &std::process::id().to_string()));
+    let refused = || Error::io("create the folder", &place);
+    vdm_files::remove_abandoned(parent).map_err(Error::io("list", parent))?;
+    let temporary = vdm_files::temporary_beside(&place).map_err(refused())?;
     // Of an earlier process with the same number.
     let _ = fs::remove_dir_all(&temporary);
-    fs::create_dir(&temporary).map_err(Error::io("create the folder", &temporary))?;
-    // Held until the end: whoever can take it knows that this process is no more.
-    let lock = File::open(&temporary).map_err(Error::io("create the folder", &temporary))?;
-    let _unsupported = lock.try_lock();
+    fs::create_dir(&temporary).map_err(refused())?;
+    // Until the end: nobody takes it for abandoned.
+    let lock = vdm_files::hold(&temporary).map_err(refused())?;
     let written = fill(&temporary).and_then(|()| {
         lock.sync_all()
             .and_then(|()| fs::rename(&temporary, &place))
@@ -74,29 +71,6 @@ pub fn write<E: From<Error>>(
         let _ = fs::remove_dir_all(&temporary);
     }
     written
-}
-
-fn temporary(name: &OsStr, process: &str) -> OsString {
-    let mut hidden = OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".{process}.tmp"));
-    hidden
-}
-
-/// Deletes what killed processes left. What cannot be deleted now is hidden and harmless.
-fn discard_abandoned(parent: &Path, name: &OsStr) {
-    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let found = entry.file_name();
-        let process =
-            found.to_str().and_then(|found| found.strip_suffix(".tmp")?.rsplit('.').next());
-        let ours = process.is_some_and(|process| {
-            process.bytes().all(|b| b.is_ascii_digit()) && temporary(name, process) == found
-        });
-        let folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if ours && folder && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
 }
 
 #[cfg(test)]
@@ -160,18 +134,5 @@ mod tests {
         }
         assert_eq!(names(root.path()), ["file", "full", "link"]);
         assert_eq!(names(&at("full")), ["file"]);
-    }
-
-    /// Folders of processes that are no more are deleted, those of others are not.
-    #[test]
-    fn what_a_killed_process_left_is_deleted() {
-        let root = tempfile::tempdir().unwrap();
-        for name in [".run.1.tmp", ".run.2.tmp", ".run.x.1.tmp", ".other.1.tmp"] {
-            fs::create_dir(root.path().join(name)).unwrap();
-        }
-        let alive = File::open(root.path().join(".run.2.tmp")).unwrap();
-        alive.try_lock().unwrap();
-        write(&root.path().join("run"), fill).unwrap();
-        assert_eq!(names(root.path()), [".other.1.tmp", ".run.2.tmp", ".run.x.1.tmp", "run"]);
     }
 }

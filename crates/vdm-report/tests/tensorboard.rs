@@ -149,6 +149,17 @@ fn a_resumed_run_opens_a_later_file_that_supersedes_from_its_first_step() {
 }
 
 #[test]
+fn a_clock_set_back_does_not_change_the_order_of_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let earlier = "events.out.tfevents.9999999998.vdm.0000";
+    fs::write(folder.path().join(earlier), b"").unwrap();
+    fs::write(folder.path().join("events.out.tfevents.later"), b"").unwrap();
+    let writer = EventWriter::create(folder.path(), 1).unwrap();
+    let name = writer.path().file_name().unwrap().to_str().unwrap();
+    assert_eq!(name, "events.out.tfevents.9999999998.vdm.0001");
+}
+
+#[test]
 fn a_folder_that_cannot_be_made_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");

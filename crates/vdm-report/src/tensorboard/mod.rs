@@ -101,9 +101,12 @@ impl EventWriter {
 }
 
 /// `TensorBoard` reads the files of a folder in the order of their names, so these sort by time, then
-/// by a counter. `create_new` makes two writers in one second take different files.
+/// by a counter, and after all that are there, though the clock may have been set back since.
+/// `create_new` makes two writers in one second take different files.
 fn create_next(folder: &Path) -> Result<(PathBuf, File), Error> {
-    let second = since_epoch().as_secs();
+    let list = fs::read_dir(folder).map_err(Error::io("list", folder))?;
+    let there = list.flatten().filter_map(|entry| second_of(entry.file_name().to_str()?));
+    let second = there.fold(since_epoch().as_secs(), u64::max);
     let mut counter = 0_u32;
     loop {
         let path = folder.join(format!("events.out.tfevents.{second:010}.vdm.{counter:04}"));
@@ -113,6 +116,11 @@ fn create_next(folder: &Path) -> Result<(PathBuf, File), Error> {
             Err(source) => return Err(Error::io("create", &path)(source)),
         }
     }
+}
+
+/// When the event file of this name was begun.
+fn second_of(name: &str) -> Option<u64> {
+    name.strip_prefix("events.out.tfevents.")?.split('.').next()?.parse().ok()
 }
 
 /// A clock set before 1970 reads as 1970: it only shifts a display.
