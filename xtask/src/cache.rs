@@ -11,6 +11,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::terminal;
+
 /// How the names of folders begin that only a run under way or a killed one has.
 const PARTIAL: &str = ".vdm-partial-";
 
@@ -71,7 +73,10 @@ impl Cache {
             .flatten()
             .filter(|entry| entry.file_name().to_string_lossy().starts_with(PARTIAL));
         for entry in leftovers {
-            eprintln!("removing what an interrupted run left: {}", entry.path().display());
+            terminal::note(format_args!(
+                "removing what an interrupted run left: {}",
+                entry.path().display()
+            ));
             remove(&entry.path())?;
         }
         // The process id keeps a still running child of a killed run out of the new folder.
@@ -111,7 +116,10 @@ pub(crate) fn lock_file(path: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            eprintln!("waiting for another cargo xtask that holds {} …", path.display());
+            terminal::note(format_args!(
+                "waiting for another cargo xtask that holds {} …",
+                path.display()
+            ));
             file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
             Ok(file)
         }

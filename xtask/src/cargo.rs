@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode, ExitStatus};
 use anyhow::{Context, Result};
 
 use crate::checkout::Checkout;
+use crate::terminal;
 
 /// A variable that, exported, would change how the checkout builds or links.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +38,9 @@ pub(crate) fn traps() -> Vec<Trap> {
 /// Says which variables are ignored. Once a run.
 pub(crate) fn report_traps() {
     for Trap { name, effect } in traps() {
-        eprintln!("note: ignoring {name}, which {effect}; unset it before using plain cargo");
+        terminal::note(format_args!(
+            "note: ignoring {name}, which {effect}; unset it before using plain cargo"
+        ));
     }
 }
 

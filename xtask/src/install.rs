@@ -13,7 +13,7 @@ use crate::cache::{self, Cache, megabytes};
 use crate::libtorch::{Libtorch, VERSION};
 use crate::unpack::unpack;
 use crate::wheels::Variant;
-use crate::{manifest, progress};
+use crate::{manifest, progress, terminal};
 
 /// The wheels are built for this Python; they are never imported.
 const WHEEL_PYTHON: &str = "3.11";
@@ -56,8 +56,11 @@ pub(crate) fn install(cache: &Cache, variant: Variant) -> Result<Libtorch> {
     let partial = cache.fresh_partial(&variant.folder())?;
     let outcome = cache.require_space(variant.disk_bytes()).and_then(|()| {
         let (fetched, kept) = (variant.download_bytes(), variant.unpacked_bytes());
-        eprintln!("installing libtorch {VERSION} from pypi.org into {}", folder.display());
-        eprintln!("({} to fetch, {} kept)", megabytes(fetched), megabytes(kept));
+        terminal::note(format_args!(
+            "installing libtorch {VERSION} from pypi.org into {}",
+            folder.display()
+        ));
+        terminal::note(format_args!("({} to fetch, {} kept)", megabytes(fetched), megabytes(kept)));
         fetch(variant, &partial)?;
         put_in_place(&partial, &folder, variant.files_sha256())
     });
@@ -163,7 +166,7 @@ fn put_in_place(partial: &Path, place: &Path, pinned: &str) -> Result<()> {
     manifest::verify(&content, pinned)?;
     Libtorch::inspect(&content.join("torch")).context("what was downloaded is not usable")?;
     if place.symlink_metadata().is_ok() {
-        eprintln!("replacing the unusable {}", place.display());
+        terminal::note(format_args!("replacing the unusable {}", place.display()));
         cache::remove(place)?;
     }
     fs::rename(&content, place)

@@ -17,6 +17,7 @@ mod progress;
 mod rpath;
 mod rust_text;
 mod search;
+mod terminal;
 mod tidy;
 mod trust;
 mod unpack;
@@ -98,11 +99,14 @@ fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     let name = args.next().unwrap_or_else(|| "help".into());
     if name == "help" || name == "--help" || name == "-h" {
-        println!("{}", overview());
-        return ExitCode::SUCCESS;
+        return finish(terminal::say(overview()).map(|()| ExitCode::SUCCESS), "");
     }
     let Some(subcommand) = SUBCOMMANDS.iter().find(|subcommand| name == subcommand.name) else {
-        eprintln!("error: no command named {}\n\n{}", name.display(), overview());
+        terminal::note(format_args!(
+            "error: no command named {}\n\n{}",
+            name.display(),
+            overview()
+        ));
         return ExitCode::FAILURE;
     };
     let args = args.collect();
@@ -118,8 +122,7 @@ fn run_own(
     run: fn(Vec<OsString>) -> Result<ExitCode>,
 ) -> Result<ExitCode> {
     if args.iter().any(|arg| arg == "--help" || arg == "-h") {
-        println!("{help}");
-        return Ok(ExitCode::SUCCESS);
+        return terminal::say(help).map(|()| ExitCode::SUCCESS);
     }
     run(args)
 }
@@ -128,8 +131,8 @@ fn run_own(
 fn finish(outcome: Result<ExitCode>, help: &str) -> ExitCode {
     outcome.unwrap_or_else(|error| {
         match error.downcast_ref::<lexopt::Error>() {
-            Some(wrong) => eprintln!("error: {wrong}\n\n{help}"),
-            None => eprintln!("error: {error:#}"),
+            Some(wrong) => terminal::note(format_args!("error: {wrong}\n\n{help}")),
+            None => terminal::note(format_args!("error: {error:#}")),
         }
         ExitCode::FAILURE
     })

@@ -15,6 +15,7 @@ use crate::cargo;
 use crate::checkout::Checkout;
 use crate::command::setup;
 use crate::install;
+use crate::terminal;
 
 pub(crate) const HELP: &str = "\
 Measures. Without options: every criterion target under benches/.
@@ -104,7 +105,7 @@ fn environment(requirements: &Path) -> Result<PathBuf> {
     install::require_pip()?;
     // PyPI has torch with its CUDA libraries only.
     cache.require_space(8_000_000_000)?;
-    eprintln!("making an environment for the peers in {}", place.display());
+    terminal::note(format_args!("making an environment for the peers in {}", place.display()));
     // A virtual environment holds its own path, so it cannot be made elsewhere and moved.
     if place.exists() {
         fs::remove_dir_all(&place)?;

@@ -9,6 +9,7 @@ use crate::cargo;
 use crate::checkout::Checkout;
 use crate::command::test::{self, Tier};
 use crate::command::{no_options, setup, tidy};
+use crate::terminal;
 
 pub(crate) const HELP: &str = "\
 Runs what the continuous integration runs: formatting, lints, documentation, invariants, licenses
@@ -38,16 +39,16 @@ pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
     let mut documentation =
         cargo(&["doc", "--workspace", "--all-features", "--no-deps", "--quiet"]);
     step("documentation", documentation.env("RUSTDOCFLAGS", "-D warnings"))?;
-    println!("== invariants");
+    terminal::say("== invariants")?;
     ensure!(tidy::check(&checkout)? == 0, "the invariants do not hold");
     licenses(&mut cargo(&["deny", "check", "licenses", "bans", "sources"]))?;
     training(&checkout)?;
-    println!("== tests");
+    terminal::say("== tests")?;
     test::run_tests(&checkout, Tier::Ci)
 }
 
 fn step(name: &str, command: &mut Command) -> Result<()> {
-    println!("== {name}: {}", cargo::shown(command));
+    terminal::say(format_args!("== {name}: {}", cargo::shown(command)))?;
     cargo::run(command)
 }
 
@@ -57,7 +58,7 @@ fn licenses(command: &mut Command) -> Result<()> {
     if installed.is_ok_and(|status| status.success()) {
         return step("licenses", command);
     }
-    println!("== licenses: skipped, cargo-deny is not installed (cargo install cargo-deny)");
+    terminal::say("== licenses: skipped, cargo-deny is not installed (cargo install cargo-deny)")?;
     Ok(())
 }
 

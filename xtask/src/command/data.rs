@@ -12,7 +12,7 @@ use lexopt::Arg::{Long, Value};
 use lexopt::{Parser, ValueExt};
 
 use crate::cache::Cache;
-use crate::hash;
+use crate::{hash, terminal};
 
 pub(crate) const HELP: &str = "\
 Brings a data set into the cache and verifies it.
@@ -74,13 +74,16 @@ pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
     let _lock = cache.lock()?;
     if let Err(fault) = verify(&place) {
         if place.exists() {
-            eprintln!("{fault:#}");
+            terminal::note(format_args!("{fault:#}"));
         }
         bring(&place)?;
         verify(&place)?;
     }
-    println!("Fashion-MNIST, verified: {}", place.display());
-    println!("train on it: cargo xtask train --preset fashion-mnist --data {}", place.display());
+    terminal::say(format_args!("Fashion-MNIST, verified: {}", place.display()))?;
+    terminal::say(format_args!(
+        "train on it: cargo xtask train --preset fashion-mnist --data {}",
+        place.display()
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -122,7 +125,7 @@ fn runs(program: &str) -> bool {
 }
 
 fn unpack_package(partial: &Path, place: &Path) -> Result<()> {
-    eprintln!("fetching the Debian package {PACKAGE} (31 MB)");
+    terminal::note(format_args!("fetching the Debian package {PACKAGE} (31 MB)"));
     let download = Command::new("apt-get")
         .args(["download", PACKAGE])
         .current_dir(partial)

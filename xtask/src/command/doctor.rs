@@ -13,7 +13,7 @@ use crate::command::no_options;
 use crate::install;
 use crate::libtorch::{Libtorch, VERSION};
 use crate::search::{Device, Want};
-use crate::{link, machine, rpath, trust};
+use crate::{link, machine, rpath, terminal, trust};
 
 pub(crate) const HELP: &str = "\
 Looks at everything that training needs: toolchain, environment, C++ compiler, Python and pip,
@@ -85,10 +85,10 @@ pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
     findings.push(gpu(linked.as_ref().ok()));
     findings.extend(cache(linked.is_ok()));
     for finding in &findings {
-        println!("{}", finding.shown());
+        terminal::say(finding.shown())?;
     }
     let broken = findings.iter().any(|finding| finding.verdict == Verdict::Fault);
-    println!("{}", if broken { "\ntraining cannot run yet" } else { "\ntraining can run" });
+    terminal::say(if broken { "\ntraining cannot run yet" } else { "\ntraining can run" })?;
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

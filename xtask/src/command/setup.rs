@@ -14,7 +14,7 @@ use crate::install::install;
 use crate::libtorch::{Libtorch, VERSION};
 use crate::machine::{self, Machine};
 use crate::search::{Device, Found, Want, search};
-use crate::{link, rpath, trust};
+use crate::{link, rpath, terminal, trust};
 
 pub(crate) const HELP: &str = "\
 Finds libtorch or installs it, and links it into this checkout at third_party/libtorch.
@@ -49,9 +49,9 @@ pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
     provide(&checkout, device)?;
     let libtorch = link::current(&checkout)?;
     let real = libtorch.root.join("lib").canonicalize()?;
-    println!("libtorch {VERSION} ({}): {}", libtorch.devices(), real.display());
-    println!("linked at {}", libtorch.root.display());
-    println!("{}", provenance(&libtorch));
+    terminal::say(format_args!("libtorch {VERSION} ({}): {}", libtorch.devices(), real.display()))?;
+    terminal::say(format_args!("linked at {}", libtorch.root.display()))?;
+    terminal::say(provenance(&libtorch))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -113,12 +113,12 @@ fn provide(checkout: &Checkout, device: Device) -> Result<()> {
     if !keeps {
         let cache = Cache::of_user()?;
         let machine = Machine { checkout, cache: &cache };
-        let found = search(want, &machine, |note| eprintln!("{note}"))?;
+        let found = search(want, &machine, terminal::note)?;
         let found = match found {
             Some(found) => found,
             None => Found { libtorch: install(&cache, want.variant())?, origin: "the cache" },
         };
-        eprintln!("using {}: {}", found.origin, found.libtorch.root.display());
+        terminal::note(format_args!("using {}: {}", found.origin, found.libtorch.root.display()));
         link::link(checkout, &found.libtorch)?;
     }
     rpath::set(checkout)

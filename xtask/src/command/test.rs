@@ -12,6 +12,7 @@ use lexopt::Parser;
 use crate::cargo;
 use crate::checkout::Checkout;
 use crate::command::setup;
+use crate::terminal;
 
 pub(crate) const HELP: &str = "\
 Runs the tests of the workspace, those that need libtorch and the documentation's included.
@@ -98,10 +99,16 @@ pub(crate) fn run_tests(checkout: &Checkout, tier: Tier) -> Result<ExitCode> {
     let (summary, status) = stream(&mut command)?;
     let seconds = start.elapsed().as_secs_f64();
     if summary.binaries == 0 {
-        println!("no test ran: the workspace does not build");
+        terminal::say("no test ran: the workspace does not build")?;
     }
-    println!("{} test programs, {seconds:.0} s with the build", summary.binaries);
-    println!("{} passed, {} failed, {} ignored", summary.passed, summary.failed, summary.ignored);
+    terminal::say(format_args!(
+        "{} test programs, {seconds:.0} s with the build",
+        summary.binaries
+    ))?;
+    terminal::say(format_args!(
+        "{} passed, {} failed, {} ignored",
+        summary.passed, summary.failed, summary.ignored
+    ))?;
     Ok(cargo::exit_code(status))
 }
 

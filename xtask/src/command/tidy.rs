@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use crate::cargo;
 use crate::checkout::Checkout;
 use crate::command::no_options;
+use crate::terminal;
 use crate::tidy::tree::{Fault, Tree};
 use crate::tidy::{CHECKS, NO_ENGINE, code};
 
@@ -34,20 +35,23 @@ pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
 /// If the sources or the dependencies cannot be read.
 pub(crate) fn check(checkout: &Checkout) -> Result<usize> {
     let tree = Tree::read(&checkout.root)?;
-    let mut count = report(NO_ENGINE.0, NO_ENGINE.1, &engines(checkout)?);
+    let mut count = report(NO_ENGINE.0, NO_ENGINE.1, &engines(checkout)?)?;
     for check in CHECKS {
-        count += report(check.id, check.statement, &(check.run)(&tree));
+        count += report(check.id, check.statement, &(check.run)(&tree))?;
     }
-    println!("tidy: {} invariants, {count} faults", CHECKS.len() + 1);
+    terminal::say(format_args!("tidy: {} invariants, {count} faults", CHECKS.len() + 1))?;
     Ok(count)
 }
 
-fn report(id: &str, statement: &str, faults: &[Fault]) -> usize {
-    println!("{} {id} {statement}", if faults.is_empty() { "ok  " } else { "FAIL" });
+fn report(id: &str, statement: &str, faults: &[Fault]) -> Result<usize> {
+    terminal::say(format_args!(
+        "{} {id} {statement}",
+        if faults.is_empty() { "ok  " } else { "FAIL" }
+    ))?;
     for fault in faults {
-        println!("       {fault}");
+        terminal::say(format_args!("       {fault}"))?;
     }
-    faults.len()
+    Ok(faults.len())
 }
 
 fn engines(checkout: &Checkout) -> Result<Vec<Fault>> {

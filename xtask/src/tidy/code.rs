@@ -41,8 +41,10 @@ pub(crate) fn unsafe_outside_shim(tree: &Tree) -> Vec<Fault> {
         .collect()
 }
 
-pub(crate) fn printing_libraries(tree: &Tree) -> Vec<Fault> {
-    in_libraries(tree, &["println!", "eprintln!", "print!", "eprint!", "dbg!"])
+/// The program has one function for each of its outputs, which none of these words are in.
+pub(crate) fn printing(tree: &Tree) -> Vec<Fault> {
+    let words = ["println!", "eprintln!", "print!", "eprint!", "dbg!"];
+    [in_libraries(tree, &words), in_crates(tree, &["vdm-cli"], &words)].concat()
 }
 
 pub(crate) fn global_randomness(tree: &Tree) -> Vec<Fault> {
@@ -118,10 +120,14 @@ fn pinned_tch(manifest: &str) -> Option<&str> {
 }
 
 fn in_libraries(tree: &Tree, forbidden: &[&str]) -> Vec<Fault> {
-    let in_library =
-        |path: &str| LIBRARIES.iter().any(|name| path.starts_with(&format!("crates/{name}/src/")));
+    in_crates(tree, &LIBRARIES, forbidden)
+}
+
+fn in_crates(tree: &Tree, names: &[&str], forbidden: &[&str]) -> Vec<Fault> {
+    let is_one =
+        |path: &str| names.iter().any(|name| path.starts_with(&format!("crates/{name}/src/")));
     tree.product_code()
-        .filter(|(path, _)| in_library(path))
+        .filter(|(path, _)| is_one(path))
         .flat_map(|(path, code)| words(path, &code, forbidden))
         .collect()
 }
@@ -157,13 +163,16 @@ mod tests {
     }
 
     #[test]
-    fn i3_finds_printing_in_libraries_outside_tests() {
+    fn i3_finds_printing_outside_tests() {
         let tree = Tree::from([
             ("crates/vdm-core/src/a.rs", "fn a() {\nprintln!(\"x\");\n}\n"),
             ("crates/vdm-core/src/b.rs", "#[cfg(test)]\nmod tests { fn b() { println!() } }"),
-            ("crates/vdm-cli/src/main.rs", "println!()"),
+            ("crates/vdm-cli/src/main.rs", "eprintln!()"),
+            ("crates/vdm-bench/src/main.rs", "println!()"),
         ]);
-        assert_eq!(printing_libraries(&tree), ["crates/vdm-core/src/a.rs:2: `println!`"]);
+        let found =
+            ["crates/vdm-core/src/a.rs:2: `println!`", "crates/vdm-cli/src/main.rs:1: `eprintln!`"];
+        assert_eq!(printing(&tree), found);
     }
 
     #[test]

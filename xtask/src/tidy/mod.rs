@@ -26,7 +26,11 @@ pub(crate) const CHECKS: &[Check] = &[
         statement: "only vdm-torch-sys uses `unsafe`",
         run: code::unsafe_outside_shim,
     },
-    Check { id: "I3", statement: "libraries do not print", run: code::printing_libraries },
+    Check {
+        id: "I3",
+        statement: "libraries do not print, the program in one place",
+        run: code::printing,
+    },
     Check {
         id: "I4",
         statement: "libraries use no global randomness",
