@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::hash::{sha256, sha256_of};
+use crate::terminal;
 use anyhow::{Context, Result, bail, ensure};
 
 /// The list, beside what it lists. It only tells which file differs: `sha256sum --check SHA256SUMS`.
@@ -53,7 +54,7 @@ pub(crate) fn verify_if_changed(folder: &Path, pinned: &str, memory: &Path) -> R
     if fs::read_to_string(memory).is_ok_and(|known| known == state) {
         return Ok(());
     }
-    eprintln!("verifying the files of {} …", folder.display());
+    terminal::note(format_args!("verifying the files of {} …", folder.display()));
     verify(folder, pinned)?;
     fs::write(memory, state).with_context(|| format!("cannot write {}", memory.display()))
 }

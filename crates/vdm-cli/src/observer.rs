@@ -6,9 +6,7 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use vdm_core::bound::bits_per_dim;
 use vdm_core::{LogSnr, NoiseSchedule};
-use vdm_report::metrics::{
-    MetricsLog, Record, Timing, TimingsLog, TrainRecord, ValidationRecord,
-};
+use vdm_report::metrics::{MetricsLog, Record, Timing, TimingsLog, TrainRecord, ValidationRecord};
 use vdm_report::result::NoiseLevels;
 use vdm_report::tensorboard::EventWriter;
 use vdm_report::{RunDir, files};

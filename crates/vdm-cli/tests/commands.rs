@@ -253,7 +253,10 @@ fn bad_input_is_named() {
         (vec!["train", "--device", "cuda:7"], "device cuda:7 is not available"),
         (vec!["train", "--steps", "0"], "training.steps = 0"),
         (vec!["train", "--batch", "9999999999999"], "training.batch = 9999999999999"),
-        (vec!["train", "--batch", "16777216"], "training.batch times components = 1073741824 is more than 536870912"),
+        (
+            vec!["train", "--batch", "16777216"],
+            "training.batch times components = 1073741824 is more than 536870912",
+        ),
         (vec!["sample", "--run", "<held>", "--out", "x.npy"], "--out x.npy: name the PNG"),
         (vec!["eval", "--run", "<held>", "--max-rounds", "3"], "--standard-error"),
         (vec!["train", "--batch=-1"], "invalid value '-1' for '--batch"),

@@ -103,7 +103,9 @@ fn a_run_with_a_damaged_checkpoint_ends_in_the_same_bytes() {
                 fs::write(last.join(file), b"").unwrap();
             }
         }),
-        ("checkpoint.json", |last| edit(&last.join("checkpoint.json"), "\"step\": 20", "\"step\": 2 ")),
+        ("checkpoint.json", |last| {
+            edit(&last.join("checkpoint.json"), "\"step\": 20", "\"step\": 2 ")
+        }),
         ("not of the step in its name", |last| {
             fs::remove_dir_all(last).unwrap();
             copy(&last.with_file_name("step-00000018"), last);
@@ -125,8 +127,11 @@ fn a_run_with_a_damaged_checkpoint_ends_in_the_same_bytes() {
     copy(&whole, &best);
     let result: serde_json::Value =
         serde_json::from_slice(&fs::read(best.join("result.json")).unwrap()).unwrap();
-    fs::write(step(&best, result["checkpoint_step"].as_u64().unwrap()).join("model.safetensors"), b"")
-        .unwrap();
+    fs::write(
+        step(&best, result["checkpoint_step"].as_u64().unwrap()).join("model.safetensors"),
+        b"",
+    )
+    .unwrap();
     let out = folder.path().join("out");
     for command in [
         &["sample", "--count", "1", "--out", text(&out.with_extension("png"))][..],
@@ -135,7 +140,10 @@ fn a_run_with_a_damaged_checkpoint_ends_in_the_same_bytes() {
         &["export", "--out", text(&out.with_extension("safetensors"))],
     ] {
         let said = notes(&[command, &["--run", text(&best)]].concat());
-        assert!(said.contains("model.safetensors is damaged") || said.contains("SHA-256"), "{said}");
+        assert!(
+            said.contains("model.safetensors is damaged") || said.contains("SHA-256"),
+            "{said}"
+        );
         assert!(said.contains("is used instead"), "{said}");
     }
     // Nothing to go on from is an error, and nothing is deleted.
@@ -145,7 +153,10 @@ fn a_run_with_a_damaged_checkpoint_ends_in_the_same_bytes() {
     let list = || fs::read_dir(best.join("checkpoints")).unwrap().count();
     let count = list();
     let said = refusal(&resume(&best));
-    assert!(said.contains("no checkpoint can be used") && said.contains("restore a copy"), "{said}");
+    assert!(
+        said.contains("no checkpoint can be used") && said.contains("restore a copy"),
+        "{said}"
+    );
     assert_eq!(list(), count);
 }
 
@@ -209,7 +220,10 @@ fn an_edited_configuration_is_never_used_without_a_word() {
 
     edit(&config, "\"steps\": 3", "\"steps\": 2");
     let said = notes(&sample);
-    assert!(said.contains("note: config.json was edited, or damaged: sampler.steps is 2, and was 3"), "{said}");
+    assert!(
+        said.contains("note: config.json was edited, or damaged: sampler.steps is 2, and was 3"),
+        "{said}"
+    );
     edit(&config, "\"beta1\": 0.9", "\"beta1\": 0.8");
     assert!(!notes(&eval).contains("beta1"), "of no use to eval");
     let said = notes(&resume(&out));

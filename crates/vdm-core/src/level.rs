@@ -326,7 +326,9 @@ mod tests {
     /// JSON has no number for two legal levels, and a level that is none must not become `null`.
     #[test]
     fn infinite_levels_survive_json() {
-        for (level, json) in [(2.5, "2.5"), (f64::INFINITY, "\"inf\""), (f64::NEG_INFINITY, "\"-inf\"")] {
+        for (level, json) in
+            [(2.5, "2.5"), (f64::INFINITY, "\"inf\""), (f64::NEG_INFINITY, "\"-inf\"")]
+        {
             let level = LogSnr::new(level);
             assert_eq!(serde_json::to_string(&level).unwrap(), json);
             assert_eq!(serde_json::from_str::<LogSnr>(json).unwrap(), level);

@@ -107,7 +107,8 @@ impl Parameterization {
             }
             Self::Combination { image, noise } => {
                 let of = "a combination of image and noise";
-                let refuse = |field, value, wanted| Err(Error::Parameter { of, field, value, wanted });
+                let refuse =
+                    |field, value, wanted| Err(Error::Parameter { of, field, value, wanted });
                 for (field, value) in [("image", image), ("noise", noise)] {
                     if !(value.abs() <= 1e6) {
                         return refuse(field, value, "from -1e6 to 1e6");

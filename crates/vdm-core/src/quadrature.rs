@@ -110,12 +110,7 @@ fn coarse(f: &mut dyn FnMut(&[f64]) -> f64, point: &mut [f64], axis: usize) -> f
 }
 
 /// The expectation over the axes from `axis` on, to an absolute tolerance.
-fn nested(
-    f: &mut dyn FnMut(&[f64]) -> f64,
-    point: &mut [f64],
-    axis: usize,
-    tolerance: f64,
-) -> f64 {
+fn nested(f: &mut dyn FnMut(&[f64]) -> f64, point: &mut [f64], axis: usize, tolerance: f64) -> f64 {
     if axis == point.len() {
         return f(point);
     }

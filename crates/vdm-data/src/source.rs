@@ -124,5 +124,7 @@ fn read_file(path: &Path) -> Result<Splits, DataError> {
 /// Whether a file is named like a packed folder.
 fn is_archive(name: &OsStr) -> bool {
     let name = name.to_string_lossy().to_ascii_lowercase();
-    [".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar"].iter().any(|end| name.ends_with(end))
+    [".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar"]
+        .iter()
+        .any(|end| name.ends_with(end))
 }

@@ -34,8 +34,8 @@ use std::path::Path;
 
 pub use atomic::{prepare, write_atomic};
 pub use seal::{Seal, seal, seal_line, unseal, unseal_line};
-pub use temporary::{hold, remove_abandoned, temporary_beside};
 use sha2::{Digest, Sha256};
+pub use temporary::{hold, remove_abandoned, temporary_beside};
 
 /// SHA-256 in hexadecimal.
 #[must_use]

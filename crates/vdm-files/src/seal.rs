@@ -71,12 +71,7 @@ pub fn unseal_line(bytes: &[u8], previous: &str) -> Result<(Value, Seal, String)
     Ok((value, seal, own))
 }
 
-fn with_seal(
-    text: &str,
-    previous: &str,
-    before: &str,
-    colon: &str,
-) -> Result<(String, String)> {
+fn with_seal(text: &str, previous: &str, before: &str, colon: &str) -> Result<(String, String)> {
     let own = digest(serde_json::from_str(text)?, previous)?;
     let fields = text.strip_suffix('}').map(str::trim_end);
     let fields = fields.ok_or_else(|| serde_json::Error::custom("only objects can be sealed"))?;

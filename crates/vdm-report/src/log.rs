@@ -117,7 +117,9 @@ fn record<R: DeserializeOwned>(text: &[u8], previous: &str) -> Result<(R, String
     let (value, seal, own) = unseal_line(text, previous).map_err(no_record)?;
     match seal {
         Seal::Whole => Ok((serde_json::from_value(value).map_err(no_record)?, own)),
-        Seal::Broken => Err("is not as it was written, or does not follow the line before it".into()),
+        Seal::Broken => {
+            Err("is not as it was written, or does not follow the line before it".into())
+        }
         Seal::Absent => Err("has no seal: the program did not write it".into()),
     }
 }
@@ -160,7 +162,9 @@ mod tests {
     fn what_is_appended_is_read_back_exactly() {
         let (_folder, path) = log_of(&[1, 3]);
         assert_eq!(Log::read(&path).unwrap(), [entry(1), entry(3)]);
-        assert!(fs::read_to_string(&path).unwrap().starts_with("{\"step\":1,\"loss\":1.0,\"seal\":"));
+        assert!(
+            fs::read_to_string(&path).unwrap().starts_with("{\"step\":1,\"loss\":1.0,\"seal\":")
+        );
     }
 
     #[test]

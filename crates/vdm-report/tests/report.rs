@@ -1,8 +1,8 @@
 //! The report of finished, unfinished and damaged runs.
 
-mod synthetic;
 #[path = "../../vdm-torch/tests/common/damage.rs"]
 mod damage;
+mod synthetic;
 
 use std::fs;
 
@@ -117,7 +117,8 @@ fn damaged_parts_are_named_and_the_others_shown() {
     cut(run.result(), 40);
     cut(run.samples_png(), 4000);
     cut(run.samples_at(500), 7);
-    let none = serde_json::json!({"log_snr": [0], "loss": [], "standard_error": [], "data_dims": 1});
+    let none =
+        serde_json::json!({"log_snr": [0], "loss": [], "standard_error": [], "data_dims": 1});
     files::write_sealed(&run.loss_by_log_snr(), &none).unwrap();
     let levels = fs::read_to_string(run.noise_levels()).unwrap();
     fs::write(run.noise_levels(), levels.replacen("\"step\": 4000", "\"step\": 4001", 1)).unwrap();
@@ -154,7 +155,10 @@ fn what_is_missing_or_edited_is_said() {
     fs::write(run.config(), config.replace("\"warm_up\": 100", "\"warm_up\": 900")).unwrap();
     let page = page(&run);
     let notes = notes(&page);
-    assert!(notes.iter().any(|note| note.contains("last validation is of step 3500")), "{notes:#?}");
+    assert!(
+        notes.iter().any(|note| note.contains("last validation is of step 3500")),
+        "{notes:#?}"
+    );
     assert!(notes.iter().any(|note| note.contains("config.json was edited")), "{notes:#?}");
     assert!(page.contains("&quot;warm_up&quot;: 900"));
 }

@@ -89,10 +89,9 @@ pub use solver::{
     StageShare, Step, StochasticHeun, UniPc, UniPcVariant, dpm_adaptive,
 };
 pub use spec::{
-    AdaptiveSpec, AnySolver, Correction, Elsewhere, Entry, Field, GuidanceSpec, Method, NameError, NameOf,
-    NoisePath,
-    NoiseSpec, SamplerFields, SamplerSpec, SingleStepMemory, SingleStepSpec, SolverMemory,
-    SolverSpec, SpecError,
+    AdaptiveSpec, AnySolver, Correction, Elsewhere, Entry, Field, GuidanceSpec, Method, NameError,
+    NameOf, NoisePath, NoiseSpec, SamplerFields, SamplerSpec, SingleStepMemory, SingleStepSpec,
+    SolverMemory, SolverSpec, SpecError,
 };
 pub use vdm_random::{Purpose, Seed, fill_normal};
 

@@ -9,15 +9,8 @@ use crate::config::RunConfig;
 
 /// What may change between two stretches of one run; where the data lie too, since their hash says
 /// whether they are the same.
-const FREE: [&str; 7] = [
-    "preset",
-    "data",
-    "training.steps",
-    "training.optimizer",
-    "evaluation",
-    "sampler",
-    "output",
-];
+const FREE: [&str; 7] =
+    ["preset", "data", "training.steps", "training.optimizer", "evaluation", "sampler", "output"];
 
 /// A field in which two configurations differ.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,9 +58,8 @@ impl RunConfig {
                 changes.push(Change { field, before, now });
             }
         }
-        let gone = before.into_iter().map(|(field, before)| {
-            Change { field, before, now: Value::Null }
-        });
+        let gone =
+            before.into_iter().map(|(field, before)| Change { field, before, now: Value::Null });
         changes.extend(gone);
         Ok(changes)
     }

@@ -133,7 +133,8 @@ fn the_same_training_has_the_same_checkpoint() {
         (FILES[..2].iter().map(|name| fs::read(last.join(name)).unwrap()).collect::<Vec<_>>(), info)
     });
     assert_eq!(first, second);
-    let trainer = Trainer::resume(&config(), &digits(), Device::Cpu, &resume(&checkpoints).checkpoint);
+    let trainer =
+        Trainer::resume(&config(), &digits(), Device::Cpu, &resume(&checkpoints).checkpoint);
     let before = contents(folder.path());
     trainer.unwrap().save(&checkpoints, None).unwrap();
     assert_eq!(contents(folder.path()), before);
@@ -235,12 +236,18 @@ fn a_damaged_newest_checkpoint_falls_back_to_the_newest_whole_one() {
         ("model.safetensors", |last| truncate(&last.join("model.safetensors"))),
         ("training.safetensors", |last| truncate(&last.join("training.safetensors"))),
         ("checkpoint.json", |last| truncate(&last.join("checkpoint.json"))),
-        ("checkpoint.json", |last| FILES.iter().for_each(|f| fs::write(last.join(f), b"").unwrap())),
+        ("checkpoint.json", |last| {
+            FILES.iter().for_each(|f| fs::write(last.join(f), b"").unwrap())
+        }),
         ("model.safetensors", |last| fs::remove_file(last.join("model.safetensors")).unwrap()),
         ("checkpoint.json", |last| fs::remove_file(last.join("checkpoint.json")).unwrap()),
         // One bit: 4 is 52 in ASCII, a space 32.
-        ("checkpoint.json", |last| edit(&last.join("checkpoint.json"), "\"step\": 4", "\"step\":  ")),
-        ("checkpoint.json", |last| edit(&last.join("checkpoint.json"), "\"step\": 4", "\"step\": 6")),
+        ("checkpoint.json", |last| {
+            edit(&last.join("checkpoint.json"), "\"step\": 4", "\"step\":  ")
+        }),
+        ("checkpoint.json", |last| {
+            edit(&last.join("checkpoint.json"), "\"step\": 4", "\"step\": 6")
+        }),
         // Somebody's doing, with a seal that fits.
         ("not of the step in its name", |last| {
             rewrite(&last.join("checkpoint.json"), |document| document["step"] = 40.into());
@@ -306,17 +313,24 @@ fn only_what_this_run_wrote_is_ever_deleted() {
     copy(&step_folder(foreign.path(), 3), &at("step-00000003"));
     copy(&at("step-00000001"), &at("step-00000004"));
     copy(&at("step-00000002"), &at("step-00000009"));
-    for name in
-        ["step-2", "step-0000000002", "step-+0000002", "step-00000002 (copy)", "backup", "unfinished-x"]
-    {
+    for name in [
+        "step-2",
+        "step-0000000002",
+        "step-+0000002",
+        "step-00000002 (copy)",
+        "backup",
+        "unfinished-x",
+    ] {
         copy(&at("step-00000002"), &at(name));
     }
     fs::write(at("step-00000077"), b"a file").unwrap();
     fs::create_dir(at("step-00000078")).unwrap();
     #[cfg(unix)]
     std::os::unix::fs::symlink(at("backup"), at("step-00000000")).unwrap();
-    let strangers: Vec<String> =
-        names(folder.path()).into_iter().filter(|n| !n.ends_with("0001") && n != "step-00000002").collect();
+    let strangers: Vec<String> = names(folder.path())
+        .into_iter()
+        .filter(|n| !n.ends_with("0001") && n != "step-00000002")
+        .collect();
     let before: Vec<_> = strangers.iter().map(|name| kept(&at(name))).collect();
 
     let Chosen { checkpoint, passed_over } = resume(&checkpoints);
@@ -352,7 +366,8 @@ fn kept(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     if path.is_file() {
         return BTreeMap::from([(PathBuf::new(), fs::read(path).unwrap())]);
     }
-    let inside = |(file, bytes): (PathBuf, Vec<u8>)| (file.strip_prefix(path).unwrap().into(), bytes);
+    let inside =
+        |(file, bytes): (PathBuf, Vec<u8>)| (file.strip_prefix(path).unwrap().into(), bytes);
     contents(path).into_iter().map(inside).collect()
 }
 
@@ -444,7 +459,8 @@ fn no_damage_of_an_export_is_used_without_a_word() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.safetensors");
     run(folder.path(), &[(2, None)]);
-    let model = Checkpoint::read(&step_folder(folder.path(), 2)).unwrap().model(Device::Cpu).unwrap();
+    let model =
+        Checkpoint::read(&step_folder(folder.path(), 2)).unwrap().model(Device::Cpu).unwrap();
     export(&model, &file).unwrap();
     let whole = fs::read(&file).unwrap();
     for _ in 0..10 {

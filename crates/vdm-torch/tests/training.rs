@@ -59,9 +59,7 @@ fn train(config: &RunConfig, folder: &Path, stop_after: u64) -> (Vec<f64>, Outco
     let checkpoints = Checkpoints::new(folder, config);
     let mut trainer = match checkpoints.latest().unwrap() {
         None => Trainer::new(config, &data, Device::Cpu).unwrap(),
-        Some(latest) => {
-            Trainer::resume(config, &data, Device::Cpu, &latest.checkpoint).unwrap()
-        }
+        Some(latest) => Trainer::resume(config, &data, Device::Cpu, &latest.checkpoint).unwrap(),
     };
     let stop = AtomicBool::new(false);
     let mut listener = Listener { losses: Vec::new(), stop: &stop, stop_after };
@@ -76,7 +74,8 @@ fn last(folder: &Path) -> PathBuf {
 }
 
 fn files_of_last(folder: &Path) -> [Vec<u8>; 2] {
-    ["model.safetensors", "training.safetensors"].map(|name| fs::read(last(folder).join(name)).unwrap())
+    ["model.safetensors", "training.safetensors"]
+        .map(|name| fs::read(last(folder).join(name)).unwrap())
 }
 
 /// 12 steps at once, or stopped after 5 and again after 9: the same bytes. Dropout is on, since

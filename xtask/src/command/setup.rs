@@ -90,7 +90,7 @@ pub(crate) fn ensure_ready(checkout: &Checkout) -> Result<()> {
         Ok(_) => rpath::set(checkout),
         Err(fault) => {
             if checkout.libtorch().exists() {
-                eprintln!("note: {fault:#}");
+                terminal::note(format_args!("note: {fault:#}"));
             }
             provide(checkout, Device::Auto)
         }
@@ -101,7 +101,7 @@ pub(crate) fn ensure_ready(checkout: &Checkout) -> Result<()> {
 fn report_surroundings(checkout: &Checkout) {
     cargo::report_traps();
     for (what, remedy) in trust::findings(checkout) {
-        eprintln!("warning: {what}; {remedy}");
+        terminal::note(format_args!("warning: {what}; {remedy}"));
     }
 }
 

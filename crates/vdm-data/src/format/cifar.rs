@@ -93,7 +93,12 @@ impl Version {
                 }
                 if record.len() < self.labels + DIMS {
                     let (found, expected) = (record.len() as u64, (self.labels + DIMS) as u64);
-                    return Err(DataError::Truncated { path, what: "the last record", found, expected });
+                    return Err(DataError::Truncated {
+                        path,
+                        what: "the last record",
+                        found,
+                        expected,
+                    });
                 }
                 let (label, image) = (record[self.labels - 1], &record[self.labels..]);
                 if label >= self.classes {

@@ -89,7 +89,9 @@ impl<'a, R: Read + Seek> Archive<'a, R> {
         let alone = || (self.names.len() == 1).then(|| self.names[0].clone());
         match self.first_of(WHOLE.images).or_else(alone) {
             Some(images) => self.items(&images, WHOLE.labels),
-            None => Err(DataError::Arrays { path: self.path.into(), found: inventory(&self.names) }),
+            None => {
+                Err(DataError::Arrays { path: self.path.into(), found: inventory(&self.names) })
+            }
         }
     }
 

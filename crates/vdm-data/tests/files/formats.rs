@@ -268,7 +268,10 @@ fn labels_of_any_integers_are_the_same() {
 #[test]
 fn arrays_that_are_left_out_are_named() {
     let images = npy_bytes("(20, 2, 3)", &pixels(20));
-    let data = from_file("a.npz", npz(&[("x", &images), ("targets", &images), ("y", &npy_bytes("(20,)", &labels(20)))]));
+    let data = from_file(
+        "a.npz",
+        npz(&[("x", &images), ("targets", &images), ("y", &npy_bytes("(20,)", &labels(20)))]),
+    );
     assert_eq!(data.notes, ["arrays of other names were left out: targets"]);
     assert!(data.train.labels().is_some());
     let whole = from_file("a.npz", npz(&[("x", &images)]));

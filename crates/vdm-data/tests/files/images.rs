@@ -129,7 +129,9 @@ fn loading_twice_gives_the_same_hash() {
 fn a_jpeg_is_read_under_all_its_names() {
     let dir = tempfile::tempdir().unwrap();
     let jpeg = picture(&plain(8, 8, RED), ImageFormat::Jpeg);
-    for name in ["a.jpg", "b.jpeg", "c.jpe", "d.jfif", "e.JIF", "f.jfi", "g.png", "h.bmp", "i", "j.tmp"] {
+    for name in
+        ["a.jpg", "b.jpeg", "c.jpe", "d.jfif", "e.JIF", "f.jfi", "g.png", "h.bmp", "i", "j.tmp"]
+    {
         write(dir.path(), name, &jpeg);
     }
     assert_eq!(items(&load_path(dir.path()).unwrap()).count(), 10);

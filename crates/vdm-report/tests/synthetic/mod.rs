@@ -1,8 +1,6 @@
 //! A run folder as a training leaves it, from made-up numbers and pictures.
 
-use vdm_report::metrics::{
-    MetricsLog, Record, Timing, TimingsLog, TrainRecord, ValidationRecord,
-};
+use vdm_report::metrics::{MetricsLog, Record, Timing, TimingsLog, TrainRecord, ValidationRecord};
 use vdm_report::picture::{self, Images, Layout};
 use vdm_report::result::{DataSource, LossByLogSnr, NoiseLevels, RunResult, TestLikelihood};
 use vdm_report::tensorboard::EventWriter;

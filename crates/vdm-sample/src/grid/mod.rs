@@ -231,7 +231,10 @@ impl TimeGrid {
         scaling: Scaling,
     ) -> Result<Self, GridError> {
         let time = |f: f64| (1.0 - f).powi(2);
-        Self::from_log_snrs(evenly(listed(steps)?).map(|f| schedule.log_snr(time(f)).value()), scaling)
+        Self::from_log_snrs(
+            evenly(listed(steps)?).map(|f| schedule.log_snr(time(f)).value()),
+            scaling,
+        )
     }
 
     /// Times at equal steps of probability of a `Beta(alpha, beta)` law on `[0, 1]`: below 1 both

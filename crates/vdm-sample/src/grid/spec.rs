@@ -201,7 +201,8 @@ impl GridKind {
                 TimeGrid::from_times(times, schedule, scaling).and_then(listed)
             }
             Self::LogSnrs { log_snrs } => {
-                TimeGrid::from_log_snrs(log_snrs.iter().map(|level| level.value()), scaling).and_then(listed)
+                TimeGrid::from_log_snrs(log_snrs.iter().map(|level| level.value()), scaling)
+                    .and_then(listed)
             }
         }
     }
@@ -238,7 +239,8 @@ struct Fields {
 
 impl<'de> Deserialize<'de> for GridSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Fields { kind, clean } = name_or_object(deserializer, Some((NameOf::Grid, &GridKind::NAMES)), |_| None)?;
+        let Fields { kind, clean } =
+            name_or_object(deserializer, Some((NameOf::Grid, &GridKind::NAMES)), |_| None)?;
         Ok(Self { kind, clean })
     }
 }

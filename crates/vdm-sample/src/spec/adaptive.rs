@@ -5,8 +5,8 @@ use std::convert::Infallible;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use serde_json::Value;
 
-use super::named::name_or_object;
 use super::fields::fields;
+use super::named::name_or_object;
 use super::{Entry, Field, NameOf, SolverSpec, SpecError};
 use crate::{Adaptive, AdaptiveDpm, Pair};
 

@@ -223,7 +223,8 @@ impl NameOf {
             return Ok(here);
         }
         let split = |grid: &'static str| {
-            let solver = plain(name).strip_suffix(&plain(grid)).and_then(|solver| self.resolve(solver))?;
+            let solver =
+                plain(name).strip_suffix(&plain(grid)).and_then(|solver| self.resolve(solver))?;
             Some((solver, grid))
         };
         let grids = Self::Grid.here().into_iter().chain(["exponential"]);

@@ -222,7 +222,9 @@ impl SolverSpec {
     pub fn check_calls(&self, steps: usize) -> Result<(), TooMany> {
         let per_step = Solver::<f64>::properties(self).calls_per_step;
         let (field, walks) = match self {
-            Self::Restart(restart) => ("steps times (1 + repeats)", restart.repeats.saturating_add(1)),
+            Self::Restart(restart) => {
+                ("steps times (1 + repeats)", restart.repeats.saturating_add(1))
+            }
             Self::PredictorCorrector(_) => ("steps times (calls + corrections)", 1),
             _ => ("steps times calls", 1),
         };

@@ -104,7 +104,8 @@ impl Denoiser<Vec<f64>> for Line {
             })
             .collect();
         let image = |z: &f64| {
-            let exponents = parts.iter().map(|(_, m, var, _)| -0.5 * (z - at.alpha * m).powi(2) / var);
+            let exponents =
+                parts.iter().map(|(_, m, var, _)| -0.5 * (z - at.alpha * m).powi(2) / var);
             let highest = exponents.clone().fold(f64::NEG_INFINITY, f64::max);
             let (mut sum, mut total) = (0.0, 0.0);
             for ((w, m, _, gain), exponent) in parts.iter().zip(exponents) {
@@ -227,7 +228,8 @@ fn every_solver_is_as_good_as_its_worst_is_said_to_be() {
     let mut faults = Vec::new();
     for (i, steps) in STEPS.into_iter().enumerate() {
         let cases = cases(steps);
-        for (Entry { name, solver, .. }, (judged, worst)) in SolverSpec::entries().iter().zip(WORST) {
+        for (Entry { name, solver, .. }, (judged, worst)) in SolverSpec::entries().iter().zip(WORST)
+        {
             assert_eq!(*name, judged);
             let errors = cases.iter().map(|case| on_a_gaussian(solver, case));
             // NaN is above any number.
@@ -245,20 +247,27 @@ fn every_solver_is_as_good_as_its_worst_is_said_to_be() {
 #[test]
 fn long_last_steps_do_not_overshoot() {
     let table = &schedules().unwrap()[2].1;
-    let third: [SolverSpec; 4] = ["sa_solver", "dpm_solver_pp_3m_sde", "dpm_solver_pp_3m", "exponential_adams"]
-        .map(|name| serde_json::from_value(name.into()).unwrap());
+    let third: [SolverSpec; 4] =
+        ["sa_solver", "dpm_solver_pp_3m_sde", "dpm_solver_pp_3m", "exponential_adams"]
+            .map(|name| serde_json::from_value(name.into()).unwrap());
     for steps in [20, 27, 50, 100] {
         let grid = GridSpec::UNIFORM_TIME.time_grid(steps, table, SCALING).unwrap();
         for solver in &third {
             let error = gaussian_error(solver, &grid).unwrap().unwrap();
-            assert!(error < 4.0 / steps as f64 && solver.cautions(&grid).is_empty(), "{solver:?}: {error}");
+            assert!(
+                error < 4.0 / steps as f64 && solver.cautions(&grid).is_empty(),
+                "{solver:?}: {error}"
+            );
         }
     }
     let full: SolverSpec =
         serde_json::from_str(r#"{"kind": "sa_solver", "final_order": "full"}"#).unwrap();
     let grid = GridSpec::UNIFORM_TIME.time_grid(20, table, SCALING).unwrap();
     let cautions = full.cautions(&grid);
-    assert!(matches!(cautions[..], [Caution::Inexact { error, .. }] if error > 4.0), "{cautions:?}");
+    assert!(
+        matches!(cautions[..], [Caution::Inexact { error, .. }] if error > 4.0),
+        "{cautions:?}"
+    );
 }
 
 #[test]

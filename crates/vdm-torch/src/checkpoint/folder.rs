@@ -9,9 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use super::{
-    Checkpoint, CheckpointInfo, INFO, MODEL, Named, TRAINING, Use, check_hash, read_info,
-};
+use super::{Checkpoint, CheckpointInfo, INFO, MODEL, Named, TRAINING, Use, check_hash, read_info};
 use crate::config::RunConfig;
 use crate::{Error, weights};
 
@@ -111,9 +109,10 @@ impl Checkpoints {
                 Some(newest) => self.none_whole(&newest, "restore a copy of one"),
                 None => Error::Checkpoint {
                     path: self.folder.clone(),
-                    problem: "there is no checkpoint in this folder; train first, or name the folder \
+                    problem:
+                        "there is no checkpoint in this folder; train first, or name the folder \
                               of another run"
-                        .into(),
+                            .into(),
                 },
             }),
         }
@@ -137,11 +136,7 @@ impl Checkpoints {
     }
 
     /// The first in order that can be used, with those before it; or all that cannot, by ascending step.
-    fn choose(
-        &self,
-        by: By,
-        needed: Use,
-    ) -> Result<(Option<Chosen>, Vec<PassedOver>), Error> {
+    fn choose(&self, by: By, needed: Use) -> Result<(Option<Chosen>, Vec<PassedOver>), Error> {
         let mut attempt = 1;
         loop {
             let (checkpoint, passed_over) = self.look(by, needed)?;

@@ -123,7 +123,8 @@ impl Checkpoint {
     }
 
     fn of(path: &Path, info: CheckpointInfo, needed: Use) -> Result<Self, Error> {
-        let training = (needed == Use::Train).then(|| vouched(path, TRAINING, &info)).transpose()?;
+        let training =
+            (needed == Use::Train).then(|| vouched(path, TRAINING, &info)).transpose()?;
         let model = vouched(path, MODEL, &info)?;
         Ok(Self { path: path.into(), info, model, training })
     }

@@ -38,11 +38,8 @@ pub fn export(model: &Model, path: &Path) -> Result<(), Error> {
             "is not written: {name} has values that are not finite; use another checkpoint"
         )));
     }
-    let description = Description {
-        format: FORMAT.into(),
-        sha256: model.sha256()?,
-        model: model.spec().clone(),
-    };
+    let description =
+        Description { format: FORMAT.into(), sha256: model.sha256()?, model: model.spec().clone() };
     let text = serde_json::to_string(&description)
         .map_err(|source| Error::Json { what: "a model", source })?;
     let bytes = weights::to_bytes(&named, Some((KEY, text)))?;

@@ -38,11 +38,14 @@ pub(super) fn decode(folder: Folder, size: usize, budget: &Budget) -> Result<Dec
     let seen = thread::scope(|scope| {
         let shares = folder.entries.chunks(share).zip(pixels.chunks_mut(share * dims));
         let workers: Vec<_> = shares
-            .map(|(entries, pixels)| scope.spawn(move || decode_share(entries, pixels, size, budget)))
+            .map(|(entries, pixels)| {
+                scope.spawn(move || decode_share(entries, pixels, size, budget))
+            })
             .collect();
         let mut seen = Seen::default();
         for worker in workers {
-            let Seen { color, transparent } = worker.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+            let Seen { color, transparent } =
+                worker.join().unwrap_or_else(|panic| resume_unwind(panic))?;
             seen.color += color;
             seen.transparent += transparent;
         }
@@ -68,7 +71,8 @@ fn decode_share(
         })?;
         seen.color += usize::from(picture.color);
         seen.transparent += usize::from(picture.transparent);
-        let planes = (0..3).flat_map(|channel| picture.pixels.as_raw()[channel..].iter().step_by(3));
+        let planes =
+            (0..3).flat_map(|channel| picture.pixels.as_raw()[channel..].iter().step_by(3));
         for (pixel, value) in pixels.iter_mut().zip(planes) {
             *pixel = *value;
         }

@@ -29,16 +29,17 @@ const READ: &[&str] = &["png", "jpg", "jpeg", "jpe", "jfif", "jif", "jfi"];
 
 /// Pictures by name, some of which are text.
 const OTHER_PICTURES: &[&str] = &[
-    "ai", "apng", "arw", "avif", "bmp", "cr2", "cr3", "dib", "dcm", "dds", "dng", "eps", "exr", "ff",
-    "fit", "fits", "gif", "hdr", "heic", "heif", "icns", "ico", "j2c", "j2k", "jls", "jng", "jp2",
-    "jpc", "jpf", "jpm", "jps", "jpx", "jxl", "jxr", "mng", "mpo", "nef", "nii", "nrrd", "orf", "pam",
-    "pbm", "pcx", "pfm", "pgm", "pict", "pnm", "ppm", "ps", "psd", "qoi", "raf", "ras", "raw", "rgb",
-    "rw2", "sgi", "svg", "svgz", "tga", "tif", "tiff", "wbmp", "webp", "xbm", "xcf", "xpm",
+    "ai", "apng", "arw", "avif", "bmp", "cr2", "cr3", "dib", "dcm", "dds", "dng", "eps", "exr",
+    "ff", "fit", "fits", "gif", "hdr", "heic", "heif", "icns", "ico", "j2c", "j2k", "jls", "jng",
+    "jp2", "jpc", "jpf", "jpm", "jps", "jpx", "jxl", "jxr", "mng", "mpo", "nef", "nii", "nrrd",
+    "orf", "pam", "pbm", "pcx", "pfm", "pgm", "pict", "pnm", "ppm", "ps", "psd", "qoi", "raf",
+    "ras", "raw", "rgb", "rw2", "sgi", "svg", "svgz", "tga", "tif", "tiff", "wbmp", "webp", "xbm",
+    "xcf", "xpm",
 ];
 
 const COMPANIONS: &[&str] = &[
-    "cfg", "csv", "htm", "html", "ini", "json", "jsonl", "log", "md", "pdf", "py", "rst", "tsv", "txt",
-    "xml", "yaml", "yml",
+    "cfg", "csv", "htm", "html", "ini", "json", "jsonl", "log", "md", "pdf", "py", "rst", "tsv",
+    "txt", "xml", "yaml", "yml",
 ];
 
 const SYSTEM: &[&str] = &[".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini"];
@@ -130,7 +131,8 @@ mod tests {
         assert_eq!(kind("a.JPE", b""), Kind::Picture);
         assert_eq!(kind("n01440764_18", b"\xff\xd8\xff\xe0"), Kind::Picture);
         assert_eq!(kind("a.bmp", PNG), Kind::Picture);
-        for (name, content) in [("LICENSE", "Free."), ("a.csv", "x"), (".gitkeep", ""), ("é", "é")] {
+        for (name, content) in [("LICENSE", "Free."), ("a.csv", "x"), (".gitkeep", ""), ("é", "é")]
+        {
             assert_eq!(kind(name, content.as_bytes()), Kind::Companion, "{name}");
         }
         let half = &"é".repeat(256).into_bytes()[1..];

@@ -44,9 +44,14 @@ pub(super) fn splits(root: &Path, found: Found) -> Result<PerSplit<Folder>, Data
             return Err(other);
         }
         let entries = with_classes(pictures, 0);
-        return Ok(PerSplit { train: Folder { path: root.into(), entries }, validation: None, test: None });
+        return Ok(PerSplit {
+            train: Folder { path: root.into(), entries },
+            validation: None,
+            test: None,
+        });
     };
-    let base = pictures[0].folders[..depth].iter().fold(root.to_owned(), |path, name| path.join(name));
+    let base =
+        pictures[0].folders[..depth].iter().fold(root.to_owned(), |path, name| path.join(name));
     let empty = folders.into_iter().find(|folder| {
         folder.parent() == Some(&base)
             && folder.file_name().is_some_and(|name| Split::of(name).is_some())
@@ -82,10 +87,14 @@ pub(super) fn splits(root: &Path, found: Found) -> Result<PerSplit<Folder>, Data
 fn depth_of_splits(pictures: &[Entry]) -> Option<usize> {
     let first = &pictures.first()?.folders;
     let splits = |depth: usize| {
-        let name = |picture: &Entry| picture.folders.get(depth).is_some_and(|name| Split::of(name).is_some());
+        let name = |picture: &Entry| {
+            picture.folders.get(depth).is_some_and(|name| Split::of(name).is_some())
+        };
         pictures.iter().all(name)
     };
-    let common = |depth: usize| pictures.iter().all(|picture| picture.folders.get(depth) == first.get(depth));
+    let common = |depth: usize| {
+        pictures.iter().all(|picture| picture.folders.get(depth) == first.get(depth))
+    };
     (0..first.len()).take_while(|&depth| (0..depth).all(common)).find(|&depth| splits(depth))
 }
 

@@ -76,15 +76,21 @@ fn pictures(root: &Path, mut found: Found, size: Option<usize>) -> Result<Splits
     let mut notes = Vec::from_iter(found.note_of_companions());
     let folders = layout::splits(root, found)?;
     let classes = layout::classes(folders.all());
-    if classes.is_none() && folders.all().any(|folder| folder.entries.iter().any(Entry::has_class)) {
-        notes.push("there are no labels: some images lie in no sub-folder that could be their class".into());
+    if classes.is_none() && folders.all().any(|folder| folder.entries.iter().any(Entry::has_class))
+    {
+        notes.push(
+            "there are no labels: some images lie in no sub-folder that could be their class"
+                .into(),
+        );
     }
 
     let budget = Budget::new();
     let decoded = folders.try_map(|folder| decode(folder, size, &budget))?;
     let transparent: usize = decoded.all().map(|images| images.seen.transparent).sum();
     if transparent > 0 {
-        notes.push(format!("{transparent} of {count} images have an alpha channel: they were laid over white"));
+        notes.push(format!(
+            "{transparent} of {count} images have an alpha channel: they were laid over white"
+        ));
     }
     let color = decoded.all().any(|images| images.seen.color > 0);
     let shape = Shape { channels: if color { 3 } else { 1 }, height: size, width: size };

@@ -34,7 +34,8 @@ pub(crate) fn only_set(dir: &Path) -> Result<Option<Set>, DataError> {
     if sets.len() < 2 {
         return Ok(sets.pop());
     }
-    let sets: Vec<_> = sets.iter().map(|set| format!("`{}`", dir.join(&set.name).display())).collect();
+    let sets: Vec<_> =
+        sets.iter().map(|set| format!("`{}`", dir.join(&set.name).display())).collect();
     Err(DataError::Several { path: dir.into(), found: sets.join(", ") })
 }
 

@@ -35,7 +35,8 @@ pub(crate) struct Set {
 pub(super) fn parse(name: &OsStr) -> Option<(String, Part)> {
     let name = name.to_str()?.to_ascii_lowercase().replace(['.', '_'], "-");
     let name = name.strip_suffix("-gz").unwrap_or(&name);
-    let (name, sizes) = name.strip_suffix("-ubyte").or(name.strip_suffix("-int"))?.rsplit_once("-idx")?;
+    let (name, sizes) =
+        name.strip_suffix("-ubyte").or(name.strip_suffix("-int"))?.rsplit_once("-idx")?;
     let (name, what) = name.rsplit_once('-')?;
     let images = match (what, sizes) {
         ("images", "3") => true,
@@ -106,7 +107,9 @@ mod tests {
         ] {
             assert_eq!(parse(name.as_ref()), Some((set.into(), part)), "{name}");
         }
-        for name in ["images-idx3-ubyte", "train-images", "train-images-idx1-ubyte", "a.png", "-idx3-ubyte"] {
+        for name in
+            ["images-idx3-ubyte", "train-images", "train-images-idx1-ubyte", "a.png", "-idx3-ubyte"]
+        {
             assert_eq!(parse(name.as_ref()), None, "{name}");
         }
     }

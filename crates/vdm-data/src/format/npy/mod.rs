@@ -39,7 +39,8 @@ pub(crate) fn images(mut input: Input<'_>) -> Result<Images, DataError> {
     };
     let pixels = input.rest(&[items, height, width, channels], "pixels")?;
     // In range: their product was read.
-    let [items, channels, height, width] = [items, channels, height, width].map(|size| size as usize);
+    let [items, channels, height, width] =
+        [items, channels, height, width].map(|size| size as usize);
     let shape = Shape { channels, height, width };
     Ok(Images { shape, pixels: channels_first(pixels, items, shape, header.fortran_order) })
 }

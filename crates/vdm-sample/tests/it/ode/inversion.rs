@@ -92,7 +92,10 @@ fn steps_too_long_to_be_undone_are_refused() {
     }
     let five = grid(5, Scaling::VariancePreserving);
     let many = DdimInversion { refinements: 100 }.encode(model, X.to_vec(), &five);
-    assert!(matches!(many, Err(InversionError::Diverged { .. })) && refused > 5, "{refused}: {many:?}");
+    assert!(
+        matches!(many, Err(InversionError::Diverged { .. })) && refused > 5,
+        "{refused}: {many:?}"
+    );
 }
 
 #[test]

@@ -57,7 +57,9 @@ impl Frame {
         let progressive = match marker {
             0xc0 | 0xc1 => false,
             0xc2 => true,
-            0xc3 | 0xc5..=0xc7 => return Err(JpegError::Unsupported("lossless or hierarchical coding")),
+            0xc3 | 0xc5..=0xc7 => {
+                return Err(JpegError::Unsupported("lossless or hierarchical coding"));
+            }
             _ => return Err(JpegError::Unsupported("arithmetic coding")),
         };
         let [precision, h1, h0, w1, w0, count, components @ ..] = body else {
@@ -68,7 +70,8 @@ impl Frame {
         }
         let (height, width) = (u16::from_be_bytes([*h1, *h0]), u16::from_be_bytes([*w1, *w0]));
         let (components, rest) = components.as_chunks();
-        if width == 0 || height == 0 || components.len() != usize::from(*count) || !rest.is_empty() {
+        if width == 0 || height == 0 || components.len() != usize::from(*count) || !rest.is_empty()
+        {
             return Err(JpegError::Header("a frame"));
         }
         let components: Vec<_> = components.iter().map(Component::new).collect();

@@ -70,7 +70,9 @@ pub(super) enum JpegError {
 /// The size of the picture in a file, and the bytes that decoding it takes.
 pub(super) fn size(file: impl Read + Seek) -> Result<Size, JpegError> {
     let (frame, together) = Frame::find(file).map_err(|error| match error {
-        JpegError::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => JpegError::CutOff,
+        JpegError::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            JpegError::CutOff
+        }
         other => other,
     })?;
     let pixels = (frame.width * frame.height) as u64;
@@ -151,7 +153,9 @@ impl Whole {
                 }
                 (0xc0..=0xcf, ..) => return Err(JpegError::Header("a frame")),
                 (0xda | 0xdd, ..) => return Err(JpegError::Header("a scan")),
-                (0xdc, ..) => return Err(JpegError::Unsupported("a height given after the picture")),
+                (0xdc, ..) => {
+                    return Err(JpegError::Unsupported("a height given after the picture"));
+                }
                 _ => (),
             }
         }

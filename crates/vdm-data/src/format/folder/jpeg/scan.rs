@@ -63,7 +63,11 @@ impl Scan {
             true => one_band && low < 14 && (high == 0 || high == low + 1),
             false => all_at_once,
         };
-        if sound && !scan.components.is_empty() { Ok(scan) } else { Err(JpegError::Header("a scan")) }
+        if sound && !scan.components.is_empty() {
+            Ok(scan)
+        } else {
+            Err(JpegError::Header("a scan"))
+        }
     }
 }
 
@@ -187,7 +191,11 @@ impl Scan {
             return if self.refines { bits.take(1).map(|_| ()) } else { mean(bits, dc) };
         }
         let ac = ac.ok_or(JpegError::TableMissing)?;
-        if self.refines { self.refine(bits, ac, nonzero, run) } else { self.start(bits, ac, nonzero, run) }
+        if self.refines {
+            self.refine(bits, ac, nonzero, run)
+        } else {
+            self.start(bits, ac, nonzero, run)
+        }
     }
 
     /// The first scan of a band of coefficients.
