@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
-use indicatif::ProgressBar;
 use tch::{Device, Tensor};
 use vdm_compress::{Archive, Code, Codec, Header, Levels, Origin, Settings, sha256};
 use vdm_core::{Denoiser, NoiseLevel, Prediction, Scaling};
@@ -14,9 +13,10 @@ use vdm_torch::{Batch, Depth, DeviceChoice, Evaluation, Model};
 
 use crate::engine::set_asked_threads;
 use crate::grid::Grid;
-use crate::opened::Opened;
+use crate::opened::{Opened, Which};
+use crate::progress::{Lines, Progress};
 use crate::split::Split;
-use crate::{evaluate, output};
+use crate::{evaluate, output, terminal};
 
 /// `vdm compress`.
 #[derive(Debug, clap::Args)]
@@ -48,8 +48,8 @@ pub(crate) struct Options {
     #[arg(long)]
     items: Option<usize>,
     /// Checkpoint of this step [default: the best on validation]
-    #[arg(long, value_name = "STEP")]
-    checkpoint: Option<u64>,
+    #[arg(long, value_name = "STEP|latest|best")]
+    checkpoint: Option<Which>,
     /// cpu: the reader needs the same bits, which a GPU does not promise
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
@@ -64,10 +64,12 @@ pub(crate) struct Options {
 /// Codes items into a file and says what it cost beside the bound and beside other formats.
 pub(crate) fn compress(options: &Options) -> Result<()> {
     ensure!(options.steps > 0, "--steps 0: use at least 1");
+    let run = output::existing_run(&options.run)?;
     set_asked_threads(options.threads)?;
-    let opened = Opened::of(&options.run, options.checkpoint)?;
+    let opened = Opened::of(&run, options.checkpoint)?;
     let config = &opened.config;
-    let model = opened.checkpoint.model(reproducible(options.device)?)?;
+    let device = reproducible(options.device)?;
+    let model = opened.checkpoint.model(device)?;
     let data = || opened.data();
     let split = Split::chosen(options.split, config, opened.checkpoint.info());
     let items = chosen(options, || Ok(split.of(&data()?)), &model)?;
@@ -83,15 +85,20 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
         cells_per_std: options.cells,
     };
     let host = OnHost(&model);
-    let bar = ProgressBar::new(items.len() as u64);
+    files::prepare(&options.out)?;
+    let count = items.len() as u64;
     let codec = host.codec(&settings)?;
     // More draws than an evaluation of the whole run: the sum over T steps is what a code sees.
     let draws = config.evaluation.draws.max(64);
     let own = Evaluation::new(&model, &items, config.seed, config.evaluation.batch);
     let evaluation = Evaluation { grid, ..own };
-    let bound = evaluation.likelihood(Depth::Discrete { steps: options.steps }, draws, |_| ())?;
-    let code = codec.compress(items.pixels(), |n| bar.set_position(n as u64))?;
-    bar.finish_and_clear();
+    let progress = Progress::new("bounding", "items", count, Lines::Messages)?;
+    let depth = Depth::Discrete { steps: options.steps };
+    let bound = evaluation.likelihood(depth, draws, |n| progress.set(n as u64))?;
+    drop(progress);
+    let progress = Progress::new("coding", "items", count, Lines::Messages)?;
+    let code = codec.compress(items.pixels(), |n| progress.set(n as u64))?;
+    drop(progress);
     let shape = model.spec().shape;
     let archive = Archive {
         header: Header {
@@ -108,10 +115,9 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
     };
     let bytes = archive.to_bytes()?;
     files::write_atomic(&options.out, &bytes)?;
-    output::say(sizes(&code, bytes.len(), items.pixels().len(), &bound));
-    output::say(crate::formats::table(&items, shape)?);
-    output::say(options.out.display());
-    Ok(())
+    terminal::say_lines(&sizes(&code, bytes.len(), items.pixels().len(), &bound))?;
+    terminal::say_lines(&crate::formats::table(&items, shape)?)?;
+    terminal::say(options.out.display())
 }
 
 /// The levels of a grid, for the reader to have the same.

@@ -9,8 +9,8 @@ use vdm_core::NoiseSchedule;
 use vdm_data::{Dataset, Shape, Source};
 use vdm_torch::{PRESETS, RunConfig};
 
-use crate::output;
 use crate::preset::{self, EndsEarly};
+use crate::terminal;
 
 /// What the command line says about a new run.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -254,10 +254,9 @@ fn cache() -> Result<PathBuf> {
 /// Lists the presets, or prints one.
 pub(crate) fn print_presets(name: Option<&str>) -> Result<()> {
     match name {
-        Some(name) => output::say(preset(name)?.trim_end()),
-        None => PRESETS.iter().for_each(|(name, _)| output::say(name)),
+        Some(name) => terminal::say_lines(preset(name)?),
+        None => PRESETS.iter().try_for_each(|(name, _)| terminal::say(name)),
     }
-    Ok(())
 }
 
 #[cfg(test)]

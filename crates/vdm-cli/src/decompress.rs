@@ -5,7 +5,6 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use indicatif::ProgressBar;
 use vdm_compress::{Archive, Budget, Header};
 use vdm_data::Shape;
 use vdm_report::{files, folders};
@@ -13,8 +12,9 @@ use vdm_torch::DeviceChoice;
 
 use crate::compress::{OnHost, reproducible};
 use crate::engine::set_threads;
-use crate::opened::Opened;
-use crate::{formats, output};
+use crate::opened::{Opened, Which};
+use crate::progress::{Lines, Progress};
+use crate::{formats, output, terminal};
 
 /// `vdm decompress`.
 #[derive(Debug, clap::Args)]
@@ -26,8 +26,8 @@ pub(crate) struct Options {
     #[arg(value_name = "FILE.vdmz")]
     file: PathBuf,
     /// Checkpoint of this step [default: the one the file names]
-    #[arg(long, value_name = "STEP")]
-    checkpoint: Option<u64>,
+    #[arg(long, value_name = "STEP|latest|best")]
+    checkpoint: Option<Which>,
     /// cpu: where files are written
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
@@ -41,6 +41,7 @@ pub(crate) struct Options {
 
 /// Reads the items of a compressed file.
 pub(crate) fn decompress(options: &Options) -> Result<()> {
+    let run = output::existing_run(&options.run)?;
     check_place(&options.out)?;
     let named = || format!("{}", options.file.display());
     let bytes = fs::read(&options.file).with_context(|| format!("cannot read {}", named()))?;
@@ -56,23 +57,22 @@ pub(crate) fn decompress(options: &Options) -> Result<()> {
         named()
     );
     set_threads(header.origin.threads).with_context(named)?;
-    let step = options.checkpoint.unwrap_or(header.origin.checkpoint);
-    let model = Opened::of(&options.run, Some(step))?.checkpoint.model(device)?;
+    let which = options.checkpoint.unwrap_or(Which::Step(header.origin.checkpoint));
+    let model = Opened::of(&run, Some(which))?.checkpoint.model(device)?;
     let shape = model.spec().shape;
     let sides = [shape.channels, shape.height, shape.width];
     header.check_model(&model.sha256()?, sides, model.spec().levels).with_context(named)?;
     let host = OnHost(&model);
-    let bar = ProgressBar::new(header.items as u64);
+    let progress = Progress::new("decoding", "items", header.items as u64, Lines::Messages)?;
     let pixels = host
         .codec(&header.settings)?
-        .decompress(&words, header.items, |n| bar.set_position(n as u64))
+        .decompress(&words, header.items, |n| progress.set(n as u64))
         .with_context(|| written_by(&header, &named()))?;
-    bar.finish_and_clear();
+    drop(progress);
     header.check_pixels(&pixels).with_context(|| written_by(&header, &named()))?;
     write(&options.out, &pixels, shape)?;
-    output::say(format_args!("{} items, bit for bit as they were written", header.items));
-    output::say(options.out.display());
-    Ok(())
+    terminal::say(format_args!("{} items, bit for bit as they were written", header.items))?;
+    terminal::say(options.out.display())
 }
 
 /// For errors that come from a model answering differently.

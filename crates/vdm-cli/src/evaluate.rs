@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
-use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use vdm_core::NoiseSchedule;
 use vdm_core::bound::bits_per_dim;
@@ -17,10 +16,11 @@ use vdm_torch::{EXACT_TRACE_DIMS, Evaluation, Likelihood};
 
 use crate::engine::Engine;
 use crate::grid::Grid;
-use crate::opened::Opened;
-use crate::output;
+use crate::opened::{Opened, Which};
+use crate::progress::{Lines, Progress};
 use crate::specification::Specification;
 use crate::split::Split;
+use crate::{output, terminal};
 
 /// `vdm eval`.
 #[derive(Debug, clap::Args)]
@@ -78,8 +78,8 @@ pub(crate) struct Options {
     #[arg(long)]
     double: bool,
     /// Checkpoint of this step [default: the best on validation]
-    #[arg(long, value_name = "STEP")]
-    checkpoint: Option<u64>,
+    #[arg(long, value_name = "STEP|latest|best")]
+    checkpoint: Option<Which>,
     #[command(flatten)]
     engine: Engine,
     /// Also write the JSON document here
@@ -132,7 +132,8 @@ struct Found {
 /// The likelihood of a split under a checkpoint of a run, printed as text and JSON.
 pub(crate) fn evaluate(options: &Options) -> Result<()> {
     options.check()?;
-    let opened = Opened::of(&options.run, options.checkpoint)?;
+    let run = output::existing_run(&options.run)?;
+    let opened = Opened::of(&run, options.checkpoint)?;
     let config = &opened.config;
     let data = opened.data()?;
     let model = opened.checkpoint.model(options.engine.start()?)?;
@@ -148,18 +149,25 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
     if let Some(grid) = &options.grid {
         evaluation.grid = grid.of(&model, config, || split.others(&data))?;
     }
-    let bar = ProgressBar::new(count as u64);
+    if let Some(path) = &options.out {
+        vdm_report::files::prepare(path)?;
+    }
+    let progress = Progress::new("evaluating", "items", count as u64, Lines::Messages)?;
     let task = Task {
         options,
         evaluation: &evaluation,
         draws: options.draws.unwrap_or(config.evaluation.draws),
         dims: data.shape.dims(),
-        bar: &bar,
+        progress,
     };
     let found = task.run()?;
-    bar.finish_and_clear();
-    output::say(&found.text);
-    output::say(format_args!("  data {} ({}), SHA-256 {}", data.name, split.name(), data.sha256));
+    terminal::say_lines(&found.text)?;
+    terminal::say(format_args!(
+        "  data {} ({}), SHA-256 {}",
+        data.name,
+        split.name(),
+        data.sha256
+    ))?;
     let document = json!({
         "data": {"name": data.name, "sha256": data.sha256, "split": split.name(), "items": count},
         "levels": data.levels,
@@ -171,7 +179,7 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
         "network": if options.double { "f64" } else { "f32" },
         "result": found.document,
     });
-    output::say(serde_json::to_string_pretty(&document).context("numbers are JSON")?);
+    terminal::say_lines(&serde_json::to_string_pretty(&document).context("numbers are JSON")?)?;
     if let Some(path) = &options.out {
         vdm_report::files::write_json(path, &document)?;
     }
@@ -220,11 +228,11 @@ struct Task<'a> {
     evaluation: &'a Evaluation<'a>,
     draws: usize,
     dims: usize,
-    bar: &'a ProgressBar,
+    progress: Progress,
 }
 
 impl Task<'_> {
-    fn run(&self) -> Result<Found> {
+    fn run(self) -> Result<Found> {
         match (self.options.estimator, self.options.steps.as_slice()) {
             (Estimator::Bound, [] | [_]) => self.bound(),
             (Estimator::Bound, _) => self.ladder(),
@@ -246,8 +254,11 @@ impl Task<'_> {
         }
     }
 
-    fn progress(&self, done: usize) {
-        self.bar.set_position(done as u64);
+    fn progress(&self, round: u64, done: usize) {
+        self.progress.set(done as u64);
+        if round > 0 {
+            self.progress.mention(format!("round {}", round + 1));
+        }
     }
 
     fn diffusion(&self, steps: Option<u32>) -> DiffusionTerm {
@@ -262,7 +273,8 @@ impl Task<'_> {
     fn bound(&self) -> Result<Found> {
         let diffusion = self.diffusion(self.options.steps.first().copied());
         let BoundEstimate { estimate, curve } =
-            self.evaluation.bound(diffusion, self.rounds(1), |_, done| self.progress(done))?;
+            self.evaluation
+                .bound(diffusion, self.rounds(1), |round, done| self.progress(round, done))?;
         let name = self.evaluation.named(diffusion);
         let mut document = self.document(&name, &estimate);
         document["curve"] = json!(curve);
@@ -272,7 +284,7 @@ impl Task<'_> {
     fn ladder(&self) -> Result<Found> {
         let steps = self.options.steps.iter().copied().map(Some).chain([None]);
         let rungs: Vec<DiffusionTerm> = steps.map(|steps| self.diffusion(steps)).collect();
-        let progress = |_, _, done| self.progress(done);
+        let progress = |_, round, done| self.progress(round, done);
         let ladder = self.evaluation.ladder(&rungs, self.rounds(8), progress)?;
         let mut text = Vec::new();
         let mut rungs = Vec::new();
@@ -310,10 +322,14 @@ impl Task<'_> {
     fn importance_weighted(&self, steps: &[u32]) -> Result<Found> {
         let samples = self.options.importance_samples.unwrap_or(8);
         let steps = steps.first().copied().context("checked: one number of steps")?;
-        let estimate =
-            self.evaluation.importance_weighted(steps, samples, self.rounds(1), |_, done| {
-                self.progress(done);
-            })?;
+        let estimate = self.evaluation.importance_weighted(
+            steps,
+            samples,
+            self.rounds(1),
+            |round, done| {
+                self.progress(round, done);
+            },
+        )?;
         let name = format!(
             "importance-weighted {steps}-step bound{}, K = {samples}",
             self.evaluation.on_grid()
@@ -351,7 +367,7 @@ impl Task<'_> {
             batch: self.evaluation.batch,
         };
         let FlowEstimate { estimate, calls } =
-            self.evaluation.flow(plan, |_, done| self.progress(done))?;
+            self.evaluation.flow(plan, |round, done| self.progress(round, done))?;
         let name = format!(
             "probability-flow ODE, {} dequantization, K = {samples}, {}, tolerance {:e}",
             serde_json::to_value(dequantization)?.as_str().unwrap_or_default().replace('_', "-"),
@@ -424,10 +440,14 @@ fn plus_minus(error: Option<f64>) -> String {
 /// A likelihood in words.
 pub(crate) fn describe(result: &Likelihood) -> String {
     let Likelihood { bits_per_dim, standard_error, prior, reconstruction, diffusion, .. } = result;
+    // One item tells no error.
+    let error = standard_error.is_finite().then_some(*standard_error);
     format!(
-        "{bits_per_dim:.4} ± {standard_error:.4} bits/dim on {} items\n  = prior {prior:.4} + \
+        "{bits_per_dim:.4}{} bits/dim on {} items\n  = prior {prior:.4} + \
          reconstruction {reconstruction:.4} + diffusion {diffusion:.4}\n  {}",
-        result.items, result.estimator
+        plus_minus(error),
+        result.items,
+        result.estimator
     )
 }
 

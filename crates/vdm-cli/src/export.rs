@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use tch::Device;
+use vdm_report::files;
 
-use crate::opened::Opened;
-use crate::output;
+use crate::opened::{Opened, Which};
+use crate::{output, terminal};
 
 /// `vdm export`.
 #[derive(Debug, clap::Args)]
@@ -18,14 +19,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE.safetensors")]
     out: PathBuf,
     /// Checkpoint of this step [default: the best on validation]
-    #[arg(long, value_name = "STEP")]
-    checkpoint: Option<u64>,
+    #[arg(long, value_name = "STEP|latest|best")]
+    checkpoint: Option<Which>,
 }
 
 /// Writes the averaged weights of a checkpoint, with what they mean in the metadata.
 pub(crate) fn export(options: &Options) -> Result<()> {
-    let opened = Opened::of(&options.run, options.checkpoint)?;
+    let run = output::existing_run(&options.run)?;
+    files::prepare(&options.out)?;
+    let opened = Opened::of(&run, options.checkpoint)?;
     vdm_torch::foreign::export(&opened.checkpoint.model(Device::Cpu)?, &options.out)?;
-    output::say(options.out.display());
-    Ok(())
+    terminal::say(options.out.display())
 }

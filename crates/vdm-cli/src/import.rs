@@ -12,7 +12,7 @@ use vdm_torch::foreign::{self, DiffusersOptions, Imported, VdmFlaxOptions};
 use vdm_torch::train::Trainer;
 use vdm_torch::{PRESETS, RunConfig};
 
-use crate::{configuration, opened, output};
+use crate::{configuration, opened, terminal};
 
 /// What a run of an imported model has in place of a preset.
 pub(crate) const PRESET: &str = "imported";
@@ -126,18 +126,19 @@ pub(crate) fn import(options: &Options) -> Result<()> {
     trainer.start_from(&model)?;
     folders::write(&options.out, |folder| -> Result<()> {
         let run = RunDir::new(folder);
-        trainer.save(&opened::checkpoints(&run, &config), None)?;
+        trainer.save(&opened::checkpoints(&run, &config))?;
         Ok(files::write_sealed(&run.config(), &config)?)
     })?;
     if !imported.converted.is_empty() {
-        output::say(format_args!("weights in {} became float32", imported.converted.join(", ")));
+        let kinds = imported.converted.join(", ");
+        terminal::say(format_args!("weights in {kinds} became float32"))?;
     }
-    output::say(format_args!(
-        "{} parameters; estimate its likelihood with `vdm eval --run {1}`\n{1}",
+    terminal::say(format_args!(
+        "{} parameters; estimate its likelihood with `vdm eval --run {}`",
         model.parameters().count(),
         options.out.display()
-    ));
-    Ok(())
+    ))?;
+    terminal::say(options.out.display())
 }
 
 fn base() -> Result<RunConfig> {

@@ -7,8 +7,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use vdm_report::RunDir;
 use vdm_report::log::{Log, Records};
-use vdm_report::metrics::{MetricsLog, Record, TimingsLog};
+use vdm_report::metrics::{MetricsLog, Record, Timing, TimingsLog};
 use vdm_torch::checkpoint::CheckpointInfo;
+
+use crate::terminal;
 
 /// Opens the logs of a run of `steps` that goes on from a checkpoint, or starts.
 pub(crate) fn open(
@@ -29,7 +31,7 @@ pub(crate) fn open(
     let metrics = continued(
         &run.metrics(),
         from.step,
-        |record| lines_of(record).keep(record.step()),
+        |record: &Record| lines_of(record).keep(record.step()),
         |records| {
             [train, validation].into_iter().all(|kind| {
                 let of_kind = records.iter().filter(|record| lines_of(record) == kind);
@@ -40,7 +42,7 @@ pub(crate) fn open(
     let timings = continued(
         &run.timings(),
         from.step,
-        |timing| train.keep(timing.step),
+        |timing: &Timing| train.keep(timing.step),
         |timings| train.are_all_there(timings.iter().map(|timing| timing.step)),
     )?;
     Ok((metrics, timings))
@@ -86,7 +88,8 @@ fn continued<R: Serialize + DeserializeOwned>(
     are_all_there: impl Fn(&[R]) -> bool,
 ) -> Result<Log<R>> {
     if done > 0 && !path.exists() {
-        eprintln!("note: {} is gone: it begins again after step {done}", path.display());
+        let path = path.display();
+        terminal::note(format_args!("note: {path} is gone: it begins again after step {done}"));
         return Ok(Log::create(path, &[])?);
     }
     let Records { mut intact, fault } = Log::intact(path)?;

@@ -1,5 +1,6 @@
 //! `vdm`: trains, samples and evaluates variational diffusion models.
 
+mod claim;
 mod compress;
 mod configuration;
 mod decompress;
@@ -14,16 +15,21 @@ mod observer;
 mod opened;
 mod output;
 mod preset;
+mod progress;
 mod sample;
 mod specification;
 mod split;
+mod stop;
+mod terminal;
 mod train;
 
+use std::env;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+
+use crate::stop::Stop;
 
 /// Train, sample and evaluate variational diffusion models.
 #[derive(Debug, Parser)]
@@ -61,39 +67,53 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()))
-        .with_writer(std::io::stderr)
-        .init();
-    vdm_torch_sys::keep_freed_memory();
-    match engine::guarded(|| dispatch(arguments.command)) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let outcome = arguments().and_then(|command| match command {
+        Ok(command) => run(command),
+        Err(code) => Ok(code),
+    });
+    outcome.unwrap_or_else(|error| {
+        terminal::note(format_args!("error: {}", terminal::described(&error)));
+        ExitCode::FAILURE
+    })
 }
 
-fn dispatch(command: Command) -> Result<ExitCode> {
-    match command {
-        Command::Train(options) => train::train(&options),
-        Command::Sample(options) => sample::sample(&options).map(|()| ExitCode::SUCCESS),
-        Command::Solvers => {
-            sample::print_solvers();
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Eval(options) => evaluate::evaluate(&options).map(|()| ExitCode::SUCCESS),
-        Command::Compress(options) => compress::compress(&options).map(|()| ExitCode::SUCCESS),
-        Command::Decompress(options) => {
-            decompress::decompress(&options).map(|()| ExitCode::SUCCESS)
-        }
-        Command::Import(options) => import::import(&options).map(|()| ExitCode::SUCCESS),
-        Command::Export(options) => export::export(&options).map(|()| ExitCode::SUCCESS),
-        Command::Report(options) => output::report(&options).map(|()| ExitCode::SUCCESS),
-        Command::Presets { name } => {
-            configuration::print_presets(name.as_deref()).map(|()| ExitCode::SUCCESS)
-        }
+fn run(command: Command) -> Result<ExitCode> {
+    terminal::trace();
+    // From the start: reading data takes long too.
+    let stop = Stop::listen()?;
+    vdm_torch_sys::keep_freed_memory();
+    engine::guarded(|| dispatch(command, &stop))
+}
+
+/// What is asked for; or the exit code, where the command line is wrong or asks for help.
+fn arguments() -> Result<Result<Command, ExitCode>> {
+    let error = match Arguments::try_parse() {
+        Ok(arguments) => return Ok(Ok(arguments.command)),
+        Err(error) => error,
+    };
+    if !error.use_stderr() {
+        terminal::say_lines(&error.to_string())?;
+        return Ok(Err(ExitCode::SUCCESS));
     }
+    // Its message has several lines, and words of the command line in them: those of inert words.
+    let words = env::args_os().map(|word| terminal::Inert(word.display()).to_string());
+    let error = Arguments::try_parse_from(words).err().unwrap_or(error);
+    terminal::note_lines(&error.to_string());
+    Ok(Err(ExitCode::from(error.exit_code() as u8)))
+}
+
+fn dispatch(command: Command, stop: &Stop) -> Result<ExitCode> {
+    match command {
+        Command::Train(options) => return train::train(&options, stop),
+        Command::Sample(options) => sample::sample(&options),
+        Command::Solvers => sample::print_solvers(),
+        Command::Eval(options) => evaluate::evaluate(&options),
+        Command::Compress(options) => compress::compress(&options),
+        Command::Decompress(options) => decompress::decompress(&options),
+        Command::Import(options) => import::import(&options),
+        Command::Export(options) => export::export(&options),
+        Command::Report(options) => output::report(&options),
+        Command::Presets { name } => configuration::print_presets(name.as_deref()),
+    }
+    .map(|()| ExitCode::SUCCESS)
 }

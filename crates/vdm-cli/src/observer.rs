@@ -1,26 +1,29 @@
-//! What a person sees of a run while it goes on: bar, metrics, events, sample grids.
-
-use std::time::Duration;
+//! What a person sees of a run while it goes on: progress, metrics, events, sample grids.
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressStyle};
 use vdm_core::bound::bits_per_dim;
 use vdm_core::{LogSnr, NoiseSchedule};
+use vdm_report::files;
 use vdm_report::metrics::{MetricsLog, Record, Timing, TimingsLog, TrainRecord, ValidationRecord};
 use vdm_report::result::NoiseLevels;
 use vdm_report::tensorboard::EventWriter;
-use vdm_report::{RunDir, files};
 use vdm_torch::checkpoint::CheckpointInfo;
 use vdm_torch::train::{Observer, StepReport, Trainer, Window};
 use vdm_torch::{EndTerms, Likelihood};
 
-use crate::{logs, output};
+use crate::claim::Claim;
+use crate::progress::{Lines, Progress};
+use crate::stop::Stop;
+use crate::{logs, output, terminal};
 
-/// Writes a run's folder and draws its progress bar.
+/// Writes a run's folder and shows its progress.
 #[derive(Debug)]
-pub(crate) struct Recorder {
-    run: RunDir,
-    bar: ProgressBar,
+pub(crate) struct Recorder<'a> {
+    claim: &'a Claim,
+    stop: &'a Stop,
+    progress: Progress,
+    /// The step that the run goes on from, if an interrupted process had drawn its samples.
+    drawn: Option<u64>,
     metrics: MetricsLog,
     timings: TimingsLog,
     events: EventWriter,
@@ -31,37 +34,24 @@ pub(crate) struct Recorder {
 /// Points of a curve that the report draws.
 const POINTS: u32 = 200;
 
-impl Recorder {
+impl<'a> Recorder<'a> {
     /// Continues the records of a run after the checkpoint `from`, or starts them. `ends` are the
     /// two terms of the bound that do not depend on the network, unless the loss is weighted.
     pub(crate) fn new(
-        run: RunDir,
+        claim: &'a Claim,
+        stop: &'a Stop,
         trainer: &Trainer,
         from: Option<&CheckpointInfo>,
         ends: Option<EndTerms>,
     ) -> Result<Self> {
-        let done = trainer.steps_done();
-        let (metrics, timings) = logs::open(&run, from, trainer.config().training.steps)?;
-        let events = EventWriter::create(run.root(), done + 1)?;
-        let bar = ProgressBar::new(trainer.config().training.steps).with_position(done);
-        bar.set_style(ProgressStyle::with_template(
-            "{bar:24} {pos}/{len}  {msg}  {elapsed} < {eta}",
-        )?);
-        bar.enable_steady_tick(Duration::from_millis(500));
-        Ok(Self { run, bar, metrics, timings, events, ends })
-    }
-
-    /// Removes the bar.
-    pub(crate) fn finish(&self) {
-        self.bar.finish_and_clear();
-    }
-
-    fn say(&self, line: &str) {
-        if self.bar.is_hidden() {
-            output::say(line);
-        } else {
-            self.bar.println(line);
-        }
+        let (run, step) = (claim.run(), trainer.steps_done());
+        let (metrics, timings) = logs::open(run, from, trainer.config().training.steps)?;
+        let drawn = run.samples_at(step).exists().then_some(step);
+        let events = EventWriter::create(run.root(), step + 1)?;
+        let progress =
+            Progress::new("training", "steps", trainer.config().training.steps, Lines::Results)?;
+        progress.set(step);
+        Ok(Self { claim, stop, progress, drawn, metrics, timings, events, ends })
     }
 
     fn log(&mut self, trainer: &Trainer, report: &StepReport) -> Result<()> {
@@ -101,7 +91,7 @@ impl Recorder {
                 ("train/loss_bits_per_dim", loss, format!("loss {loss:.3} bits/dim"))
             }
         };
-        self.bar.set_message(format!("{shown}  {:.0} images/s", timing.images_per_second));
+        self.progress.mention(format!("{shown}  {:.0} images/s", timing.images_per_second));
         for (tag, value) in [
             (tag, loss),
             ("train/learning_rate", record.learning_rate),
@@ -127,7 +117,7 @@ fn timing(trainer: &Trainer, since: &Window) -> Timing {
 }
 
 /// Where training noises its items by now.
-fn noise_levels(trainer: &Trainer) -> NoiseLevels {
+pub(crate) fn noise_levels(trainer: &Trainer) -> NoiseLevels {
     let shares = || (0..=POINTS).map(|i| f64::from(i) / f64::from(POINTS));
     let curve =
         |schedule: &dyn NoiseSchedule| shares().map(|t| [t, schedule.log_snr(t).value()]).collect();
@@ -145,11 +135,13 @@ fn noise_levels(trainer: &Trainer) -> NoiseLevels {
     }
 }
 
-impl Observer for Recorder {
+impl Observer for Recorder<'_> {
     type Error = anyhow::Error;
 
     fn step(&mut self, trainer: &Trainer, report: &StepReport) -> Result<()> {
-        self.bar.set_position(report.step);
+        self.stop.hold();
+        self.claim.check()?;
+        self.progress.set(report.step);
         let config = trainer.config();
         if report.step.is_multiple_of(config.output.log_every)
             || report.step == config.training.steps
@@ -159,14 +151,21 @@ impl Observer for Recorder {
         Ok(())
     }
 
+    fn saved(&mut self, trainer: &Trainer) -> Result<()> {
+        self.stop.release(output::stopped(self.claim.run(), trainer.steps_done()));
+        self.claim.check()
+    }
+
     fn validation(&mut self, trainer: &Trainer, result: &Likelihood) -> Result<()> {
+        self.claim.check()?;
         let step = trainer.steps_done();
-        self.say(&format!(
+        terminal::say(format_args!(
             "step {step} after {:.0} s: validation {:.4} ± {:.4} bits/dim",
             trainer.seconds(),
             result.bits_per_dim,
             result.standard_error
-        ));
+        ))?;
+        files::write_sealed(&self.claim.run().noise_levels(), &noise_levels(trainer))?;
         self.events.scalar(step, "validation/bits_per_dim", result.bits_per_dim)?;
         self.metrics.append(&Record::Validation(ValidationRecord {
             step,
@@ -176,16 +175,19 @@ impl Observer for Recorder {
             reconstruction: result.reconstruction,
             diffusion: result.diffusion,
         }))?;
-        files::write_sealed(&self.run.noise_levels(), &noise_levels(trainer))?;
         Ok(())
     }
 
     fn samples(&mut self, trainer: &Trainer) -> Result<()> {
         let (step, model) = (trainer.steps_done(), trainer.average());
-        let drawn = output::draw(trainer.config(), model, 0)?;
+        if self.drawn == Some(step) {
+            return Ok(());
+        }
+        let drawn = output::draw(trainer.config(), model, 0, |_| ())?;
+        self.claim.check()?;
         let spec = model.spec();
         let picture = output::overview(&drawn.pixels, spec.shape, spec.levels)?;
-        picture.save(&self.run.samples_at(step))?;
+        picture.save(&self.claim.run().samples_at(step))?;
         self.events.image(step, "samples", &picture)?;
         Ok(())
     }

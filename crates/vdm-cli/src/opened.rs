@@ -1,7 +1,8 @@
 //! A run that was written before: its configuration, a checkpoint that is whole, and what is said where
 //! either is not as the program left it.
 
-use std::path::Path;
+use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use vdm_data::Dataset;
@@ -10,10 +11,36 @@ use vdm_report::{RunDir, files};
 use vdm_torch::RunConfig;
 use vdm_torch::checkpoint::{Checkpoint, Checkpoints, Chosen, PassedOver};
 
-use crate::output;
+use crate::terminal;
 
 /// What may change in a run without changing what its checkpoints say.
 const OF_TRAINING: [&str; 2] = ["training", "output"];
+
+/// One of a run's checkpoints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// The lowest validation result.
+    #[default]
+    Best,
+    /// The newest.
+    Latest,
+    /// That of a step.
+    Step(u64),
+}
+
+impl FromStr for Which {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "best" => Ok(Self::Best),
+            "latest" => Ok(Self::Latest),
+            step => step.parse().map(Self::Step).map_err(|_| {
+                "name a step, as the folders in checkpoints/ do, or use best or latest".to_owned()
+            }),
+        }
+    }
+}
 
 /// A run whose model is used.
 #[derive(Debug)]
@@ -23,14 +50,14 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Of the checkpoint of a step, or the best on validation.
-    pub(crate) fn of(folder: &Path, step: Option<u64>) -> Result<Self> {
-        let run = output::existing_run(folder)?;
-        let (config, seal) = configuration(&run)?;
-        let checkpoints = checkpoints(&run, &config);
-        let checkpoint = match step {
-            Some(step) => checkpoints.of_step(step)?,
-            None => best(&checkpoints)?,
+    /// Of this checkpoint; the best on validation unless another is named.
+    pub(crate) fn of(run: &RunDir, which: Option<Which>) -> Result<Self> {
+        let (config, seal) = configuration(run)?;
+        let checkpoints = checkpoints(run, &config);
+        let checkpoint = match which.unwrap_or_default() {
+            Which::Best => best(&checkpoints)?,
+            Which::Latest => chosen(checkpoints.latest()?),
+            Which::Step(step) => checkpoints.of_step(step)?,
         };
         note_changes(&config, seal, Some(&checkpoint), &OF_TRAINING)?;
         Ok(Self { config, checkpoint })
@@ -53,27 +80,36 @@ pub(crate) fn configuration(run: &RunDir) -> Result<(RunConfig, Seal)> {
 }
 
 pub(crate) fn checkpoints(run: &RunDir, config: &RunConfig) -> Checkpoints {
-    Checkpoints::new(run.root().join("checkpoints"), config)
+    Checkpoints::new(checkpoint_folder(run), config)
+}
+
+pub(crate) fn checkpoint_folder(run: &RunDir) -> PathBuf {
+    run.root().join("checkpoints")
 }
 
 /// The best checkpoint that is whole; says which would have been preferred.
 pub(crate) fn best(checkpoints: &Checkpoints) -> Result<Checkpoint> {
-    let Chosen { checkpoint, passed_over } = checkpoints.best()?;
+    Ok(chosen(checkpoints.best()?))
+}
+
+fn chosen(chosen: Chosen) -> Checkpoint {
+    let Chosen { checkpoint, passed_over } = chosen;
     for PassedOver { why, .. } in &passed_over {
-        eprintln!("note: passed over: {why}");
+        terminal::note(format_args!("note: passed over: {why}"));
     }
     if !passed_over.is_empty() {
-        eprintln!("note: step {} is used instead", checkpoint.info().step);
+        terminal::note(format_args!("note: step {} is used instead", checkpoint.info().step));
     }
-    Ok(checkpoint)
+    checkpoint
 }
 
 /// Gives checkpoints that were passed over another name and says so.
 pub(crate) fn set_aside(checkpoints: &Checkpoints, passed_over: &[PassedOver]) -> Result<()> {
     for PassedOver { path, why } in passed_over {
-        eprintln!("note: passed over: {why}");
+        terminal::note(format_args!("note: passed over: {why}"));
         if let Some(aside) = checkpoints.set_aside(path)? {
-            eprintln!("note: {} is {} from now on", path.display(), aside.display());
+            let (path, aside) = (path.display(), aside.display());
+            terminal::note(format_args!("note: {path} is {aside} from now on"));
         }
     }
     Ok(())
@@ -91,15 +127,17 @@ pub(crate) fn note_changes(
         return Ok(());
     }
     let Some(checkpoint) = checkpoint else {
-        eprintln!("note: config.json is not as the program wrote it: it was edited, or damaged");
+        terminal::note(
+            "note: config.json is not as the program wrote it: it was edited, or damaged",
+        );
         return Ok(());
     };
     for change in config.changes_since(&checkpoint.info().config)? {
         if !change.is_below(apart) {
-            eprintln!(
+            terminal::note(format_args!(
                 "note: config.json was edited, or damaged: {change} when step {} was saved",
                 checkpoint.info().step
-            );
+            ));
         }
     }
     Ok(())

@@ -1,12 +1,14 @@
 //! Pictures and reports of a run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use vdm_data::Shape;
 use vdm_report::picture::{self, Images, Layout};
 use vdm_report::{Picture, RunDir, npy, report as html};
-use vdm_torch::{Model, RunConfig, Samples};
+use vdm_torch::{Model, RunConfig, Samples, Sampling};
+
+use crate::terminal;
 
 /// `vdm report`.
 #[derive(Debug, clap::Args)]
@@ -16,22 +18,14 @@ pub(crate) struct ReportOptions {
     run: PathBuf,
 }
 
-/// Prints a line for people or pipes. A reader that has seen enough and closed the pipe is no
-/// error: `vdm eval … | head -1` must not fail.
-pub(crate) fn say(line: impl std::fmt::Display) {
-    use std::io::Write;
-    let _closed = writeln!(std::io::stdout(), "{line}");
-}
-
 /// Writes the report of a run folder.
 pub(crate) fn report(options: &ReportOptions) -> Result<()> {
     let run = existing_run(&options.run)?;
-    say(html::write(&run)?.display());
-    Ok(())
+    terminal::say(html::write(&run)?.display())
 }
 
 /// A folder that holds a run.
-pub(crate) fn existing_run(folder: &std::path::Path) -> Result<RunDir> {
+pub(crate) fn existing_run(folder: &Path) -> Result<RunDir> {
     let run = RunDir::new(folder);
     ensure!(
         run.config().is_file(),
@@ -42,10 +36,22 @@ pub(crate) fn existing_run(folder: &std::path::Path) -> Result<RunDir> {
     Ok(run)
 }
 
+/// How to go on with a run that ended before its end.
+pub(crate) fn stopped(run: &RunDir, step: u64) -> String {
+    let folder = run.root().display();
+    format!("stopped and saved at step {step}; continue with `cargo xtask train --resume {folder}`")
+}
+
 /// The samples a configuration asks for, with `keep` latents along the way.
-pub(crate) fn draw(config: &RunConfig, model: &Model, keep: usize) -> Result<Samples> {
+pub(crate) fn draw(
+    config: &RunConfig,
+    model: &Model,
+    keep: usize,
+    progress: impl FnMut(f64),
+) -> Result<Samples> {
     let RunConfig { sampler, seed, output, evaluation, .. } = config;
-    Ok(vdm_torch::sample(model, sampler, *seed, 0, output.samples, evaluation.batch, keep)?)
+    let sampling = Sampling::new(model, sampler, *seed, evaluation.batch);
+    Ok(sampling.draw(0, output.samples, keep, progress)?)
 }
 
 /// Whether items are points of the plane rather than images.
@@ -101,20 +107,20 @@ pub(crate) fn save_samples(
     pixels: &[u8],
     shape: Shape,
     levels: u16,
-    png: &std::path::Path,
-    array: &std::path::Path,
+    png: &Path,
+    array: &Path,
 ) -> Result<()> {
     overview(pixels, shape, levels)?.save(png)?;
     save_array(pixels, shape, array).context("cannot write the samples")
 }
 
 /// Writes items as uint8 `[N, H, W, C]`, gray without `C`.
-pub(crate) fn save_array(pixels: &[u8], shape: Shape, path: &std::path::Path) -> Result<()> {
+pub(crate) fn save_array(pixels: &[u8], shape: Shape, path: &Path) -> Result<()> {
     Ok(npy::write(path, &channels_last(pixels, shape), &array_shape(pixels.len(), shape))?)
 }
 
 /// The same of latents, as float32.
-pub(crate) fn save_latents(latents: &[f32], shape: Shape, path: &std::path::Path) -> Result<()> {
+pub(crate) fn save_latents(latents: &[f32], shape: Shape, path: &Path) -> Result<()> {
     let latents = channels_last(latents, shape);
     Ok(npy::write_f32(path, &latents, &array_shape(latents.len(), shape))?)
 }

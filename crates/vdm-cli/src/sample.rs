@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use vdm_report::files;
 use vdm_sample::{
     AdaptiveSpec, AnySolver, Entry, GuidanceSpec, NoiseSpec, Properties, SamplerFields, Seed,
     Solver, SolverSpec,
@@ -11,9 +12,10 @@ use vdm_torch::Sampling;
 
 use crate::engine::Engine;
 use crate::grid::Grid;
-use crate::opened::Opened;
-use crate::output;
+use crate::opened::{Opened, Which};
+use crate::progress::{Lines, Progress};
 use crate::specification::{Specification, named};
+use crate::{output, terminal};
 
 /// `vdm sample`.
 #[derive(Debug, clap::Args)]
@@ -57,8 +59,8 @@ pub(crate) struct Options {
     #[arg(long)]
     double: bool,
     /// Checkpoint of this step [default: the best on validation]
-    #[arg(long, value_name = "STEP")]
-    checkpoint: Option<u64>,
+    #[arg(long, value_name = "STEP|latest|best")]
+    checkpoint: Option<Which>,
     #[command(flatten)]
     engine: Engine,
     /// Path of the PNG; the array gets the same name with .npy [default: samples.png in the run]
@@ -72,12 +74,13 @@ pub(crate) struct Options {
 /// Draws samples from a checkpoint of a run.
 pub(crate) fn sample(options: &Options) -> Result<()> {
     ensure!(options.steps != Some(0), "--steps 0: use at least 1");
+    ensure!(options.count > 0, "--count 0: use at least 1");
     let run = output::existing_run(&options.run)?;
     let png = options.out.clone().unwrap_or_else(|| run.samples_png());
     let array = png.with_extension("npy");
     ensure!(
-        png != array,
-        "--out {}: name the PNG; the array gets its name with .npy",
+        png.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")),
+        "--out {}: name the PNG, such as samples.png; the array gets its name with .npy",
         png.display()
     );
     ensure!(
@@ -85,7 +88,7 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
         "--latents {}: the data values are written there, beside the picture; choose another name",
         array.display()
     );
-    let opened = Opened::of(&options.run, options.checkpoint)?;
+    let opened = Opened::of(&run, options.checkpoint)?;
     let config = &opened.config;
     let model = opened.checkpoint.model(options.engine.start()?)?;
     let model = if options.double { model.in_f64()? } else { model };
@@ -102,32 +105,41 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
     let seed = options.seed.map_or(config.seed, Seed);
     let mut sampling = Sampling::new(&model, &sampler, seed, options.batch);
     (sampling.schedule, sampling.scaling) = options.specification.over(&model.spec().diffusion)?;
-    let samples = sampling.draw(options.first, options.count, 0)?;
+    for path in [Some(&png), Some(&array), options.latents.as_ref()].into_iter().flatten() {
+        files::prepare(path)?;
+    }
+    let samples = {
+        let progress = Progress::drawing(Lines::Messages)?;
+        sampling.draw(options.first, options.count, 0, |share| progress.share(share))?
+    };
     let spec = model.spec();
     output::save_samples(&samples.pixels, spec.shape, spec.levels, &png, &array)
         .with_context(|| format!("cannot write {}", png.display()))?;
-    output::say(png.display());
-    output::say(array.display());
+    terminal::say(png.display())?;
+    terminal::say(array.display())?;
     if let Some(path) = &options.latents {
         output::save_latents(&samples.latents, spec.shape, path)
             .with_context(|| format!("cannot write {}", path.display()))?;
-        output::say(path.display());
+        terminal::say(path.display())?;
     }
     Ok(())
 }
 
 /// One line for each solver.
-pub(crate) fn print_solvers() {
-    output::say(format_args!(
+pub(crate) fn print_solvers() -> Result<()> {
+    terminal::say(format_args!(
         "{:<26} {:>5} {:>10}  {:<13} {}",
         "name", "order", "calls/step", "kind", "when"
-    ));
+    ))?;
     for Entry { name, when, solver } in SolverSpec::entries() {
         let Properties { order, calls_per_step, stochastic } = Solver::<f64>::properties(&solver);
         let kind = if stochastic { "stochastic" } else { "deterministic" };
-        output::say(format_args!("{name:<26} {order:>5} {calls_per_step:>10}  {kind:<13} {when}"));
+        terminal::say(format_args!(
+            "{name:<26} {order:>5} {calls_per_step:>10}  {kind:<13} {when}"
+        ))?;
     }
     for Entry { name, when, .. } in AdaptiveSpec::entries() {
-        output::say(format_args!("{name:<26} {:>5} {:>10}  {:<13} {when}", "", "", "adaptive"));
+        terminal::say(format_args!("{name:<26} {:>5} {:>10}  {:<13} {when}", "", "", "adaptive"))?;
     }
+    Ok(())
 }

@@ -1,32 +1,27 @@
 //! `vdm train`.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, Result, bail, ensure};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use anyhow::{Result, bail, ensure};
 use vdm_core::Weighting;
 use vdm_data::Dataset;
-use vdm_report::result::{DataSource, LossByLogSnr, RunResult};
+use vdm_report::result::{DataSource, LossByLogSnr, NoiseLevels, RunResult};
 use vdm_report::{RunDir, files, report as html};
 use vdm_torch::checkpoint::{CheckpointInfo, Checkpoints, Chosen};
-use vdm_torch::train::{Outcome, Trainer, run};
+use vdm_torch::train::{Outcome, Trainer};
 use vdm_torch::{Depth, EndTerms, Likelihood, Model, RunConfig};
 
+use crate::claim::{self, Claim};
 use crate::configuration::ConfigOptions;
 use crate::engine::Engine;
 use crate::observer::Recorder;
-use crate::{evaluate, opened, output};
+use crate::progress::{Lines, Progress};
+use crate::stop::Stop;
+use crate::{evaluate, observer, opened, output, terminal};
 
 /// Latents along sampling that are shown.
 const DENOISING_COLUMNS: usize = 12;
-
-/// Exit code after Ctrl-C, as shells expect.
-const INTERRUPTED: u8 = 130;
 
 /// `vdm train`.
 #[derive(Debug, clap::Args)]
@@ -47,7 +42,7 @@ pub(crate) struct Options {
 }
 
 /// Trains, then samples, evaluates and reports.
-pub(crate) fn train(options: &Options) -> Result<ExitCode> {
+pub(crate) fn train(options: &Options, stop: &Stop) -> Result<ExitCode> {
     if let (Some(_), Some(flag)) = (&options.resume, options.config.given()) {
         bail!(
             "{flag} cannot change a run that is continued; start a new one without --resume, or edit \
@@ -55,117 +50,116 @@ pub(crate) fn train(options: &Options) -> Result<ExitCode> {
              output may change"
         );
     }
+    if let Some(folder) = &options.resume
+        && let Some(line) = finished(folder, options.steps)?
+    {
+        return terminal::say(line).map(|()| ExitCode::SUCCESS);
+    }
     let device = options.engine.start()?;
-    let mut session = match &options.resume {
-        Some(folder) => Session::resumed(folder, options.steps)?,
-        None => Session::started(options)?,
+    let (session, mut trainer) = match &options.resume {
+        Some(folder) => Session::resumed(folder, options.steps, device)?,
+        None => Session::started(options, device)?,
     };
-    let mut trainer = match &session.from {
-        None => Trainer::new(&session.config, &session.data, device)?,
-        Some(Chosen { checkpoint, .. }) => {
-            Trainer::resume(&session.config, &session.data, device, checkpoint)?
-        }
-    };
-    // Only a run that can start leaves a folder.
-    session.claim()?;
-    let from = session.clear_up()?;
-    files::write_sealed(&session.run.config(), &session.config)?;
-    output::say(session.headline(&trainer, device));
-    let stop = stop_on_interrupt()?;
+    let run = session.claim.run();
+    files::write_sealed(&run.config(), &session.config)?;
+    terminal::say(session.headline(&trainer, device))?;
+    terminal::say(run.root().display())?;
+    stop.release(output::stopped(run, trainer.steps_done()));
     let ends = session.end_terms(&trainer);
-    let mut recorder = Recorder::new(session.run.clone(), &trainer, from.as_ref(), ends)?;
-    let outcome = run(&mut trainer, &session.data, &session.checkpoints, &stop, &mut recorder);
-    recorder.finish();
+    let outcome = {
+        let mut recorder =
+            Recorder::new(&session.claim, stop, &trainer, session.from.as_ref(), ends)?;
+        let (data, checkpoints) = (&session.data, &session.checkpoints);
+        vdm_torch::train::run(&mut trainer, data, checkpoints, stop.asked(), &mut recorder)
+    };
     match outcome.inspect_err(|error| session.dump(error))? {
         Outcome::Finished => session.conclude(&trainer, device).map(|()| ExitCode::SUCCESS),
         Outcome::Stopped => {
-            let run = session.run.root().display();
-            output::say(format_args!(
-                "stopped and saved at step {}; continue with `cargo xtask train --resume {run}`",
-                trainer.steps_done()
-            ));
-            Ok(ExitCode::from(INTERRUPTED))
+            terminal::say(output::stopped(run, trainer.steps_done()))?;
+            Ok(ExitCode::from(stop.exit_code()))
         }
     }
 }
 
-/// The first Ctrl-C or SIGTERM asks for a clean end, the second ends the process at once. SIGHUP is
-/// left alone, so that `nohup` works.
-fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // In this order: the flag is looked at before it is set.
-        flag::register_conditional_shutdown(signal, INTERRUPTED.into(), Arc::clone(&stop))
-            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
-            .context("cannot listen for Ctrl-C")?;
-    }
-    Ok(stop)
+/// What to say of a run that has nothing left to do.
+fn finished(folder: &Path, steps: Option<u64>) -> Result<Option<String>> {
+    let run = output::existing_run(folder)?;
+    let (config, _) = opened::configuration(&run)?;
+    let total = steps.unwrap_or(config.training.steps);
+    // One that is damaged is news.
+    let done = opened::checkpoints(&run, &config).to_continue().ok().flatten();
+    let done = done.filter(|done| done.passed_over.is_empty());
+    let done = done.map(|done| done.checkpoint.info().step);
+    let concluded = files::read_sealed::<RunResult>(&run.result()).is_ok_and(|r| r.steps == total)
+        && LossByLogSnr::read(&run.loss_by_log_snr()).is_ok()
+        && files::read_sealed::<NoiseLevels>(&run.noise_levels()).is_ok();
+    Ok((done == Some(total) && concluded && run.report().exists()).then(|| {
+        format!(
+            "{0} is finished: its {total} steps are done, and {1} says what came out; to train it \
+             further give a larger total, such as `cargo xtask train --resume {0} --steps {2}`",
+            folder.display(),
+            run.report().display(),
+            total.saturating_mul(2)
+        )
+    }))
 }
 
 /// A run folder that is ours while the process lives, with what is to be done in it.
 #[derive(Debug)]
 struct Session {
-    run: RunDir,
+    claim: Claim,
     config: RunConfig,
     data: Dataset,
     checkpoints: Checkpoints,
-    /// Where to continue from.
-    from: Option<Chosen>,
-    /// Held from the moment the folder is this process's own.
-    lock: Option<File>,
+    /// What the checkpoint says that the run goes on from.
+    from: Option<CheckpointInfo>,
 }
 
 impl Session {
-    fn started(options: &Options) -> Result<Self> {
-        let (config, data) = options.config.resolve(options.steps)?;
-        let folder = match &options.out {
-            Some(folder) => folder.clone(),
-            None => free_folder(Path::new("runs"), &config.preset),
-        };
-        let run = RunDir::new(&folder);
-        ensure!(
-            !run.config().exists(),
-            "{} already holds a run; continue it with --resume {0} or choose another --out",
-            folder.display()
-        );
-        let checkpoints = opened::checkpoints(&run, &config);
-        Ok(Self { run, config, data, checkpoints, from: None, lock: None })
-    }
-
-    /// Makes the folder of a new run.
-    fn claim(&mut self) -> Result<()> {
-        if self.lock.is_none() {
-            let folder = self.run.root();
-            std::fs::create_dir_all(folder)
-                .with_context(|| format!("cannot create the run folder {}", folder.display()))?;
-            self.lock = Some(lock(folder)?);
+    fn started(options: &Options, device: tch::Device) -> Result<(Self, Trainer)> {
+        if let Some(folder) = &options.out {
+            claim::check_free(folder)?;
         }
-        Ok(())
+        let (config, data) = options.config.resolve(options.steps)?;
+        let trainer = Trainer::new(&config, &data, device)?;
+        // Only a run that can start leaves a folder.
+        let claim = match &options.out {
+            Some(folder) => Claim::new_run(folder)?,
+            None => Claim::next_run(Path::new("runs"), &config.preset)?,
+        };
+        let checkpoints = opened::checkpoints(claim.run(), &config);
+        Ok((Self { claim, config, data, checkpoints, from: None }, trainer))
     }
 
-    fn resumed(folder: &Path, steps: Option<u64>) -> Result<Self> {
-        let run = output::existing_run(folder)?;
-        let lock = lock(folder)?;
-        let (mut config, seal) = opened::configuration(&run)?;
-        let checkpoints = opened::checkpoints(&run, &config);
+    fn resumed(folder: &Path, steps: Option<u64>, device: tch::Device) -> Result<(Self, Trainer)> {
+        let claim = Claim::existing_run(folder)?;
+        let (mut config, seal) = opened::configuration(claim.run())?;
+        let checkpoints = opened::checkpoints(claim.run(), &config);
         checkpoints.put_back()?;
         // A run killed before its first checkpoint starts again: same seed, same result.
-        let from = checkpoints.latest()?;
-        opened::note_changes(&config, seal, from.as_ref().map(|from| &from.checkpoint), &[])?;
-        if let Some(steps) = steps {
-            config.training.steps = steps;
-        }
+        let from = checkpoints.to_continue()?;
+        let checkpoint = from.as_ref().map(|from| &from.checkpoint);
+        opened::note_changes(&config, seal, checkpoint, &[])?;
+        config.training.steps = steps.unwrap_or(config.training.steps);
+        let (total, done) = (config.training.steps, checkpoint.map_or(0, |c| c.info().step));
+        ensure!(
+            total >= done,
+            "a total of {total} steps is less than the {done} that {} has done; give a larger one with \
+             --steps",
+            folder.display()
+        );
         let data = vdm_data::load(&config.data)?;
-        Ok(Self { run, config, data, checkpoints, from, lock: Some(lock) })
-    }
-
-    /// Once a checkpoint is loaded: what was passed over for it gets out of the way, and what a killed
-    /// process left goes. Returns what the checkpoint says of itself, without its bytes.
-    fn clear_up(&mut self) -> Result<Option<CheckpointInfo>> {
-        let Some(Chosen { checkpoint, passed_over }) = self.from.take() else { return Ok(None) };
-        opened::set_aside(&self.checkpoints, &passed_over)?;
-        self.checkpoints.clear_up()?;
-        Ok(Some(checkpoint.info().clone()))
+        let trainer = match checkpoint {
+            None => Trainer::new(&config, &data, device)?,
+            Some(checkpoint) => Trainer::resume(&config, &data, device, checkpoint)?,
+        };
+        // Only now that one is loaded.
+        if let Some(Chosen { passed_over, .. }) = &from {
+            opened::set_aside(&checkpoints, passed_over)?;
+        }
+        checkpoints.clear_up()?;
+        let from = checkpoint.map(|checkpoint| checkpoint.info().clone());
+        Ok((Self { claim, config, data, checkpoints, from }, trainer))
     }
 
     /// What turns the diffusion loss of training into a bound. Nothing does if it is weighted.
@@ -180,7 +174,7 @@ impl Session {
         let Dataset { name, train, validation, test, .. } = &self.data;
         format!(
             "{}: {} training, {} validation and {} test items of {name}; {} parameters; {}; \
-             step {} of {}\n{}",
+             step {} of {}",
             self.config.preset,
             train.len(),
             validation.len(),
@@ -189,30 +183,29 @@ impl Session {
             describe(device),
             trainer.steps_done(),
             self.config.training.steps,
-            self.run.root().display(),
         )
     }
 
     /// Leaves what led to a loss that is not finite in the run folder.
     fn dump(&self, error: &anyhow::Error) {
         if let Some(vdm_torch::Error::NonFinite { dump, .. }) = error.downcast_ref() {
-            let path = self.run.root().join("non_finite.json");
+            let path = self.claim.run().root().join("non_finite.json");
             match files::write_json(&path, dump) {
-                Ok(()) => eprintln!("what led to it is in {}", path.display()),
-                Err(error) => eprintln!("and it could not be written down: {error}"),
+                Ok(()) => terminal::note(format_args!("what led to it is in {}", path.display())),
+                Err(error) => {
+                    terminal::note(format_args!("and it could not be written down: {error}"));
+                }
             }
         }
     }
 
     /// Samples, test likelihood, `result.json` and `report.html`, all of the best checkpoint.
     fn conclude(&self, trainer: &Trainer, device: tch::Device) -> Result<()> {
+        let run = self.claim.run();
         let best = opened::best(&self.checkpoints)?;
         let (model, info) = (best.model(device)?, best.info());
         self.draw(&model)?;
-        let RunConfig { evaluation, seed, .. } = self.config;
-        let test = &self.data.test;
-        let likelihood =
-            vdm_torch::evaluate(&model, test, Depth::Continuous, evaluation, seed, |_| ())?;
+        let likelihood = self.test(&model)?;
         let curve = &likelihood.curve;
         let curve = LossByLogSnr {
             log_snr: curve.log_snr.clone(),
@@ -220,25 +213,33 @@ impl Session {
             standard_error: curve.standard_error.clone(),
             data_dims: self.data.shape.dims() as u64,
         };
-        files::write_sealed(&self.run.loss_by_log_snr(), &curve)?;
-        files::write_sealed(&self.run.result(), &self.result(trainer, info, &likelihood, device))?;
-        let report = html::write(&self.run)?;
-        output::say(format_args!(
-            "test {}\nsamples  {}\nreport   {}",
-            evaluate::describe(&likelihood),
-            self.run.samples_png().display(),
-            report.display()
-        ));
-        Ok(())
+        self.claim.check()?;
+        files::write_sealed(&run.loss_by_log_snr(), &curve)?;
+        files::write_sealed(&run.noise_levels(), &observer::noise_levels(trainer))?;
+        files::write_sealed(&run.result(), &self.result(trainer, info, &likelihood, device))?;
+        let report = html::write(run)?;
+        terminal::say_lines(&format!("test {}", evaluate::describe(&likelihood)))?;
+        terminal::say(format_args!("samples  {}", run.samples_png().display()))?;
+        terminal::say(format_args!("report   {}", report.display()))
     }
 
     fn draw(&self, model: &Model) -> Result<()> {
-        let samples = output::draw(&self.config, model, DENOISING_COLUMNS)?;
-        let spec = model.spec();
-        let (png, array) = (self.run.samples_png(), self.run.samples_npy());
-        output::save_samples(&samples.pixels, spec.shape, spec.levels, &png, &array)?;
-        let picture = output::denoising(&samples, spec.shape, spec.levels)?;
-        Ok(picture.save(&self.run.denoising())?)
+        let progress = Progress::drawing(Lines::Results)?;
+        let drawn = output::draw(&self.config, model, DENOISING_COLUMNS, |s| progress.share(s))?;
+        let (run, spec) = (self.claim.run(), model.spec());
+        self.claim.check()?;
+        let (png, array) = (run.samples_png(), run.samples_npy());
+        output::save_samples(&drawn.pixels, spec.shape, spec.levels, &png, &array)?;
+        let picture = output::denoising(&drawn, spec.shape, spec.levels)?;
+        Ok(picture.save(&run.denoising())?)
+    }
+
+    fn test(&self, model: &Model) -> Result<Likelihood> {
+        let RunConfig { evaluation, seed, .. } = self.config;
+        let items = &self.data.test;
+        let progress = Progress::new("testing", "items", items.len() as u64, Lines::Results)?;
+        let done = |items: usize| progress.set(items as u64);
+        Ok(vdm_torch::evaluate(model, items, Depth::Continuous, evaluation, seed, done)?)
     }
 
     fn result(
@@ -280,25 +281,4 @@ fn describe(device: tch::Device) -> String {
         tch::Device::Cuda(index) => format!("cuda:{index}"),
         other => format!("{other:?}"),
     }
-}
-
-/// Claims a run folder for this process; released when it ends, however it ends.
-fn lock(folder: &Path) -> Result<File> {
-    let path = folder.join(".lock");
-    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    ensure!(
-        file.try_lock().is_ok(),
-        "another process is training in {}; wait for it or choose another --out",
-        folder.display()
-    );
-    Ok(file)
-}
-
-/// `runs/digits`, or the first of `runs/digits-2, …` that is not there.
-fn free_folder(parent: &Path, preset: &str) -> PathBuf {
-    let numbered = (2_u64..).map(|n| parent.join(format!("{preset}-{n}")));
-    std::iter::once(parent.join(preset))
-        .chain(numbered)
-        .find(|folder| !folder.exists())
-        .unwrap_or_else(|| parent.join(preset))
 }

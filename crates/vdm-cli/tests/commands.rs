@@ -1,49 +1,14 @@
 //! The `vdm` program as a user meets it: runs, interruptions, and what it says to bad input.
 
+mod common;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use common::{refs, run, train, vdm};
 use serde_json::Value;
-
-/// A network so small that a step takes milliseconds.
-const TINY: [&str; 14] = [
-    "--set",
-    "network.width=8",
-    "--set",
-    "network.depth=1",
-    "--set",
-    "network.groups=2",
-    "--set",
-    "evaluation.draws=1",
-    "--set",
-    "sampler.steps=3",
-    "--set",
-    "output.samples=4",
-    "--set",
-    "output.log_every=5",
-];
-
-fn vdm(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vdm"));
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
-
-fn run(arguments: &[&str]) -> Output {
-    vdm(arguments).output().expect("vdm starts")
-}
-
-fn train(out: &Path, more: &[&str]) -> Vec<String> {
-    let out = out.to_str().expect("a UTF-8 path");
-    let fixed = ["train", "--out", out, "--threads", "1"];
-    fixed.iter().chain(&TINY).chain(more).map(ToString::to_string).collect()
-}
-
-fn refs(arguments: &[String]) -> Vec<&str> {
-    arguments.iter().map(String::as_str).collect()
-}
 
 fn weights(run: &Path, step: u64) -> [Vec<u8>; 2] {
     let folder = run.join(format!("checkpoints/step-{step:08}"));

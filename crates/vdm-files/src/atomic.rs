@@ -1,16 +1,20 @@
 //! Replacing a file in one step.
+//!
+//! A file is written beside its destination under a temporary name, flushed to the disk, and then
+//! renamed over the destination, which is one indivisible step on every file system that matters. A
+//! process that is killed leaves its temporary file. The lock it held on it is gone with the process:
+//! that tells [`remove_abandoned`](crate::remove_abandoned) what nobody writes any more.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::temporary::{hold, invalid, remove_abandoned, temporary_beside};
+use crate::temporary::{hold, invalid, temporary_beside};
 
 /// Replaces `path` by a file of these bytes, atomically.
 ///
-/// The bytes are written beside it under a temporary name, flushed to the disk, and renamed over it,
-/// which is one indivisible step on every file system that matters. Whoever looks, after a crash or in
-/// the middle of a run, finds the old file or the new one. Its mode is that of any new file.
+/// Whoever looks, after a crash or in the middle of a run, finds the old file or the new one. Its mode
+/// is that of any new file.
 ///
 /// # Errors
 /// The system's own, or [`io::ErrorKind::InvalidInput`] for a path that names no file, such as a folder or a
@@ -29,15 +33,12 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     })
 }
 
-/// Finds out whether `path` can be written, in a folder that exists, which is better known before a long
-/// computation than after it. Removes what killed processes left there.
+/// Finds out whether [`write_atomic`] could write `path` now.
 ///
 /// # Errors
-/// Those of [`write_atomic`].
-pub fn prepare(path: &Path) -> io::Result<()> {
+/// What it would fail with.
+pub fn probe(path: &Path) -> io::Result<()> {
     let temporary = temporary_file(path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    remove_abandoned(folder.unwrap_or(Path::new(".")))?;
     create_held(&temporary)?;
     fs::remove_file(&temporary)
 }
@@ -77,7 +78,11 @@ mod tests {
         write_atomic(&path, b"1").unwrap();
         write_atomic(&path, b"2").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"2");
-        assert_eq!(names(folder.path()), ["config.json"]);
+        probe(&path).unwrap();
+        assert_eq!(
+            (fs::read(&path).unwrap(), names(folder.path())),
+            (b"2".into(), vec!["config.json".into()])
+        );
     }
 
     #[test]
@@ -85,27 +90,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("taken");
         fs::create_dir_all(path.join("by a folder that is not empty")).unwrap();
-        assert!(write_atomic(&path, b"bytes").is_err());
-        assert_eq!(names(folder.path()), ["taken"]);
-        let message = write_atomic(Path::new("/"), b"").unwrap_err().to_string();
-        assert!(message.contains("is no file"), "{message}");
-    }
-
-    #[test]
-    fn what_cannot_be_written_is_known_before() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("file");
-        fs::write(&file, b"whole").unwrap();
-        prepare(&file).unwrap();
-        assert_eq!(fs::read(&file).unwrap(), b"whole");
-        prepare(&folder.path().join("new")).unwrap();
-        assert!(prepare(&file.join("below")).is_err());
-        for path in [folder.path(), Path::new("/dev/null")] {
-            let message = prepare(path).unwrap_err().to_string();
-            assert!(message.contains("is no file"), "{message}");
-            assert!(write_atomic(path, b"").is_err());
+        for (path, named) in [
+            (path.as_path(), "is no file"),
+            (Path::new("/dev/null"), "is no file"),
+            (Path::new("/"), "is no file"),
+        ] {
+            let message = write_atomic(path, b"bytes").unwrap_err().to_string();
+            assert!(message.contains(named), "{message}");
+            assert_eq!(probe(path).unwrap_err().to_string(), message);
         }
-        assert_eq!(names(folder.path()), ["file"]);
+        assert_eq!(names(folder.path()), ["taken"]);
     }
 
     /// Readable by whoever the user's mask lets read, as with any file that a program makes.

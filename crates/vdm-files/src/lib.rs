@@ -32,7 +32,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-pub use atomic::{prepare, write_atomic};
+pub use atomic::{probe, write_atomic};
 pub use seal::{Seal, seal, seal_line, unseal, unseal_line};
 use sha2::{Digest, Sha256};
 pub use temporary::{hold, remove_abandoned, temporary_beside};

@@ -24,16 +24,25 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     vdm_files::write_atomic(path, bytes).map_err(Error::io("write", path))
 }
 
-/// Finds out whether `path` can be written, before a long computation rather than after it: creates the
-/// folder it lies in, and removes what killed processes left there.
+/// Finds out whether `path` can be written, which is better known before a long computation than after
+/// it. Creates the folder it lies in, and removes what killed processes left there.
 ///
 /// # Errors
 /// [`Error::Io`] where the system refuses.
 pub fn prepare(path: &Path) -> Result<(), Error> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(Error::io("create the folder", folder))?;
-    }
-    vdm_files::prepare(path).map_err(Error::io("write", path))
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(Error::io("create the folder", folder))?;
+    remove_abandoned(folder)?;
+    vdm_files::probe(path).map_err(Error::io("write", path))
+}
+
+/// Removes the temporary files in `folder` whose writers are gone.
+///
+/// # Errors
+/// [`Error::Io`] if the folder cannot be listed. Files that cannot be removed are left.
+pub fn remove_abandoned(folder: &Path) -> Result<(), Error> {
+    vdm_files::remove_abandoned(folder).map_err(Error::io("list", folder))
 }
 
 /// Replaces `path` by `value` as indented JSON, atomically. Floats that are not finite become `null`,
@@ -97,6 +106,24 @@ mod tests {
         fs::create_dir_all(path.join("by a folder that is not empty")).unwrap();
         let message = write_atomic(&path, b"bytes").unwrap_err().to_string();
         assert!(message.contains("cannot write") && message.contains("taken"), "{message}");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_known_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, b"whole").unwrap();
+        let left = folder.path().join(format!(".file.{}.tmp", u32::MAX));
+        fs::write(&left, b"").unwrap();
+        prepare(&file).unwrap();
+        assert!(fs::read(&file).unwrap() == b"whole" && !left.exists());
+        prepare(&folder.path().join("new/picture.png")).unwrap();
+        let message = prepare(&file.join("below")).unwrap_err().to_string();
+        assert!(message.contains("cannot create the folder"), "{message}");
+        for path in [folder.path(), Path::new("/dev/null")] {
+            let message = prepare(path).unwrap_err().to_string();
+            assert!(message.contains("is no file"), "{message}");
+        }
     }
 
     #[test]

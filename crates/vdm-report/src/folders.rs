@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::Error;
+use crate::{Error, files};
 
 /// Where [`write`] would put a folder called `path`, which is nothing yet or an empty folder. Ask before
 /// what takes long.
@@ -53,7 +53,7 @@ pub fn write<E: From<Error>>(
     let Some(parent) = place.parent() else { return Err(occupied(path, "is the root").into()) };
     fs::create_dir_all(parent).map_err(Error::io("create the folder", parent))?;
     let refused = || Error::io("create the folder", &place);
-    vdm_files::remove_abandoned(parent).map_err(Error::io("list", parent))?;
+    files::remove_abandoned(parent)?;
     let temporary = vdm_files::temporary_beside(&place).map_err(refused())?;
     // Of an earlier process with the same number.
     let _ = fs::remove_dir_all(&temporary);

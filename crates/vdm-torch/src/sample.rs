@@ -36,7 +36,7 @@ pub fn sample(
     batch: usize,
     keep: usize,
 ) -> Result<Samples, Error> {
-    Sampling::new(model, sampler, seed, batch).draw(first, count, keep)
+    Sampling::new(model, sampler, seed, batch).draw(first, count, keep, |_| ())
 }
 
 /// A model, how it is sampled, and the specification that is followed.
@@ -79,13 +79,21 @@ impl<'a> Sampling<'a> {
     /// of libtorch's kernels, which may differ with the batch size. An adaptive solver turns such
     /// rounding into differences within its tolerance. `keep` evenly spaced latents on the way are
     /// decoded too, as they are: noise at first. Adaptive solvers begin anew at each.
+    /// `progress(share)` is told how much of all is done, from 0 to 1: after each step of a grid, and after
+    /// each stretch between kept latents of an adaptive solver.
     ///
     /// # Errors
     /// [`Error::Torch`] from the network, [`Error::Config`] for an empty batch, [`Error::Count`],
     /// [`Error::Grid`],
     /// [`Error::Noise`] for noise that does not serve the solver, [`Error::Ode`] or
     /// [`Error::AdaptiveSteps`] for tolerances that cannot be met, [`Error::NonFiniteSamples`].
-    pub fn draw(&self, first: u64, count: usize, keep: usize) -> Result<Samples, Error> {
+    pub fn draw(
+        &self,
+        first: u64,
+        count: usize,
+        keep: usize,
+        mut progress: impl FnMut(f64),
+    ) -> Result<Samples, Error> {
         let Self { model, sampler, schedule, scaling, seed, batch } = self;
         let (batch, seed, scaling) = (*batch, *seed, *scaling);
         if batch == 0 {
@@ -115,8 +123,10 @@ impl<'a> Sampling<'a> {
             let on_kept = |place: usize, z: &Batch, at: &NoiseLevel| {
                 along_the_way[place].extend(picture(model, z, at));
             };
+            let on_done =
+                |share: f64| progress((start as f64 + share * items as f64) / count as f64);
             let (method, path) = (&sampler.method, &mut path);
-            let mut draw = Draw { method, schedule, scaling, path, first, keep, on_kept };
+            let mut draw = Draw { method, schedule, scaling, path, first, keep, on_kept, on_done };
             let (z0, clean) = tch::no_grad(|| match correction {
                 Correction::None => draw.run(*model, z1),
                 Correction::Clip(clip) => draw.run(&Projected::new(*model, clip), z1),
@@ -140,7 +150,7 @@ fn unit(model: &Model, at: &NoiseLevel) -> f64 {
 }
 
 /// How one batch gets from noise to data.
-struct Draw<'a, F> {
+struct Draw<'a, F, P> {
     method: &'a Method,
     schedule: &'a Schedule,
     scaling: Scaling,
@@ -149,9 +159,11 @@ struct Draw<'a, F> {
     first: u64,
     keep: usize,
     on_kept: F,
+    /// Told the share of the way that is done.
+    on_done: P,
 }
 
-impl<F: FnMut(usize, &Batch, &NoiseLevel)> Draw<'_, F> {
+impl<F: FnMut(usize, &Batch, &NoiseLevel), P: FnMut(f64)> Draw<'_, F, P> {
     /// The latents at the cleanest level, and that level.
     fn run<D>(&mut self, model: &D, z1: Batch) -> Result<(Batch, NoiseLevel), Error>
     where
@@ -166,6 +178,7 @@ impl<F: FnMut(usize, &Batch, &NoiseLevel)> Draw<'_, F> {
                 let on_step = |step: usize, z: &Batch, at: &NoiseLevel| {
                     let places = kept.iter().enumerate().filter(|(_, kept)| **kept == step);
                     places.for_each(|(place, _)| (self.on_kept)(place, z, at));
+                    (self.on_done)((step + 1) as f64 / grid.steps() as f64);
                 };
                 let z0 = integrate(solver, model, z1, &grid, self.path, on_step)?;
                 Ok((z0, grid.levels()[grid.steps()]))
@@ -192,6 +205,7 @@ impl<F: FnMut(usize, &Batch, &NoiseLevel)> Draw<'_, F> {
             if k < self.keep {
                 (self.on_kept)(k, &joined(&singles), &self.scaling.level(to.value()));
             }
+            (self.on_done)((k + 1) as f64 / stretches as f64);
         }
         Ok((joined(&singles), self.scaling.level(level(stretches).value())))
     }

@@ -51,7 +51,10 @@ fn run_of(config: &RunConfig, folder: &Path, saved: &[(u64, Option<f64>)]) -> Ch
         while trainer.steps_done() < step {
             trainer.train_step(&batches.next().unwrap().unwrap()).unwrap();
         }
-        trainer.save(&checkpoints, validation).unwrap();
+        trainer.save(&checkpoints).unwrap();
+        if let Some(bits_per_dim) = validation {
+            checkpoints.record_validation(step, bits_per_dim).unwrap();
+        }
     }
     checkpoints
 }
@@ -98,7 +101,7 @@ fn rewrite(path: &Path, change: impl FnOnce(&mut serde_json::Value)) {
 }
 
 fn resume(checkpoints: &Checkpoints) -> Chosen {
-    checkpoints.latest().unwrap().expect("there are checkpoints")
+    checkpoints.to_continue().unwrap().expect("there are checkpoints")
 }
 
 #[test]
@@ -109,6 +112,12 @@ fn the_last_checkpoints_and_the_best_are_kept() {
     assert_eq!(checkpoints.steps().unwrap(), [2, 5, 6]);
     assert_eq!(checkpoints.best().unwrap().checkpoint.info().step, 2);
     assert_eq!(resume(&checkpoints).checkpoint.info().step, 6);
+    // A result that comes later decides all the same.
+    checkpoints.record_validation(6, 1.5).unwrap();
+    assert_eq!(checkpoints.steps().unwrap(), [5, 6]);
+    let best = checkpoints.best().unwrap().checkpoint;
+    assert_eq!((best.info().step, best.info().validation), (6, Some(1.5)));
+    assert!(checkpoints.record_validation(7, 1.0).is_err());
     // Of equals the earlier; without any result the newest.
     let equal = tempfile::tempdir().unwrap();
     let checkpoints = run(equal.path(), &[(1, Some(2.0)), (2, Some(2.0)), (3, None)]);
@@ -136,7 +145,7 @@ fn the_same_training_has_the_same_checkpoint() {
     let trainer =
         Trainer::resume(&config(), &digits(), Device::Cpu, &resume(&checkpoints).checkpoint);
     let before = contents(folder.path());
-    trainer.unwrap().save(&checkpoints, None).unwrap();
+    trainer.unwrap().save(&checkpoints).unwrap();
     assert_eq!(contents(folder.path()), before);
 }
 
@@ -175,7 +184,7 @@ fn what_is_not_of_this_run_is_refused_by_name() {
         Trainer::resume(config, &digits(), Device::Cpu, &last).unwrap_err().to_string()
     };
     let seeded = RunConfig { seed: vdm_sample::Seed(9), ..config() };
-    assert!(refusal(&seeded).contains("seed is 9, and was 0"), "{}", refusal(&seeded));
+    assert!(refusal(&seeded).contains("seed is 9, and was 1"), "{}", refusal(&seeded));
     let wider = tiny(|c| c["network"]["width"] = 16.into());
     assert!(refusal(&wider).contains("network.width is 16, and was 8"), "{}", refusal(&wider));
     let mut other = digits();
@@ -223,7 +232,7 @@ fn damaged_files_are_refused_by_name_with_a_remedy() {
     fs::write(&info, r#"{"step": 4}"#).unwrap();
     assert!(refusal().contains("no format or no seal"), "{}", refusal());
     let empty = Checkpoints::new(folder.path().join("nothing"), &config());
-    assert!(empty.latest().unwrap().is_none());
+    assert!(empty.to_continue().unwrap().is_none());
     let error = empty.best().unwrap_err().to_string();
     assert!(error.contains("there is no checkpoint"), "{error}");
 }
@@ -288,15 +297,17 @@ fn truncate(path: &Path) {
 fn a_run_of_damaged_checkpoints_does_not_start_again() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = run(folder.path(), &[(2, None), (4, None)]);
-    [2, 4].map(|step| truncate(&step_folder(folder.path(), step).join("training.safetensors")));
-    let error = checkpoints.latest().unwrap_err().to_string();
+    for step in [2, 4] {
+        truncate(&step_folder(folder.path(), step).join("training.safetensors"));
+    }
+    let error = checkpoints.to_continue().unwrap_err().to_string();
     for said in ["no checkpoint can be used", "restore a copy", "step-00000004", "SHA-256"] {
         assert!(error.contains(said), "{said}: {error}");
     }
     assert!(checkpoints.best().is_ok(), "the averaged weights are whole");
     let seeded = RunConfig { seed: vdm_sample::Seed(9), ..config() };
-    let error = Checkpoints::new(folder.path(), &seeded).latest().unwrap_err().to_string();
-    assert!(error.contains("seed is 9, and was 0") && error.contains("set that back"), "{error}");
+    let error = Checkpoints::new(folder.path(), &seeded).to_continue().unwrap_err().to_string();
+    assert!(error.contains("seed is 9, and was 1") && error.contains("set that back"), "{error}");
 }
 
 /// Copies, links, other spellings and checkpoints of other runs are neither taken for this run's nor
@@ -337,7 +348,7 @@ fn only_what_this_run_wrote_is_ever_deleted() {
     assert_eq!(checkpoint.info().step, 2);
     let passed: Vec<String> = passed_over.iter().map(|p| p.why.to_string()).collect();
     assert_eq!(passed.len(), 4, "{passed:#?}");
-    assert!(passed[0].contains("seed is 0, and was 9"), "{}", passed[0]);
+    assert!(passed[0].contains("seed is 1, and was 9"), "{}", passed[0]);
     assert!(passed[1].contains("is of step 1, not of the step in its name"), "{}", passed[1]);
     assert_eq!(checkpoints.best().unwrap().checkpoint.info().step, 1);
     let error = checkpoints.of_step(3).unwrap_err().to_string();
@@ -348,7 +359,7 @@ fn only_what_this_run_wrote_is_ever_deleted() {
     let mut batches = trainer.batches(Arc::new(digits().train)).unwrap();
     while trainer.steps_done() < 8 {
         trainer.train_step(&batches.next().unwrap().unwrap()).unwrap();
-        trainer.save(&checkpoints, None).unwrap();
+        trainer.save(&checkpoints).unwrap();
         checkpoints.clear_up().unwrap();
     }
     for (name, before) in strangers.iter().zip(before) {
@@ -400,7 +411,7 @@ fn a_run_that_is_gone_is_not_made_again() {
     let folder = tempfile::tempdir().unwrap();
     let inside = folder.path().join("run/checkpoints");
     let trainer = Trainer::new(&config(), &digits(), Device::Cpu).unwrap();
-    let error = trainer.save(&Checkpoints::new(&inside, &config()), None).unwrap_err().to_string();
+    let error = trainer.save(&Checkpoints::new(&inside, &config())).unwrap_err().to_string();
     assert!(error.contains("cannot create") && error.contains("run/checkpoints"), "{error}");
     assert!(!folder.path().join("run").exists());
 }
@@ -483,12 +494,12 @@ fn weights_that_are_not_finite_are_neither_exported_nor_used() {
     let folder = tempfile::tempdir().unwrap();
     let trainer = Trainer::new(&config(), &digits(), Device::Cpu).unwrap();
     let (name, weight) = trainer.average().parameters().named().swap_remove(0);
-    tch::no_grad(|| weight.flatten(0, -1).get(3).fill_(f64::NAN));
+    let _ = tch::no_grad(|| weight.flatten(0, -1).get(3).fill_(f64::NAN));
     let file = folder.path().join("model.safetensors");
     let error = export(trainer.average(), &file).unwrap_err().to_string();
     assert!(error.contains(&name) && error.contains("not finite") && !file.exists(), "{error}");
     let checkpoints = Checkpoints::new(folder.path(), &config());
-    trainer.save(&checkpoints, None).unwrap();
+    trainer.save(&checkpoints).unwrap();
     let error = checkpoints.best().unwrap().checkpoint.model(Device::Cpu).unwrap_err().to_string();
     assert!(error.contains("model.safetensors") && error.contains("not finite"), "{error}");
     let mut other = Trainer::new(&config(), &digits(), Device::Cpu).unwrap();

@@ -131,7 +131,8 @@ fn m48_samples_in_f64_are_the_same_under_every_scaling() {
         let sampler = json!({"solver": solver, "grid": "uniform_log_snr", "steps": 30});
         let sampler: SamplerSpec = serde_json::from_value(sampler).unwrap();
         let own = Sampling::new(&model, &sampler, Seed(3), 8);
-        let latents = |scaling| Sampling { scaling, ..own.clone() }.draw(0, 2, 0).unwrap().latents;
+        let latents =
+            |scaling| Sampling { scaling, ..own.clone() }.draw(0, 2, 0, |_| ()).unwrap().latents;
         let wanted = latents(Scaling::VariancePreserving);
         for scaling in [Scaling::VarianceExploding, Scaling::StraightLine] {
             for (a, b) in wanted.iter().zip(latents(scaling)) {
@@ -170,7 +171,7 @@ fn m48_a_trained_model_samples_alike_under_every_specification() {
             let sampler: SamplerSpec = serde_json::from_value(sampler.clone()).unwrap();
             let own = Sampling::new(model, &sampler, Seed(3), 8);
             let schedule = schedule.clone();
-            Sampling { scaling, schedule, ..own }.draw(0, 2, 0).unwrap().latents
+            Sampling { scaling, schedule, ..own }.draw(0, 2, 0, |_| ()).unwrap().latents
         };
         let samples: Vec<Vec<f32>> = solvers.iter().map(sample).collect();
         let grid: GridSpec = GridKind::UniformLogSnr.into();

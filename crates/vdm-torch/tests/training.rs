@@ -44,6 +44,9 @@ impl Observer for Listener<'_> {
         self.stop.store(report.step >= self.stop_after, std::sync::atomic::Ordering::Relaxed);
         Ok(())
     }
+    fn saved(&mut self, _: &Trainer) -> Result<(), Error> {
+        Ok(())
+    }
     fn validation(&mut self, _: &Trainer, result: &Likelihood) -> Result<(), Error> {
         assert!(result.bits_per_dim.is_finite());
         Ok(())
@@ -57,9 +60,9 @@ impl Observer for Listener<'_> {
 fn train(config: &RunConfig, folder: &Path, stop_after: u64) -> (Vec<f64>, Outcome) {
     let data = digits();
     let checkpoints = Checkpoints::new(folder, config);
-    let mut trainer = match checkpoints.latest().unwrap() {
+    let mut trainer = match checkpoints.to_continue().unwrap() {
         None => Trainer::new(config, &data, Device::Cpu).unwrap(),
-        Some(latest) => Trainer::resume(config, &data, Device::Cpu, &latest.checkpoint).unwrap(),
+        Some(chosen) => Trainer::resume(config, &data, Device::Cpu, &chosen.checkpoint).unwrap(),
     };
     let stop = AtomicBool::new(false);
     let mut listener = Listener { losses: Vec::new(), stop: &stop, stop_after };
@@ -67,15 +70,15 @@ fn train(config: &RunConfig, folder: &Path, stop_after: u64) -> (Vec<f64>, Outco
     (listener.losses, outcome)
 }
 
+fn files_of_last(folder: &Path) -> [Vec<u8>; 2] {
+    ["model.safetensors", "training.safetensors"]
+        .map(|name| fs::read(last(folder).join(name)).unwrap())
+}
+
 /// The folder with the highest number.
 fn last(folder: &Path) -> PathBuf {
     let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     names.filter(|path| path.display().to_string().contains("/step-")).max().unwrap()
-}
-
-fn files_of_last(folder: &Path) -> [Vec<u8>; 2] {
-    ["model.safetensors", "training.safetensors"]
-        .map(|name| fs::read(last(folder).join(name)).unwrap())
 }
 
 /// 12 steps at once, or stopped after 5 and again after 9: the same bytes. Dropout is on, since
@@ -95,6 +98,65 @@ fn an_interrupted_run_ends_in_the_same_bytes() {
     }
     assert_eq!(losses, pieces);
     assert_eq!(files_of_last(whole.path()), files_of_last(parts.path()));
+}
+
+/// Fails in its first validations, as if the process had been killed in them.
+struct Killed {
+    validations: Vec<(u64, f64)>,
+    left: usize,
+}
+
+impl Observer for Killed {
+    type Error = Error;
+    fn step(&mut self, _: &Trainer, _: &StepReport) -> Result<(), Error> {
+        Ok(())
+    }
+    fn saved(&mut self, _: &Trainer) -> Result<(), Error> {
+        Ok(())
+    }
+    fn validation(&mut self, trainer: &Trainer, result: &Likelihood) -> Result<(), Error> {
+        self.validations.push((trainer.steps_done(), result.bits_per_dim));
+        if self.left == 0 {
+            return Ok(());
+        }
+        self.left -= 1;
+        Err(Error::NonFiniteSamples)
+    }
+    fn samples(&mut self, _: &Trainer) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// What takes long comes after what must not be lost, and is done when the run goes on.
+#[test]
+fn a_run_is_saved_before_it_is_validated() {
+    let (config, data) = (tiny(|_| ()), digits());
+    let (whole, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    train(&config, whole.path(), 99);
+    let checkpoints = Checkpoints::new(folder.path(), &config);
+    let stop = AtomicBool::new(false);
+    let mut killed = Killed { validations: Vec::new(), left: 2 };
+    let mut trainer = Trainer::new(&config, &data, Device::Cpu).unwrap();
+    for _ in 0..2 {
+        run(&mut trainer, &data, &checkpoints, &stop, &mut killed).unwrap_err();
+        let latest = checkpoints.to_continue().unwrap().unwrap().checkpoint;
+        assert_eq!((latest.info().step, latest.info().validation), (5, None));
+        trainer = Trainer::resume(&config, &data, Device::Cpu, &latest).unwrap();
+    }
+    run(&mut trainer, &data, &checkpoints, &stop, &mut killed).unwrap();
+    let steps: Vec<u64> = killed.validations.iter().map(|(step, _)| *step).collect();
+    assert_eq!(steps, [5, 5, 5, 10, 12]);
+    assert!(killed.validations[..3].iter().all(|found| *found == killed.validations[0]));
+    assert_eq!(files_of_last(whole.path()), files_of_last(folder.path()));
+    let results = |folder: &Path| -> Vec<Option<f64>> {
+        let checkpoints = Checkpoints::new(folder, &config);
+        let steps = checkpoints.steps().unwrap();
+        steps.into_iter().map(|step| checkpoints.describe(step).unwrap().validation).collect()
+    };
+    assert_eq!(results(whole.path()), results(folder.path()));
+    // Nothing is left to do, and nothing is done again.
+    run(&mut trainer, &data, &checkpoints, &stop, &mut killed).unwrap();
+    assert_eq!(killed.validations.len(), 5);
 }
 
 /// What a checkpoint has learned about noise levels, to the last digit, without the seconds it took.

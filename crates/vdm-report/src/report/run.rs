@@ -166,6 +166,7 @@ fn embed(path: &Path) -> Result<Embedded, Error> {
 fn decoded_size(bytes: &[u8]) -> Result<(u32, u32), png::DecodingError> {
     let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info()?;
     while reader.next_row()?.is_some() {}
+    reader.finish()?;
     Ok(reader.info().size())
 }
 

@@ -85,7 +85,7 @@ impl Checkpoints {
     ///
     /// # Errors
     /// [`Error::Io`], or [`Error::Checkpoint`] if there are some but none can be used.
-    pub fn latest(&self) -> Result<Option<Chosen>, Error> {
+    pub fn to_continue(&self) -> Result<Option<Chosen>, Error> {
         match self.choose(By::Step, Use::Train)? {
             (Some(chosen), _) => Ok(Some(chosen)),
             (None, mut failed) => match failed.pop() {
@@ -103,7 +103,19 @@ impl Checkpoints {
     /// # Errors
     /// [`Error::Io`], or [`Error::Checkpoint`] if there is none that can be used.
     pub fn best(&self) -> Result<Chosen, Error> {
-        match self.choose(By::Validation, Use::Sample)? {
+        self.to_sample(By::Validation)
+    }
+
+    /// The newest that is whole.
+    ///
+    /// # Errors
+    /// As [`Checkpoints::best`].
+    pub fn latest(&self) -> Result<Chosen, Error> {
+        self.to_sample(By::Step)
+    }
+
+    fn to_sample(&self, by: By) -> Result<Chosen, Error> {
+        match self.choose(by, Use::Sample)? {
             (Some(chosen), _) => Ok(chosen),
             (None, mut failed) => Err(match failed.pop() {
                 Some(newest) => self.none_whole(&newest, "restore a copy of one"),
@@ -184,8 +196,11 @@ impl Checkpoints {
         Ok((found, failed))
     }
 
-    /// What the checkpoint of a step says of itself, if that counts as one of this run.
-    fn describe(&self, step: u64) -> Result<CheckpointInfo, Error> {
+    /// What the checkpoint of a step says of itself, if it counts as one of this run.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`]: why it does not.
+    pub fn describe(&self, step: u64) -> Result<CheckpointInfo, Error> {
         let path = self.at(step);
         let info = read_info(&path)?;
         if info.step != step {
@@ -231,9 +246,7 @@ impl Checkpoints {
             info.files.insert(name.into(), vdm_files::sha256(&bytes));
             write(&unfinished.join(name), &bytes)?;
         }
-        let text = vdm_files::seal(&info)
-            .map_err(|source| Error::Json { what: "a checkpoint's description", source })?;
-        write(&unfinished.join(INFO), text.as_bytes())?;
+        write_info(&unfinished.join(INFO), &info)?;
         sync(&unfinished)?;
         verify(&unfinished)?;
         let replaced = self.folder.join(format!("{REPLACED}{step}"));
@@ -249,6 +262,21 @@ impl Checkpoints {
         remove(&replaced)?;
         self.delete_superseded()?;
         Ok(path)
+    }
+
+    /// Writes the result on the validation split into the checkpoint of a step, then deletes those no
+    /// longer kept. What is measured comes after what must not be lost: the checkpoint is there before.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Checkpoint`] if that checkpoint is damaged; it stays as it was.
+    pub fn record_validation(&self, step: u64, bits_per_dim: f64) -> Result<(), Error> {
+        let path = self.at(step);
+        let info = CheckpointInfo { validation: Some(bits_per_dim), ..self.describe(step)? };
+        let (old, new) = (path.join(INFO), path.join(format!(".{INFO}")));
+        write_info(&new, &info)?;
+        fs::rename(&new, &old).map_err(Error::io("write", &old))?;
+        sync(&path)?;
+        self.delete_superseded()
     }
 
     /// Deletes all but the last, and the best, of those that this run wrote.
@@ -405,6 +433,12 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         file.sync_all()
     };
     written().map_err(Error::io("write", path))
+}
+
+fn write_info(path: &Path, info: &CheckpointInfo) -> Result<(), Error> {
+    let text = vdm_files::seal(info)
+        .map_err(|source| Error::Json { what: "a checkpoint's description", source })?;
+    write(path, text.as_bytes())
 }
 
 /// Waits until the system has written a folder to disk.

@@ -60,7 +60,7 @@ pub struct CheckpointInfo {
     pub model: ModelSpec,
     /// SHA-256 of the data it was trained on.
     pub data_sha256: String,
-    /// Bits per dimension on the validation split, if it was measured at this step.
+    /// Bits per dimension on the validation split, once it is measured at this step.
     pub validation: Option<f64>,
     /// What training needs to go on noising as it did.
     #[serde(default)]

@@ -242,15 +242,11 @@ impl Trainer {
         Ok(())
     }
 
-    /// Writes a checkpoint of the present step.
+    /// Writes a checkpoint of the present step, not validated yet.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Torch`].
-    pub fn save(
-        &self,
-        checkpoints: &Checkpoints,
-        validation: Option<f64>,
-    ) -> Result<PathBuf, Error> {
+    pub fn save(&self, checkpoints: &Checkpoints) -> Result<PathBuf, Error> {
         let info = CheckpointInfo {
             format: checkpoint::FORMAT,
             step: self.step,
@@ -258,7 +254,7 @@ impl Trainer {
             config: self.config.clone(),
             model: self.model.spec().clone(),
             data_sha256: self.data_sha256.clone(),
-            validation,
+            validation: None,
             levels: self.levels.state(),
             window: (!self.line_is_due()).then(|| self.window.clone()),
             files: BTreeMap::new(),
