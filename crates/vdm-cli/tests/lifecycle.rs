@@ -166,10 +166,13 @@ fn a_signal_ends_any_command_and_leaves_no_file() {
     }
 }
 
+/// What is done to a run folder, after the words that an error names it with.
+type Robbery = (&'static str, fn(&Path));
+
 #[test]
 fn a_run_that_was_removed_or_robbed_ends_with_an_error() {
     let folder = tempfile::tempdir().unwrap();
-    let rob: [(&str, fn(&Path)); 3] = [
+    let robberies: [Robbery; 3] = [
         ("was removed or replaced", |run| fs::rename(run, run.with_extension("away")).unwrap()),
         ("config.json was removed", |run| fs::remove_file(run.join("config.json")).unwrap()),
         ("was removed or replaced", |run| {
@@ -178,7 +181,7 @@ fn a_run_that_was_removed_or_robbed_ends_with_an_error() {
             fs::write(run.join(".lock"), b"").unwrap();
         }),
     ];
-    for (number, (named, rob)) in rob.into_iter().enumerate() {
+    for (number, (named, rob)) in robberies.into_iter().enumerate() {
         let out = folder.path().join(format!("run-{number}"));
         let mut child = start(&refs(&train(&out, &["--steps", "100000"])));
         wait_until(&mut child, || out.join("metrics.jsonl").exists() && !metrics(&out).is_empty());
