@@ -300,8 +300,10 @@ fn a_terminal_obeys_nothing_that_a_file_says() {
     let field = format!("{hostile}=1");
     let file = place(&format!("{hostile}.vdmz"));
     let made = run(&["compress", "--run", &out, "--steps", "2", "--items", "2", "--out", &file]);
-    let scheduler = place("scheduler_config.json");
-    fs::write(&scheduler, json!({"beta_schedule": hostile}).to_string()).unwrap();
+    let forged = place("forged.vdmz");
+    let mut archive = vdm_compress::Archive::from_bytes(&fs::read(&file).unwrap()).unwrap();
+    archive.header.origin.device = hostile.into();
+    fs::write(&forged, archive.to_bytes().unwrap()).unwrap();
     let cases: Vec<Vec<&str>> = vec![
         vec!["train", "--preset", hostile],
         vec!["train", "--config", &config],
@@ -314,6 +316,7 @@ fn a_terminal_obeys_nothing_that_a_file_says() {
         vec!["sample", "--run", &out, "--out", hostile],
         vec!["eval", "--run", &out, "--schedule", hostile],
         vec!["decompress", "--run", &out, &file, "--out", hostile, "--checkpoint", "9"],
+        vec!["decompress", "--run", &out, &forged, "--out", "z"],
         vec!["report", "--run", &out],
         vec!["import", "--from", "diffusers", hostile, "--data", "digits", "--out", "y"],
         vec![hostile],
