@@ -63,6 +63,7 @@ pub(crate) fn train(options: &Options, stop: &Stop) -> Result<ExitCode> {
     let run = session.claim.run();
     files::write_sealed(&run.config(), &session.config)?;
     terminal::say(session.headline(&trainer, device))?;
+    session.data.notes.iter().try_for_each(|note| terminal::say(format_args!("note: {note}")))?;
     terminal::say(run.root().display())?;
     stop.release(output::stopped(run, trainer.steps_done()));
     let ends = session.end_terms(&trainer);
@@ -172,8 +173,9 @@ impl Session {
 
     fn headline(&self, trainer: &Trainer, device: tch::Device) -> String {
         let Dataset { name, train, validation, test, .. } = &self.data;
+        let labels = if train.labels().is_some() { ", whose labels are not used" } else { "" };
         format!(
-            "{}: {} training, {} validation and {} test items of {name}; {} parameters; {}; \
+            "{}: {} training, {} validation and {} test items of {name}{labels}; {} parameters; {}; \
              step {} of {}",
             self.config.preset,
             train.len(),

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | [`Source::Digits`] | 1,797 real 8×8 digits of 17 gray levels, embedded | 20 %, fixed |
 //! | [`Source::Swirl`], [`Source::Clusters`] | generated 2-D points of 8 bits, entropy known exactly | generated apart |
-//! | [`Source::Path`] | IDX (MNIST), CIFAR-10 binary, `.npy`, `.npz`, a folder of PNG and JPEG | the format's own, else 20 % |
+//! | [`Source::Path`] | IDX (MNIST, EMNIST, QMNIST …), CIFAR's binary batches, `.npy`, `.npz`, a folder of PNG and JPEG | the format's own, else 20 % |
 //!
 //! What a format does not split itself is split by a permutation that depends on nothing but the
 //! number of items: 70 % train, 10 % validation, 20 % test where there are no splits at all, and
@@ -33,8 +33,9 @@
 //! ```
 //!
 //! Files are untrusted: a malformed one gives a [`DataError`] that names the file, what was found,
-//! what was expected and what to do. Reads are bounded by what a header promises and by
-//! [`MAX_BYTES`].
+//! what was expected and what to do. Reads are bounded by what a header promises, by [`MAX_BYTES`] and,
+//! where data are compressed, by the size of the file; decoding images takes at most 192 MiB on all
+//! threads together. Every file of a folder is read, left out with one of [`Dataset::notes`], or refused.
 
 mod batches;
 mod dataset;

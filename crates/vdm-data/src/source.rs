@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::format::{cifar, folder, idx, npy, npz, refuse_size};
+use crate::format::{cifar, folder, idx, npy, npz};
 use crate::input::{Input, hex};
 use crate::split::{self, Splits};
 use crate::{DataError, Dataset, digits, points};
@@ -84,13 +84,19 @@ fn load_path(path: &Path, size: Option<usize>, levels: Option<u16>) -> Result<Da
     let io = |source| DataError::Io { action: "open", path: path.into(), source };
     let mut splits = match path.metadata() {
         Ok(metadata) if metadata.is_dir() => folder::read(path, size)?,
-        Ok(_) => refuse_size(size).and_then(|()| read_file(path))?,
+        Ok(_) => read_file(path)?,
         Err(error) => match idx::set_named(path)? {
-            Some(set) => refuse_size(size).and_then(|()| set.read())?,
+            Some(set) => set.read()?,
             None => return Err(io(error)),
         },
     };
     let (shape, notes) = (splits.shape, std::mem::take(&mut splits.notes));
+    // Only pictures are resized: a size that would be ignored is an error.
+    if let Some(size) = size.filter(|&size| (shape.height, shape.width) != (size, size)) {
+        let expected =
+            "no size, or the one that the data have, except for a folder of PNG or JPEG images";
+        return Err(DataError::Option { name: "size", value: size.to_string(), expected });
+    }
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let data = Dataset::new(path, name, shape, levels, split::complete(path, splits)?)?;
     Ok(Dataset { notes, ..data })

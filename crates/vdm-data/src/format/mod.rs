@@ -50,15 +50,6 @@ fn another(dir: &Path) -> Result<Option<Splits>, DataError> {
     cifar::read_folder(dir)
 }
 
-/// Only pictures are resized: a size that would be ignored is an error.
-pub(crate) fn refuse_size(size: Option<usize>) -> Result<(), DataError> {
-    let expected = "no size, except for a folder of PNG or JPEG images";
-    match size {
-        Some(size) => Err(DataError::Option { name: "size", value: size.to_string(), expected }),
-        None => Ok(()),
-    }
-}
-
 /// Checks that the images of another split have the shape of the training images.
 fn same_shape(path: &Path, shape: Shape, train: Shape) -> Result<(), DataError> {
     if shape == train {

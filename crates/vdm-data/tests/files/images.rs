@@ -250,12 +250,3 @@ fn a_picture_is_turned_as_its_exif_data_say() {
     assert!(item[..32].iter().all(|&value| value > 250), "the left comes up");
     assert!(item[31 * 32..].iter().all(|&value| value < 5), "the right comes down");
 }
-
-/// Twelve pictures that take 24 MB each decode one after the other where there is room for few.
-#[test]
-fn pictures_that_fill_the_memory_for_decoding_take_turns() {
-    let dir = tempfile::tempdir().unwrap();
-    let png = picture(&GrayImage::new(4000, 3000).into(), ImageFormat::Png);
-    (0..12).for_each(|i| write(dir.path(), &format!("{i}.png"), &png));
-    assert_eq!(items(&at_size(dir.path(), 2)).count(), 12);
-}

@@ -45,6 +45,11 @@ fn a_size_outside_its_domain_or_of_no_use_is_refused() {
     write(dir.path(), "a.npy", npy_bytes("(10, 1, 2)", &[0; 20]));
     let with =
         |path, size| load(&Source::Path { path, size: Some(size), levels: None }).unwrap_err();
+    let square = dir.path().join("square.npy");
+    write(dir.path(), "square.npy", npy_bytes("(10, 2, 2)", &[0; 40]));
+    let own = load(&Source::Path { path: square, size: Some(2), levels: None }).unwrap();
+    assert_eq!((own.shape.height, own.shape.width), (2, 2));
+    std::fs::remove_file(dir.path().join("square.npy")).unwrap();
     for error in [
         with(dir.path().join("a.npy"), 32),
         with(dir.path().into(), 0),

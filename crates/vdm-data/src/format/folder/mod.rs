@@ -26,7 +26,7 @@ use budget::Budget;
 use decode::decode;
 use scan::{Entry, Found};
 
-use super::{another, refuse_size};
+use super::another;
 use crate::input::product;
 use crate::split::Splits;
 use crate::{DataError, Shape};
@@ -38,7 +38,7 @@ const MAX_SIZE: usize = 4096;
 pub(crate) fn read(root: &Path, size: Option<usize>) -> Result<Splits, DataError> {
     // What a folder holds itself goes before what lies below.
     if let Some(splits) = another(root)? {
-        return refuse_size(size).map(|()| splits);
+        return Ok(splits);
     }
     let found = scan::walk(root)?;
     let path = root.to_owned();
@@ -47,10 +47,7 @@ pub(crate) fn read(root: &Path, size: Option<usize>) -> Result<Splits, DataError
         ([set, ..], Some(picture)) => {
             Err(DataError::Mixed { picture: picture.path.clone(), set: set.clone() })
         }
-        ([set], None) => {
-            refuse_size(size)?;
-            another(set)?.ok_or(DataError::Empty { path, what: "data set" })
-        }
+        ([set], None) => another(set)?.ok_or(DataError::Empty { path, what: "data set" }),
         (sets, None) => {
             let sets: Vec<_> = sets.iter().map(|set| format!("`{}`", set.display())).collect();
             Err(DataError::Several { path, found: sets.join(", ") })
