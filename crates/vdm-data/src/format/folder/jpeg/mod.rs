@@ -87,7 +87,8 @@ pub(super) fn size(file: impl Read + Seek) -> Result<Size, JpegError> {
 pub(super) fn decode(bytes: &[u8]) -> Result<(DynamicImage, Orientation), JpegError> {
     let whole = Whole::check(bytes)?;
     let options = DecoderOptions::default().set_strict_mode(true);
-    let options = options.set_max_width(usize::MAX).set_max_height(usize::MAX);
+    // So that the decoder takes no other frame than the one that was checked.
+    let options = options.set_max_width(whole.frame.width).set_max_height(whole.frame.height);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     let failed = |error| JpegError::Decoder(format!("{error:?}"));
     decoder.decode_headers().map_err(failed)?;
@@ -124,7 +125,7 @@ impl Whole {
         let mut file = Segments { bytes, at: 2 };
         let (mut tables, mut restart) = (Tables::default(), 0);
         let (mut jfif, mut adobe, mut orientation) = (false, None, None);
-        let (mut found, mut scans) = (None, 0);
+        let (mut found, mut scans): (Option<(Frame, Sent)>, _) = (None, 0);
         loop {
             let (marker, body) = file.next()?;
             match (marker, body, &mut found) {
@@ -144,7 +145,8 @@ impl Whole {
                         return Err(JpegError::Scans);
                     }
                     let scan = Scan::parse(body, frame, &tables)?;
-                    file.at = Sent::walk(sent, bytes, file.at, frame, &scan, restart)?;
+                    file.at = sent.walk(bytes, file.at, frame, &scan, restart)?;
+                    file.skip_restarts();
                 }
                 (0xc0..=0xcf, body, none @ None) if is_frame(marker) => {
                     let frame = Frame::parse(marker, body)?;
@@ -176,19 +178,22 @@ struct Segments<'a> {
 }
 
 impl<'a> Segments<'a> {
+    /// Some encoders send a restart marker after the last block too.
+    fn skip_restarts(&mut self) {
+        while let Some([0xff, 0xd0..=0xd7, ..]) = self.bytes.get(self.at..) {
+            self.at += 2;
+        }
+    }
+
     /// The next marker and the body of its segment.
     fn next(&mut self) -> Result<(u8, &'a [u8]), JpegError> {
         loop {
             let rest = self.bytes.get(self.at..).unwrap_or_default();
             let (marker, after) = match rest {
                 [] | [0xff] => return Err(JpegError::CutOff),
-                // Bytes of 0xff may fill the room before a marker; a restart may end a scan.
+                // Bytes of 0xff may fill the room before a marker.
                 [0xff, 0xff, ..] => {
                     self.at += 1;
-                    continue;
-                }
-                [0xff, 0xd0..=0xd7, ..] => {
-                    self.at += 2;
                     continue;
                 }
                 [0xff, marker, after @ ..] => (*marker, after),
