@@ -3,13 +3,20 @@ use thiserror::Error;
 use crate::count::TooMany;
 use crate::schedule::LogSnrRange;
 
+/// A number in at most some twenty characters.
+fn short(value: f64) -> String {
+    let usual = value == 0.0 || (1e-5..1e15).contains(&value.abs());
+    if usual { value.to_string() } else { format!("{value:e}") }
+}
+
 /// What a constructor of this crate can refuse. Every message names the value and the remedy.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum Error {
     /// The end points of a schedule are not in order, too far out, or infinite where they must not be.
     #[error(
         "a noise schedule needs log_snr_max > log_snr_min, both finite unless it runs to infinity \
-         by itself and no further than 1400 from 0, got log_snr_max = {max} and log_snr_min = {min}"
+         by itself and no further than 1400 from 0, got log_snr_max = {} and log_snr_min = {}",
+        short(*max), short(*min)
     )]
     ScheduleRange {
         /// log-SNR at `t = 0`.
@@ -27,7 +34,7 @@ pub enum Error {
         found: Vec<f64>,
     },
     /// A number that a schedule cannot be built from.
-    #[error("a noise schedule needs {field} to be {wanted}, got {value}")]
+    #[error("a noise schedule needs {field} to be {wanted}, got {}", short(*value))]
     Schedule {
         /// The name of the number.
         field: &'static str,
@@ -104,7 +111,7 @@ pub enum Error {
     #[error(transparent)]
     Count(#[from] TooMany),
     /// A number that a scaling or a parameterization cannot be built from.
-    #[error("{of} needs {field} to be {wanted}, got {value}")]
+    #[error("{of} needs {field} to be {wanted}, got {}", short(*value))]
     Parameter {
         /// What it is a number of.
         of: &'static str,
@@ -138,7 +145,7 @@ pub enum Error {
         found: String,
     },
     /// A number that a weighting cannot be built from.
-    #[error("a weighting needs {field} to be {wanted}, got {value}")]
+    #[error("a weighting needs {field} to be {wanted}, got {}", short(*value))]
     Weighting {
         /// The name of the number.
         field: &'static str,

@@ -4,7 +4,7 @@ use std::f64::consts::FRAC_PI_2;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Curve, LogSnrRange, NoiseSchedule, Time, Truncated, finite, solve, sound};
+use super::{Curve, LogSnrRange, NoiseSchedule, Time, Truncated, solve, sound};
 use crate::{Error, LogSnr, Scalar};
 
 /// `λ_t = −2 ln tan(πt/2) + shift`, from `+∞` to `−∞`.
@@ -95,8 +95,17 @@ impl CosineInterpolated {
                 wanted: "finite and too small to make log-SNR rise anywhere",
             });
         }
-        finite("shift_data", shift_data)?;
-        LogSnrRange::new(range.max() + shift_data, range.min() + shift_noise)?.finite()?;
+        let ends = [
+            ("shift_data", shift_data, range.max() + shift_data),
+            ("shift_noise", shift_noise, range.min() + shift_noise),
+        ];
+        for (field, value, end) in ends {
+            if !(end.abs() <= LogSnrRange::LARGEST) {
+                let wanted = "such that the shifted end is no further than 1400 from 0";
+                return Err(Error::Schedule { field, value, wanted });
+            }
+        }
+        LogSnrRange::new(ends[0].2, ends[1].2)?;
         let raw = RawInterpolated {
             log_snr_max: range.max(),
             log_snr_min: range.min(),

@@ -134,7 +134,13 @@ impl Curve for StraightLine {
 fn levels(sigma_min: f64, sigma_max: f64) -> Result<LogSnrRange, Error> {
     positive("sigma_min", sigma_min)?;
     positive("sigma_max - sigma_min", sigma_max - sigma_min)?;
-    LogSnrRange::new(-2.0 * sigma_min.ln(), -2.0 * sigma_max.ln())
+    let [max, min] = [("sigma_min", sigma_min), ("sigma_max", sigma_max)].map(|(field, value)| {
+        let log_snr = -2.0 * value.ln();
+        let wanted = "such that its log-SNR is no further than 1400 from 0";
+        let legal = log_snr.abs() <= LogSnrRange::LARGEST;
+        if legal { Ok(log_snr) } else { Err(Error::Schedule { field, value, wanted }) }
+    });
+    LogSnrRange::new(max?, min?)
 }
 
 /// `σ_t = (σ_min^{1/ρ}(1 − t) + σ_max^{1/ρ} t)^ρ` of EDM's noise scale `σ = e^{−λ/2}`: the sampling

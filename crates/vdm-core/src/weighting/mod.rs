@@ -281,8 +281,24 @@ impl Weighting {
         if let Some((field, value)) = any.filter(|(_, value)| !value.is_finite()) {
             return refuse(field, value, "finite");
         }
-        let bad = positive.into_iter().find(|(_, value)| !(*value > 0.0 && value.is_finite()));
-        bad.map_or(Ok(self), |(field, value)| refuse(field, value, "positive and finite"))
+        if let Some((field, value)) = positive.iter().find(|(_, v)| !(*v > 0.0 && v.is_finite())) {
+            return refuse(field, *value, "positive and finite");
+        }
+        // The one that is furthest from 1 in size is the one to name.
+        let size = |value: f64| value.abs().ln().abs();
+        let extreme = any.into_iter().chain(positive).max_by(|a, b| size(a.1).total_cmp(&size(b.1)));
+        match extreme {
+            Some((field, value)) if !self.is_finite() => {
+                refuse(field, value, "such that log-weights from -30 to 30 are numbers")
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// Whether `ln w` is a number at the levels in use.
+    fn is_finite(&self) -> bool {
+        let levels = (-3..=3).map(|tens| 10.0 * f64::from(tens));
+        levels.filter_map(|level| self.log_weight(level)).all(f64::is_finite)
     }
 }
 

@@ -76,7 +76,7 @@ fn assert_to_the_last_digits(got: f64, exact: f64, of: &str) {
 fn mmse_is_exact(dims: usize) {
     let fixture = Fixture::read();
     let cases: Vec<&Mmse> = fixture.mmse.iter().filter(|case| case.dims == dims).collect();
-    assert!(cases.len() >= 10, "cases of {dims} dimensions");
+    assert!(cases.len() >= 5, "cases of {dims} dimensions");
     for Mmse { mixture, log_snr, exact, .. } in cases {
         let got = fixture.mixture(mixture, dims).mmse(&VP.level(*log_snr));
         assert_to_the_last_digits(got, *exact, &format!("{mixture}, {dims} dims, λ = {log_snr}"));

@@ -3,6 +3,7 @@
 mod bounds;
 mod data;
 mod exact;
+mod extremes;
 mod forward;
 mod hlvm;
 mod invariance;
