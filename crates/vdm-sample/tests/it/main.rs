@@ -2,6 +2,7 @@
 
 mod allocations;
 mod convergence;
+mod counts;
 mod determinism;
 mod estimate;
 mod grids;
