@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
+use vdm_core::count::{Cost, bounded_product};
 use vdm_core::likelihood::Discretized;
 use vdm_core::schedule::LogSnrRange;
 use vdm_core::{NoiseLevel, NoiseSchedule, Prediction, Scaling, Schedule, Weighting};
@@ -94,7 +95,7 @@ impl Model {
     /// With weights drawn from the seed.
     ///
     /// # Errors
-    /// [`Error::Config`] or [`Error::Core`] if the specification is not legal.
+    /// [`Error::Config`] or [`Error::Core`] if the specification is not legal, [`Error::Count`] if it is too large.
     pub fn new(spec: &ModelSpec, seed: Seed, device: Device) -> Result<Self, Error> {
         Self::build(spec, Parameters::new(seed, device), device)
     }
@@ -117,6 +118,8 @@ impl Model {
 
     fn build(spec: &ModelSpec, parameters: Parameters, device: Device) -> Result<Self, Error> {
         let code = Discretized::new(spec.levels)?;
+        let Shape { channels, height, width } = spec.shape;
+        bounded_product("components of an item", &[channels, height, width], Cost::Numbers)?;
         if spec.shape.dims() == 0 {
             return Err(Error::Config {
                 field: "shape",

@@ -13,7 +13,8 @@ use crate::terminal;
 
 pub(crate) const HELP: &str = "\
 Runs what the continuous integration runs: formatting, lints, documentation, invariants, licenses
-(if cargo-deny is installed), a short training, and every test but two that train for minutes.
+(if cargo-deny is installed), a short training, a minute of mutants for every parser, and every test but two
+that train for minutes.
 
 Usage: cargo xtask ci";
 
@@ -43,6 +44,7 @@ pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
     ensure!(tidy::check(&checkout)? == 0, "the invariants do not hold");
     licenses(&mut cargo(&["deny", "check", "licenses", "bans", "sources"]))?;
     training(&checkout)?;
+    fuzzing(&checkout)?;
     terminal::say("== tests")?;
     test::run_tests(&checkout, Tier::Ci)
 }
@@ -60,6 +62,15 @@ fn licenses(command: &mut Command) -> Result<()> {
     }
     terminal::say("== licenses: skipped, cargo-deny is not installed (cargo install cargo-deny)")?;
     Ok(())
+}
+
+/// The same mutants every time, as many of each target as fit into a second and a half.
+fn fuzzing(checkout: &Checkout) -> Result<()> {
+    let mut command = cargo::cargo(checkout);
+    // In the build that the tests use.
+    command.arg("run").args(cargo::OPTIMIZED);
+    command.args(["--quiet", "--package", "vdm-fuzz", "--features", "torch", "--"]);
+    step("fuzzing", command.args(["--seconds", "1.5", "--seed", "1"]))
 }
 
 /// The real binary on the bundled digits, just long enough to write every file.

@@ -5,13 +5,15 @@ use crate::{Error, LogSnr};
 
 /// Equal parts of the interval, at whose inner ends a schedule is looked at.
 const PARTS: u32 = 32;
-/// How near to the ends it is looked at too.
+/// How near to the ends it is looked at too. So near that a curve may be flat by its formula (a power of
+/// time) it must not rise.
 const NEAR: f64 = 1e-3;
+const NEXT_TO: [f64; 2] = [1e-9, 1e-6];
 /// The least fall between two places, in units of the larger level: some roundings.
 const LEAST_FALL: f64 = 4.0 * f64::EPSILON;
 /// How far the time of a level may be from the time whose level it is. More is lost where a formula
 /// subtracts numbers that its parameters make equal in nearly all digits.
-const SAME_TIME: f64 = 1e-5;
+const SAME_TIME: f64 = 1e-9;
 
 /// The curve, if it falls strictly from its first end to its last, with finite levels, slopes and densities
 /// between them and times in `[0, 1]`.
@@ -52,7 +54,7 @@ fn places() -> impl Iterator<Item = Time> {
 
 fn fault<F: Curve>(curve: &F) -> Option<Fault> {
     let range = curve.ends();
-    if let Some(fault) = fault_at_ends(curve, range) {
+    if let Some(fault) = fault_at_ends(curve, range).or_else(|| rise_at_ends(curve, range)) {
         return Some(fault);
     }
     let mut before = range.max();
@@ -77,6 +79,17 @@ fn fault_at_ends<F: Curve>(curve: &F, range: LogSnrRange) -> Option<Fault> {
         let slope = curve.slope(t);
         let legal = slope <= 0.0;
         (!legal).then_some(Fault { what: "the slope of log-SNR is", value: slope, t })
+    })
+}
+
+fn rise_at_ends<F: Curve>(curve: &F, range: LogSnrRange) -> Option<Fault> {
+    let what = "log-SNR does not lie between its ends, but is";
+    NEXT_TO.into_iter().find_map(|near| {
+        [Time::early(near), Time::late(near)].into_iter().find_map(|at| {
+            let value = curve.at(&at);
+            let legal = (range.min()..=range.max()).contains(&value);
+            (!legal).then_some(Fault { what, value, t: at.t })
+        })
     })
 }
 

@@ -295,10 +295,11 @@ impl Weighting {
         }
     }
 
-    /// Whether `ln w` is a number at the levels in use.
+    /// Whether `ln w` and its slope are numbers at the levels in use.
     fn is_finite(&self) -> bool {
         let levels = (-3..=3).map(|tens| 10.0 * f64::from(tens));
-        levels.filter_map(|level| self.log_weight(level)).all(f64::is_finite)
+        let mut weights = levels.filter_map(|level| self.log_weight(Dual::variable(level)));
+        weights.all(|log| log.value.is_finite() && log.derivative.is_finite())
     }
 }
 

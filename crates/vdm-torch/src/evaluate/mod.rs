@@ -3,6 +3,7 @@
 mod process;
 
 use serde::{Deserialize, Serialize};
+use vdm_core::count::{Cost, TooMany, bounded_product};
 use vdm_core::{NoiseSchedule, Scaling, Schedule, bound};
 use vdm_data::Items;
 use vdm_sample::estimate::{
@@ -183,6 +184,12 @@ impl<'a> Evaluation<'a> {
         Tensors { model, items, scaling, seed }
     }
 
+    /// That a batch of items can be made.
+    fn check_batch(&self) -> Result<(), TooMany> {
+        let dims = self.model.spec().shape.dims();
+        bounded_product("batch times components", &[self.batch, dims], Cost::Numbers).map(|_| ())
+    }
+
     fn plan(&self, diffusion: DiffusionTerm, rounds: Rounds) -> Bound<'_> {
         let Self { seed, batch, .. } = *self;
         Bound { schedule: &self.schedule, grid: &self.grid, diffusion, rounds, seed, batch }
@@ -262,6 +269,7 @@ impl<'a> Evaluation<'a> {
         rounds: Rounds,
         progress: impl FnMut(u64, usize),
     ) -> Result<BoundEstimate, EstimateError<Error>> {
+        self.check_batch()?;
         self.plan(diffusion, rounds).estimate(&self.tensors(), progress)
     }
 
@@ -292,6 +300,7 @@ impl<'a> Evaluation<'a> {
         progress: impl FnMut(DiffusionTerm, u64, usize),
     ) -> Result<Vec<Rung>, EstimateError<Error>> {
         let first = rungs.first().copied().unwrap_or(DiffusionTerm::Continuous { draws: 1 });
+        self.check_batch()?;
         self.plan(first, rounds).ladder(&self.tensors(), rungs, progress)
     }
 
@@ -306,6 +315,7 @@ impl<'a> Evaluation<'a> {
         rounds: Rounds,
         progress: impl FnMut(u64, usize),
     ) -> Result<Estimate, EstimateError<Error>> {
+        self.check_batch()?;
         let Self { schedule, grid, batch, .. } = self;
         let batch = *batch;
         let plan = ImportanceWeighted { schedule, grid, steps, samples, rounds, batch };
@@ -322,6 +332,7 @@ impl<'a> Evaluation<'a> {
         plan: FlowBound,
         progress: impl FnMut(u64, usize),
     ) -> Result<FlowEstimate, EstimateError<Error>> {
+        self.check_batch()?;
         let plan = FlowBound { range: self.schedule.range(), batch: self.batch, ..plan };
         self.one_by_one(|process| plan.estimate(process, progress))
     }

@@ -18,7 +18,8 @@ pub use parameters::{Initial, Parameters, Scope};
 pub use unet::{Attention, TrunkSpec, UNet, UNetSpec};
 
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Device, Tensor};
+use vdm_core::count::{Cost, bounded_product};
 use vdm_core::schedule::LogSnrRange;
 use vdm_data::Shape;
 
@@ -140,6 +141,9 @@ fn check_sizes(width: i64, depth: usize, fourier: &[i32], band_limit: f64) -> Re
     if depth > 1024 {
         return refuse("network.depth", depth.to_string(), "use at most 1024");
     }
+    let side = width as usize;
+    let field = "network.depth times network.width squared";
+    bounded_product(field, &[depth.max(1), side, side], Cost::Numbers)?;
     if let Some(n) = fourier.iter().find(|n| !(-16..=16).contains(*n)) {
         return refuse("network.fourier", n.to_string(), "use exponents from -16 to 16");
     }

@@ -1,6 +1,7 @@
 //! The options of a `UNet2DModel`, by the names of its `config.json`.
 
 use serde::{Deserialize, Serialize};
+use vdm_core::count::{Cost, bounded_product};
 use vdm_core::schedule::Discrete;
 use vdm_data::Shape;
 
@@ -267,6 +268,10 @@ impl UNet2DConfig {
             let layers = i64::try_from(self.layers_per_block).unwrap_or(i64::MAX);
             return refuse("network.config.layers_per_block", layers, "use 1 to 256");
         }
+        let widest = self.block_out_channels.iter().copied().max().unwrap_or(1) as usize;
+        let layers = self.layers_per_block * self.block_out_channels.len();
+        let field = "network.config.layers_per_block times resolutions times channels squared";
+        bounded_product(field, &[layers, widest, widest], Cost::Numbers)?;
         if !(0..=1).contains(&self.downsample_padding) {
             return refuse(
                 "network.config.downsample_padding",
