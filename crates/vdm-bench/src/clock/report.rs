@@ -94,7 +94,9 @@ fn errors(rows: &[Row]) -> String {
         for (name, group) in groups(rows) {
             let of = |n: usize| mean(group.iter().map(|row| row.errors[s][n]));
             let errors: Vec<String> = (0..STEPS.len()).map(|n| format!("{:.1e}", of(n))).collect();
-            let order = (of(STEPS.len() - 2) / of(STEPS.len() - 1)).log2();
+            // No −0.0 where there is no order.
+            let order =
+                (10.0 * (of(STEPS.len() - 2) / of(STEPS.len() - 1)).log2()).round() / 10.0 + 0.0;
             let _ = writeln!(text, "| `{solver}` | {name} | {} | {order:.1} |", errors.join(" | "));
         }
     }

@@ -38,6 +38,8 @@ The declared order of `uni_pc` counts its corrector, which adds one. A measured 
 is no error: linear multistep methods are limited by a first step that is small here. Churn at 36 steps is at its cap,
 which slows its first halvings. Langevin steps have a bias that more steps do not lessen: order 0.
 
+These are orders on models that are smooth in the level. A trained network is, if its clock is: [clock.md](clock.md).
+
 | name | declared | measured | −6 to 6 | of the path | calls a step | when |
 |---|---:|---:|---:|---:|---:|---|";
 
