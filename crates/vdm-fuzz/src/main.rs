@@ -8,8 +8,8 @@ mod driver;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use lexopt::prelude::{Long, Value};
 use lexopt::ValueExt;
+use lexopt::prelude::{Long, Value};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]

@@ -35,7 +35,8 @@ impl VpLinear {
         positive("beta_max", beta_max)?;
         // λ at t = 1, which is their mean below 0 where that is large.
         if 0.5 * beta_min + 0.5 * beta_max > LogSnrRange::LARGEST {
-            let larger = if beta_min > beta_max { ("beta_min", beta_min) } else { ("beta_max", beta_max) };
+            let larger =
+                if beta_min > beta_max { ("beta_min", beta_min) } else { ("beta_max", beta_max) };
             let wanted = "such that its mean with the other is at most 1400";
             return Err(Error::Schedule { field: larger.0, value: larger.1, wanted });
         }

@@ -53,8 +53,7 @@ const NUMBERS: [&str; 44] = [
 ];
 
 /// What only a writer that is not JSON's would write.
-const WORDS: [&str; 8] =
-    ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "nul", "0x10", "'a'"];
+const WORDS: [&str; 8] = ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "nul", "0x10", "'a'"];
 
 /// Entries beyond which lists are not doubled any more: a corpus of short documents stays one.
 const LONG: usize = 1000;

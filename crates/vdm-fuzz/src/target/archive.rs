@@ -44,8 +44,7 @@ fn archive(input: &[u8]) -> Verdict {
 }
 
 fn archives() -> Vec<Archive> {
-    let levels =
-        [Levels::UniformTime, Levels::LogSnrs(vec![-5.0, -2.0, 0.5, 3.0, 13.0])];
+    let levels = [Levels::UniformTime, Levels::LogSnrs(vec![-5.0, -2.0, 0.5, 3.0, 13.0])];
     let header = |levels| Header {
         model_sha256: sha256(b"model"),
         origin: Origin {

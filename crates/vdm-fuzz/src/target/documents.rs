@@ -13,7 +13,9 @@ pub(super) fn targets() -> Vec<Target> {
             document(input, |source: &Source| {
                 // Generated points cost time by design; files are other targets.
                 let few = match source {
-                    Source::Swirl { items } | Source::Clusters { items } => items.is_some_and(|n| n < 1000),
+                    Source::Swirl { items } | Source::Clusters { items } => {
+                        items.is_some_and(|n| n < 1000)
+                    }
                     Source::Digits {} => false,
                     Source::Path { .. } => true,
                 };

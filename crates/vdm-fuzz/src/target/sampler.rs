@@ -18,23 +18,35 @@ pub(super) fn targets() -> Vec<Target> {
     vec![
         json("sampler", samplers, |_, input| sampler(input)),
         json("grid", || texts(GRIDS), |_, input| document(input, grid)),
-        json("noise", || texts(&[r#""iid""#, r#""antithetic""#, r#""brownian""#]), |_, input| {
-            document::<NoiseSpec>(input, |_| ())
-        }),
-        json("guidance", || texts(GUIDANCE), |_, input| {
-            document(input, |spec: &GuidanceSpec| {
-                // What does not suit some size is refused by name.
-                let _ = verdict(&spec.correction(3));
-            })
-        }),
-        json("rounds", || texts(&[r#"{"least": 2, "most": 100, "standard_error": 0.1}"#]), |_, input| {
-            document::<Rounds>(input, |_| ())
-        }),
-        json("diffusion_term", || texts(TERMS), |_, input| {
-            document(input, |term: &DiffusionTerm| {
-                let _ = (term.copies(), term.steps());
-            })
-        }),
+        json(
+            "noise",
+            || texts(&[r#""iid""#, r#""antithetic""#, r#""brownian""#]),
+            |_, input| document::<NoiseSpec>(input, |_| ()),
+        ),
+        json(
+            "guidance",
+            || texts(GUIDANCE),
+            |_, input| {
+                document(input, |spec: &GuidanceSpec| {
+                    // What does not suit some size is refused by name.
+                    let _ = verdict(&spec.correction(3));
+                })
+            },
+        ),
+        json(
+            "rounds",
+            || texts(&[r#"{"least": 2, "most": 100, "standard_error": 0.1}"#]),
+            |_, input| document::<Rounds>(input, |_| ()),
+        ),
+        json(
+            "diffusion_term",
+            || texts(TERMS),
+            |_, input| {
+                document(input, |term: &DiffusionTerm| {
+                    let _ = (term.copies(), term.steps());
+                })
+            },
+        ),
     ]
 }
 
@@ -102,7 +114,11 @@ const ADAPTIVE: &[&str] = &[
 /// `[sampler, schedule, scaling]`.
 fn samplers() -> Vec<Vec<u8>> {
     let schedules = super::schedule::SCHEDULES;
-    let scalings = [r#""variance_preserving""#, r#""variance_exploding""#, r#"{"unit_variance": {"data_std": 0.5}}"#];
+    let scalings = [
+        r#""variance_preserving""#,
+        r#""variance_exploding""#,
+        r#"{"unit_variance": {"data_std": 0.5}}"#,
+    ];
     let on_grid = SOLVERS.iter().enumerate().map(|(i, solver)| {
         let grid = GRIDS[i % 6];
         let noise = ["iid", "brownian", "antithetic"][i % 3];
@@ -126,12 +142,15 @@ const MOST_CALLS: usize = 10_000;
 
 fn sampler(input: &[u8]) -> Verdict {
     document(input, |Case(sampler, schedule, scaling): &Case| {
-        let model = GaussianMixture::new(vec![0.4, 0.6], vec![vec![-0.5], vec![0.5]], vec![0.2, 0.3]);
+        let model =
+            GaussianMixture::new(vec![0.4, 0.6], vec![vec![-0.5], vec![0.5]], vec![0.2, 0.3]);
         let model = model.expect("a legal mixture");
         let Ok(correction) = sampler.guidance.correction(1) else { return };
         match correction {
             Correction::None => run(&model, sampler, schedule, *scaling),
-            Correction::Clip(clip) => run(&Projected::new(&model, clip), sampler, schedule, *scaling),
+            Correction::Clip(clip) => {
+                run(&Projected::new(&model, clip), sampler, schedule, *scaling)
+            }
             Correction::DynamicThreshold(bound) => {
                 run(&Projected::new(&model, bound), sampler, schedule, *scaling);
             }

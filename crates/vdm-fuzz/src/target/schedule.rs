@@ -12,11 +12,17 @@ pub(super) fn targets() -> Vec<Target> {
         json("schedule", || texts(SCHEDULES), |_, input| document(input, schedule)),
         json("weighting", || texts(WEIGHTINGS), |_, input| document(input, weighting)),
         json("scaling", || texts(SCALINGS), |_, input| document(input, scaling)),
-        json("parameterization", || texts(PARAMETERIZATIONS), |_, input| document(input, prediction)),
+        json(
+            "parameterization",
+            || texts(PARAMETERIZATIONS),
+            |_, input| document(input, prediction),
+        ),
         json("adaptive_proposal", || texts(&[ADAPTIVE]), |_, input| document(input, proposal)),
-        json("schedule_parameters", || texts(&[r#"{"ends": [5, -4], "interior": [0.1, -2]}"#]), |_, input| {
-            document::<Parameters>(input, |_| ())
-        }),
+        json(
+            "schedule_parameters",
+            || texts(&[r#"{"ends": [5, -4], "interior": [0.1, -2]}"#]),
+            |_, input| document::<Parameters>(input, |_| ()),
+        ),
     ]
 }
 
@@ -103,7 +109,10 @@ pub(super) fn schedule(schedule: &Schedule) {
         let apart = (0.003..=0.997).contains(&t);
         assert!(level < before || !apart, "log-SNR stays at {level} at t = {t}: {schedule:?}");
         let slope = schedule.slope(t);
-        assert!(slope.is_finite() && slope < 0.0 || !apart && slope <= 0.0, "slope {slope} at t = {t}");
+        assert!(
+            slope.is_finite() && slope < 0.0 || !apart && slope <= 0.0,
+            "slope {slope} at t = {t}"
+        );
         let density = schedule.density(LogSnr::new(level));
         assert!(density.is_finite() || !apart, "density {density} at t = {t}: {schedule:?}");
         assert!(density >= 0.0, "density {density} at t = {t}: {schedule:?}");
@@ -138,7 +147,10 @@ fn weighting(weighting: &Weighting) {
 fn scaling(scaling: &Scaling) {
     for log_snr in levels() {
         let NoiseLevel { alpha, sigma, .. } = scaling.level(log_snr);
-        assert!(alpha > 0.0 && alpha.is_finite() && sigma > 0.0 && sigma.is_finite(), "{scaling:?}");
+        assert!(
+            alpha > 0.0 && alpha.is_finite() && sigma > 0.0 && sigma.is_finite(),
+            "{scaling:?}"
+        );
         let (up, down) = scaling.rates(log_snr);
         assert!(up >= 0.0 && up.is_finite() && down <= 0.0 && down.is_finite(), "{scaling:?}");
     }

@@ -11,12 +11,10 @@ use vdm_torch::{PRESETS, RunConfig};
 
 use super::{Kind, Scratch, Target, Verdict, document, verdict};
 
-const UNET: &[u8] = include_bytes!(
-    "../../../vdm-torch/tests/fixtures/diffusers_unet/no_middle_relu/config.json"
-);
-const ATTENTION_UNET: &[u8] = include_bytes!(
-    "../../../vdm-torch/tests/fixtures/diffusers_unet/attn_c16_24_in3/config.json"
-);
+const UNET: &[u8] =
+    include_bytes!("../../../vdm-torch/tests/fixtures/diffusers_unet/no_middle_relu/config.json");
+const ATTENTION_UNET: &[u8] =
+    include_bytes!("../../../vdm-torch/tests/fixtures/diffusers_unet/attn_c16_24_in3/config.json");
 const UNET_WEIGHTS: &[u8] = include_bytes!(
     "../../../vdm-torch/tests/fixtures/diffusers_unet/no_middle_relu/diffusion_pytorch_model.safetensors"
 );
@@ -35,46 +33,82 @@ const SCHEDULERS: [&str; 3] = [
 
 pub(super) fn targets() -> Vec<Target> {
     vec![
-        Target { name: "flax", kind: Kind::Bytes, corpus: flax, check: |scratch, input| {
-            let path = scratch.write("flax/checkpoint.flax", input);
-            verdict(&vdm_flax(&path, &VdmFlaxOptions::default()))
-        } },
-        Target { name: "flax_safetensors", kind: Kind::Bytes, corpus: flax_safetensors, check: |scratch, input| {
-            let path = scratch.write("flax/checkpoint.safetensors", input);
-            verdict(&vdm_flax(&path, &VdmFlaxOptions::default()))
-        } },
-        Target { name: "exported", kind: Kind::Bytes, corpus: exports, check: |scratch, input| {
-            verdict(&exported(&scratch.write("exported.safetensors", input)))
-        } },
-        Target { name: "diffusers_weights", kind: Kind::Bytes, corpus: || vec![UNET_WEIGHTS.into()], check: |scratch, input| {
-            scratch.write("unet/diffusion_pytorch_model.safetensors", input);
-            folder(scratch, "unet", Part::Weights)
-        } },
-        Target { name: "diffusers_unet", kind: Kind::Json, corpus: || vec![UNET.into(), ATTENTION_UNET.into()],
+        Target {
+            name: "flax",
+            kind: Kind::Bytes,
+            corpus: flax,
+            check: |scratch, input| {
+                let path = scratch.write("flax/checkpoint.flax", input);
+                verdict(&vdm_flax(&path, &VdmFlaxOptions::default()))
+            },
+        },
+        Target {
+            name: "flax_safetensors",
+            kind: Kind::Bytes,
+            corpus: flax_safetensors,
+            check: |scratch, input| {
+                let path = scratch.write("flax/checkpoint.safetensors", input);
+                verdict(&vdm_flax(&path, &VdmFlaxOptions::default()))
+            },
+        },
+        Target {
+            name: "exported",
+            kind: Kind::Bytes,
+            corpus: exports,
+            check: |scratch, input| {
+                verdict(&exported(&scratch.write("exported.safetensors", input)))
+            },
+        },
+        Target {
+            name: "diffusers_weights",
+            kind: Kind::Bytes,
+            corpus: || vec![UNET_WEIGHTS.into()],
+            check: |scratch, input| {
+                scratch.write("unet/diffusion_pytorch_model.safetensors", input);
+                folder(scratch, "unet", Part::Weights)
+            },
+        },
+        Target {
+            name: "diffusers_unet",
+            kind: Kind::Json,
+            corpus: || vec![UNET.into(), ATTENTION_UNET.into()],
             check: |scratch, input| {
                 scratch.write("config/config.json", input);
                 folder(scratch, "config", Part::Config)
-            } },
-        Target { name: "diffusers_scheduler", kind: Kind::Json, corpus: || super::texts(&SCHEDULERS),
+            },
+        },
+        Target {
+            name: "diffusers_scheduler",
+            kind: Kind::Json,
+            corpus: || super::texts(&SCHEDULERS),
             check: |scratch, input| {
                 scratch.write("scheduler/scheduler_config.json", input);
                 folder(scratch, "scheduler", Part::Scheduler)
-            } },
-        Target { name: "run_config", kind: Kind::Json, corpus: || {
-            PRESETS.iter().map(|(_, text)| text.as_bytes().to_vec()).collect()
-        }, check: |_, input| {
-            document(input, |config: &RunConfig| {
-                let _ = verdict(&config.check().map_err(|error| error.to_string()));
-            })
-        } },
-        Target { name: "checkpoint", kind: Kind::Json, corpus: checkpoints, check: |scratch, input| {
-            scratch.write("checkpoint/checkpoint.json", input);
-            let read = read_info(&scratch.path("checkpoint"));
-            if read.is_ok() {
-                return document::<CheckpointInfo>(input, |_| ());
-            }
-            Verdict::Refused
-        } },
+            },
+        },
+        Target {
+            name: "run_config",
+            kind: Kind::Json,
+            corpus: || PRESETS.iter().map(|(_, text)| text.as_bytes().to_vec()).collect(),
+            check: |_, input| {
+                document(input, |config: &RunConfig| {
+                    let _ = verdict(&config.check().map_err(|error| error.to_string()));
+                })
+            },
+        },
+        Target {
+            name: "checkpoint",
+            kind: Kind::Json,
+            corpus: checkpoints,
+            check: |scratch, input| {
+                scratch.write("checkpoint/checkpoint.json", input);
+                let read = read_info(&scratch.path("checkpoint"));
+                if read.is_ok() {
+                    return document::<CheckpointInfo>(input, |_| ());
+                }
+                Verdict::Refused
+            },
+        },
     ]
 }
 
@@ -127,10 +161,7 @@ fn flax_map(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
 
 /// Small checkpoints with the layout, if not all the tensors, of the real ones, and the start of a real one.
 fn flax() -> Vec<Vec<u8>> {
-    let gamma = flax_map(&[
-        ("b", flax_array(&[1], &[-13.3])),
-        ("w", flax_array(&[1], &[18.3])),
-    ]);
+    let gamma = flax_map(&[("b", flax_array(&[1], &[-13.3])), ("w", flax_array(&[1], &[18.3]))]);
     let layer = flax_map(&[
         ("kernel", flax_array(&[2, 3], &[0.1, 0.2, 0.3, 0.4, 0.5, 0.6])),
         ("bias", flax_array(&[3], &[0.0, 1.0, 2.0])),
@@ -139,10 +170,10 @@ fn flax() -> Vec<Vec<u8>> {
     let chunked = flax_map(&[
         ("__msgpack_chunked_array__", vec![0xc3]),
         ("shape", flax_map(&[("0", vec![4])])),
-        ("chunks", flax_map(&[
-            ("0", flax_array(&[2], &[1.0, 2.0])),
-            ("1", flax_array(&[2], &[3.0, 4.0])),
-        ])),
+        (
+            "chunks",
+            flax_map(&[("0", flax_array(&[2], &[1.0, 2.0])), ("1", flax_array(&[2], &[3.0, 4.0]))]),
+        ),
     ]);
     vec![
         FLAX.into(),
@@ -162,16 +193,21 @@ fn tensors(named: &[(&str, &[usize])], metadata: Option<HashMap<String, String>>
 }
 
 fn flax_safetensors() -> Vec<Vec<u8>> {
-    let named: [(&str, &[usize]); 3] =
-        [("param/gamma/b", &[1]), ("param/gamma/w", &[1]), ("param/score_model/dense0/kernel", &[2, 3])];
+    let named: [(&str, &[usize]); 3] = [
+        ("param/gamma/b", &[1]),
+        ("param/gamma/w", &[1]),
+        ("param/score_model/dense0/kernel", &[2, 3]),
+    ];
     vec![FLAX_TENSORS.into(), tensors(&named, None)]
 }
 
 fn exports() -> Vec<Vec<u8>> {
-    let named: [(&str, &[usize]); 3] = [("conv_in.weight", &[4, 3, 3, 3]), ("conv_in.bias", &[4]), ("scale", &[])];
+    let named: [(&str, &[usize]); 3] =
+        [("conv_in.weight", &[4, 3, 3, 3]), ("conv_in.bias", &[4]), ("scale", &[])];
     let model = |text| {
         let config: Value = serde_json::from_str(text).expect("a preset is JSON");
-        let metadata = [("format", "vdm-model/1".to_owned()), ("model", model(&config).to_string())];
+        let metadata =
+            [("format", "vdm-model/1".to_owned()), ("model", model(&config).to_string())];
         metadata.map(|(key, value)| (key.to_owned(), value)).into()
     };
     vec![tensors(&named, None), tensors(&named, Some(model(PRESETS[0].1)))]

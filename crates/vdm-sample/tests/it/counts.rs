@@ -43,9 +43,8 @@ fn samplers_of_endless_cost_are_refused() {
     assert_refused(sampler(restart(1000), 1000), &["(1 + repeats) = ", "1000000"]);
     assert_refused(sampler("ddim".into(), u64::MAX), &["steps times calls", ALL, "1000000"]);
     assert!(sampler(corrector(100), 1000).is_ok() && sampler("heun".into(), 1000).is_ok());
-    let endless: Result<SamplerSpec, _> = serde_json::from_value(
-        json!({"solver": {"kind": "adaptive_ode", "max_steps": u64::MAX}}),
-    );
+    let endless: Result<SamplerSpec, _> =
+        serde_json::from_value(json!({"solver": {"kind": "adaptive_ode", "max_steps": u64::MAX}}));
     assert_refused(endless, &["max_steps =", ALL, "1000000"]);
 }
 
@@ -96,8 +95,7 @@ fn estimates_of_endless_cost_are_refused() {
     let model = GaussianMixture::new(vec![1.0], vec![vec![0.1]], vec![0.3]).unwrap();
     let items = DiscreteItems::new(Discretized::new(256).unwrap(), vec![vec![120]; 2]).unwrap();
     let scaling = Scaling::VariancePreserving;
-    let process =
-        Modeled::<Vec<f64>, _> { model: &model, items: &items, scaling, seed: Seed(1) };
+    let process = Modeled::<Vec<f64>, _> { model: &model, items: &items, scaling, seed: Seed(1) };
     let schedule = Schedule::linear(12.0, -10.0).unwrap();
     let grid = &GridSpec::UNIFORM_TIME;
     let rounds = Rounds::exactly(1);

@@ -18,7 +18,7 @@ pub use parameters::{Initial, Parameters, Scope};
 pub use unet::{Attention, TrunkSpec, UNet, UNetSpec};
 
 use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor};
+use tch::Tensor;
 use vdm_core::count::{Cost, bounded_product};
 use vdm_core::schedule::LogSnrRange;
 use vdm_data::Shape;
