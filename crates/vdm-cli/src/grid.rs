@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 use vdm_data::Items;
-use vdm_sample::{GridKind, GridSpec};
+use vdm_sample::{GridKind, GridSpec, NameOf};
 use vdm_torch::{Evaluation, Model, RunConfig};
 
-use crate::specification::named;
+use crate::solvers::known;
 
 /// Items that errors are measured on, and noised copies of each: 6,144 in all, 256 in each of the curve's
 /// 24 intervals, which tell the error there to a few percent.
@@ -24,9 +24,9 @@ pub(crate) enum Grid {
 impl Grid {
     /// By name or as JSON.
     pub(crate) fn parse(text: &str) -> Result<Self, serde_json::Error> {
-        match text.replace('-', "_").as_str() {
-            "elbo_optimal" => Ok(Self::Measured),
-            _ => named(text).map(Self::Given),
+        match NameOf::Grid.resolve(text) {
+            Some("elbo_optimal") => Ok(Self::Measured),
+            _ => known(NameOf::Grid, text).map(Self::Given),
         }
     }
 

@@ -17,6 +17,7 @@ mod output;
 mod preset;
 mod progress;
 mod sample;
+mod solvers;
 mod specification;
 mod split;
 mod stop;
@@ -45,8 +46,11 @@ enum Command {
     Train(train::Options),
     /// Draw samples from a trained model
     Sample(sample::Options),
-    /// List the solvers that `vdm sample --solver` takes
-    Solvers,
+    /// List the solvers that `vdm sample --solver` takes, or tell all about one
+    Solvers {
+        /// A solver, by its name here or in another library
+        name: Option<String>,
+    },
     /// Estimate the likelihood of a split under a trained model
     Eval(evaluate::Options),
     /// Compress images losslessly with a trained model
@@ -106,7 +110,7 @@ fn dispatch(command: Command, stop: &Stop) -> Result<ExitCode> {
     match command {
         Command::Train(options) => return train::train(&options, stop),
         Command::Sample(options) => sample::sample(&options),
-        Command::Solvers => sample::print_solvers(),
+        Command::Solvers { name } => solvers::print(name.as_deref()),
         Command::Eval(options) => evaluate::evaluate(&options),
         Command::Compress(options) => compress::compress(&options),
         Command::Decompress(options) => decompress::decompress(&options),

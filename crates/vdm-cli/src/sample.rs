@@ -4,16 +4,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use vdm_report::files;
-use vdm_sample::{
-    AdaptiveSpec, AnySolver, Entry, GuidanceSpec, NoiseSpec, Properties, SamplerFields, Seed,
-    Solver, SolverSpec,
-};
+use vdm_sample::{AnySolver, GuidanceSpec, NameOf, NoiseSpec, SamplerFields, Seed};
 use vdm_torch::Sampling;
 
 use crate::engine::Engine;
 use crate::grid::Grid;
 use crate::opened::{Opened, Which};
 use crate::progress::{Lines, Progress};
+use crate::solvers::{known, note};
 use crate::specification::{Specification, named};
 use crate::{output, terminal};
 
@@ -27,7 +25,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 64)]
     count: usize,
     /// How a step is taken; `vdm solvers` lists them [default: as configured]
-    #[arg(long, value_name = "NAME|JSON", value_parser = named::<AnySolver>)]
+    #[arg(long, value_name = "NAME|JSON", value_parser = crate::solvers::solver)]
     solver: Option<AnySolver>,
     /// Where the steps lie, unless the solver chooses them, such as karras, or elbo-optimal for the least
     /// bound by the errors on validation items [default: as configured]
@@ -38,7 +36,7 @@ pub(crate) struct Options {
     steps: Option<usize>,
     /// iid, antithetic (in mirrored pairs) or brownian (one path at any number of steps)
     /// [default: as configured]
-    #[arg(long, value_name = "NAME", value_parser = named::<NoiseSpec>)]
+    #[arg(long, value_name = "NAME", value_parser = noise)]
     noise: Option<NoiseSpec>,
     /// Correction of the predicted image: none, clip or dynamic-threshold [default: as configured]
     #[arg(long, value_name = "NAME|JSON", value_parser = named::<GuidanceSpec>)]
@@ -69,6 +67,14 @@ pub(crate) struct Options {
     /// Also write the samples as they are before rounding to data values, float32 from -1 to 1
     #[arg(long, value_name = "FILE.npy")]
     latents: Option<PathBuf>,
+}
+
+/// The share of components outside of the data above which samples are remarked on.
+const MOST_OUTSIDE: f64 = 0.01;
+
+/// `--noise`.
+fn noise(text: &str) -> Result<NoiseSpec, serde_json::Error> {
+    known(NameOf::Noise, text)
 }
 
 /// Draws samples from a checkpoint of a run.
@@ -108,10 +114,18 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
     for path in [Some(&png), Some(&array), options.latents.as_ref()].into_iter().flatten() {
         files::prepare(path)?;
     }
+    sampling.cautions()?.into_iter().filter(|caution| !caution.is_fatal()).for_each(note);
     let samples = {
         let progress = Progress::drawing(Lines::Messages)?;
         sampling.draw(options.first, options.count, 0, |share| progress.share(share))?
     };
+    if samples.outside > MOST_OUTSIDE {
+        let share = 100.0 * samples.outside;
+        note(format_args!(
+            "{share:.1} % of the components lie far outside of the data, which end at -1 and 1: more steps, \
+             another solver or `--guidance clip` may help"
+        ));
+    }
     let spec = model.spec();
     output::save_samples(&samples.pixels, spec.shape, spec.levels, &png, &array)
         .with_context(|| format!("cannot write {}", png.display()))?;
@@ -121,25 +135,6 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
         output::save_latents(&samples.latents, spec.shape, path)
             .with_context(|| format!("cannot write {}", path.display()))?;
         terminal::say(path.display())?;
-    }
-    Ok(())
-}
-
-/// One line for each solver.
-pub(crate) fn print_solvers() -> Result<()> {
-    terminal::say(format_args!(
-        "{:<26} {:>5} {:>10}  {:<13} {}",
-        "name", "order", "calls/step", "kind", "when"
-    ))?;
-    for Entry { name, when, solver } in SolverSpec::entries() {
-        let Properties { order, calls_per_step, stochastic } = Solver::<f64>::properties(&solver);
-        let kind = if stochastic { "stochastic" } else { "deterministic" };
-        terminal::say(format_args!(
-            "{name:<26} {order:>5} {calls_per_step:>10}  {kind:<13} {when}"
-        ))?;
-    }
-    for Entry { name, when, .. } in AdaptiveSpec::entries() {
-        terminal::say(format_args!("{name:<26} {:>5} {:>10}  {:<13} {when}", "", "", "adaptive"))?;
     }
     Ok(())
 }

@@ -80,6 +80,7 @@ fn a_run_leaves_what_it_promises() {
     assert!(sampled.status.success(), "{}", String::from_utf8_lossy(&sampled.stderr));
     assert!(png.exists() && png.with_extension("npy").exists());
     respecified(dir, folder.path());
+    remarks(dir, folder.path());
     let adaptive = |more: &[&str]| {
         let solver = r#"{"kind": "bogacki_shampine_32", "absolute": 0.5, "relative": 0.5}"#;
         let options = ["sample", "--run", dir, "--count", "2", "--solver", solver];
@@ -101,6 +102,65 @@ fn a_run_leaves_what_it_promises() {
     fs::remove_file(out.join("report.html")).unwrap();
     assert!(run(&["report", "--run", dir]).status.success());
     assert!(fs::read_to_string(out.join("report.html")).unwrap().contains("svg"));
+}
+
+/// What `vdm sample` says beside its result, and what it refuses to draw.
+fn remarks(dir: &str, folder: &Path) {
+    let sample = |more: &[&str]| {
+        let out = folder.join("remarks.png");
+        let options = ["sample", "--run", dir, "--count", "2", "--out", out.to_str().unwrap()];
+        let ran = run(&[&options, more].concat());
+        (ran.status.success(), String::from_utf8_lossy(&ran.stderr).into_owned())
+    };
+    let (drawn, text) = sample(&["--solver", "DPM++ 2M", "--grid", "Exponential", "--steps", "40"]);
+    assert!(drawn, "{text}");
+    assert!(
+        text.contains("note: dpmpp_2m (k-diffusion) is called dpm_solver_pp_2m here"),
+        "{text}"
+    );
+    assert!(text.contains("is called uniform_log_snr here"), "{text}");
+    assert!(!text.contains("misses"), "{text}");
+    let (drawn, text) = sample(&["--solver", "DDIM", "--grid", "uniform-time", "--steps", "3"]);
+    assert!(drawn && !text.contains("is called"), "{text}");
+    assert!(text.contains("note: ddim on these 3 steps misses Gaussian data by"), "{text}");
+    let leading = r#"{"kind": "timesteps", "spacing": "leading", "table":
+        {"betas": {"linear": {"steps": 1000, "beta_start": 1e-4, "beta_end": 0.02}}}}"#;
+    let (drawn, text) = sample(&["--solver", "ddim", "--grid", leading, "--steps", "1"]);
+    assert!(!drawn && text.contains("error: the grid begins at log-SNR 9.21"), "{text}");
+    let (drawn, text) = sample(&["--solver", "ddim", "--grid", leading, "--steps", "2"]);
+    assert!(drawn && text.contains("note: the grid begins at log-SNR -2."), "{text}");
+}
+
+/// The list, one solver by another library's name, and what is none.
+#[test]
+fn solvers_are_told_with_their_range_and_their_names_elsewhere() {
+    let solvers = |more: &[&str]| {
+        let ran = run(&[&["solvers"], more].concat());
+        let [out, err] = [ran.stdout, ran.stderr].map(|b| String::from_utf8_lossy(&b).into_owned());
+        (ran.status.success(), out, err)
+    };
+    let (_, list, _) = solvers(&[]);
+    let line = |name: &str| list.lines().find(|line| line.split(' ').next() == Some(name)).unwrap();
+    assert!(line("ancestral").contains("   50  "), "{list}");
+    assert!(line("uni_pc").contains("   20  ") && list.contains("dormand_prince_54"), "{list}");
+    let (_, one, _) = solvers(&["DPMSolverMultistepScheduler"]);
+    let told = one.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "dpm_solver_pp_2m: 10 to 50 model calls",
+        "order 2, 1 model call a step, deterministic",
+        "dpmpp_2m (k-diffusion)",
+        "eta 0.0 a number",
+        r#"final_order {"bounded":{"below":15}} one of"#,
+        r#"slope "midpoint" one of midpoint, heun"#,
+        "karras",
+    ] {
+        assert!(told.contains(part), "{part}: {one}");
+    }
+    let out_of_range = one.lines().find(|line| line.starts_with("linspace timesteps")).unwrap();
+    assert!(out_of_range.contains('!'), "{one}");
+    let (found, _, error) = solvers(&["dpmpp_9m"]);
+    assert!(!found && error.contains("unknown solver `dpmpp_9m`: the solvers are"), "{error}");
+    assert!(error.contains("deis, adaptive_ode, dpm_adaptive"), "{error}");
 }
 
 /// A loss that is no bound is nowhere called one.
@@ -244,14 +304,20 @@ fn bad_input_is_named() {
         (vec!["train", "--data", "<huge.npy>"], "huge.npy"),
         (vec!["sample", "--run", "<empty>"], "config.json"),
         (vec!["eval", "--run", "<nowhere>"], "is not the folder of a run"),
-        (vec!["sample", "--run", "<empty>", "--solver", "eulr"], "unknown variant `eulr`"),
+        (
+            vec!["sample", "--run", "<empty>", "--solver", "eulr"],
+            "unknown solver `eulr`: the solvers are ancestral, ddim,",
+        ),
         (
             vec!["sample", "--run", "<empty>", "--solver", r#"{"kind": "deis", "order": 7}"#],
             "order 7: multistep solvers have orders 1 to 4",
         ),
-        (vec!["sample", "--run", "<empty>", "--noise", "pink"], "unknown variant `pink`"),
+        (vec!["sample", "--run", "<empty>", "--noise", "pink"], "unknown noise `pink`"),
         (vec!["sample", "--run", "<empty>", "--guidance", "clap"], "unknown variant `clap`"),
-        (vec!["sample", "--run", "<empty>", "--grid", "karas"], "unknown variant `karas`"),
+        (
+            vec!["sample", "--run", "<empty>", "--grid", "karas"],
+            "unknown grid `karas`: the grids are uniform_time,",
+        ),
         (vec!["frob"], "unrecognized subcommand"),
     ]
     .into_iter()

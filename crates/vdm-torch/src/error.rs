@@ -99,8 +99,23 @@ pub enum Error {
         value: f64,
     },
     /// Samples that are not numbers.
-    #[error("samples are not finite: some weights are not; use an earlier checkpoint")]
+    #[error(
+        "samples are not finite: the solver diverges on these steps (take more, or another solver: `vdm \
+         solvers` has their ranges), or some weights are not finite (use an earlier checkpoint)"
+    )]
     NonFiniteSamples,
+    /// Samples that no data can be.
+    #[error(
+        "samples reach {largest:.1e} where data lie from -1 to 1: the solver diverges on these steps; take \
+         more, or another solver (`vdm solvers` has their ranges)"
+    )]
+    DivergedSamples {
+        /// The largest component.
+        largest: f64,
+    },
+    /// Samples that would be none of the data.
+    #[error(transparent)]
+    Caution(#[from] vdm_sample::range::Caution),
     /// A file that could not be read or written.
     #[error("cannot {action} {path}: {source}")]
     Io {

@@ -4,6 +4,7 @@ use tch::{Device, Kind, Tensor};
 use vdm_core::count::{Cost, bounded, bounded_product};
 use vdm_core::{Denoiser, Latent, LogSnr, NoiseLevel, NoiseSchedule, Scaling, Schedule};
 use vdm_sample::guidance::{Clip, DynamicThreshold, Projected, Projection};
+use vdm_sample::range::Caution;
 use vdm_sample::{
     AdaptiveSpec, Correction, Method, NoisePath, SamplerSpec, Seed, dpm_adaptive, integrate,
 };
@@ -19,6 +20,9 @@ pub struct Samples {
     /// The same before they were rounded to data values: `z_0/α_0` at the cleanest level, from about −1
     /// to 1.
     pub latents: Vec<f32>,
+    /// The share of components of `latents` that lie far outside of the data: beyond ±1.1 by four standard
+    /// deviations of the noise that is left.
+    pub outside: f64,
     /// Kept latents as they are, `[kept levels, N, C, H, W]`, noisiest first.
     pub along_the_way: Vec<Vec<u8>>,
 }
@@ -38,6 +42,9 @@ pub fn sample(
 ) -> Result<Samples, Error> {
     Sampling::new(model, sampler, seed, batch).draw(first, count, keep, |_| ())
 }
+
+/// No network with finite weights makes samples that large of noise, unless a solver diverges.
+const LARGEST: f64 = 1e6;
 
 /// A model, how it is sampled, and the specification that is followed.
 ///
@@ -86,7 +93,8 @@ impl<'a> Sampling<'a> {
     /// [`Error::Torch`] from the network, [`Error::Config`] for an empty batch, [`Error::Count`],
     /// [`Error::Grid`],
     /// [`Error::Noise`] for noise that does not serve the solver, [`Error::Ode`] or
-    /// [`Error::AdaptiveSteps`] for tolerances that cannot be met, [`Error::NonFiniteSamples`].
+    /// [`Error::AdaptiveSteps`] for tolerances that cannot be met, [`Error::Caution`] for levels that no
+    /// sample can begin at, [`Error::NonFiniteSamples`], [`Error::DivergedSamples`].
     pub fn draw(
         &self,
         first: u64,
@@ -109,8 +117,12 @@ impl<'a> Sampling<'a> {
         let correction = sampler.guidance.correction(dims)?;
         let mut pixels = Vec::new();
         let mut latents = Vec::new();
+        let mut outside = 0;
         let mut along_the_way = vec![Vec::new(); keep];
-        let noisiest = scaling.level(schedule.log_snr(1.0).value());
+        let noisiest = scaling.level(self.noisiest()?);
+        if let Some(fatal) = Caution::of_start(noisiest.log_snr).filter(Caution::is_fatal) {
+            return Err(fatal.into());
+        }
         for start in (0..count).step_by(batch) {
             let items = batch.min(count - start);
             let first = first + start as u64;
@@ -136,11 +148,42 @@ impl<'a> Sampling<'a> {
                 return Err(Error::NonFiniteSamples);
             }
             pixels.extend(model.decode(&z0, &clean));
+            let sizes = z0.0.abs() / clean.alpha;
+            let largest = sizes.max().double_value(&[]);
+            if largest > LARGEST {
+                return Err(Error::DivergedSamples { largest });
+            }
+            outside +=
+                sizes.gt(1.1 + 4.0 * clean.sigma / clean.alpha).sum(Kind::Int64).int64_value(&[]);
             let z0 =
                 (z0.0 / clean.alpha).to_kind(Kind::Float).to_device(Device::Cpu).flatten(0, -1);
             latents.extend(Vec::<f32>::try_from(z0)?);
         }
-        Ok(Samples { pixels, latents, along_the_way })
+        let outside = outside as f64 / latents.len().max(1) as f64;
+        Ok(Samples { pixels, latents, outside, along_the_way })
+    }
+
+    /// What speaks against this solver with its steps, or against where they begin.
+    ///
+    /// # Errors
+    /// [`Error::Grid`].
+    pub fn cautions(&self) -> Result<Vec<Caution>, Error> {
+        Ok(match &self.sampler.method {
+            Method::OnGrid { solver, grid, steps } => {
+                solver.cautions(&grid.time_grid(*steps, &self.schedule, self.scaling)?)
+            }
+            Method::Adaptive(_) => Caution::of_start(self.noisiest()?).into_iter().collect(),
+        })
+    }
+
+    /// The log-SNR that samples begin at.
+    fn noisiest(&self) -> Result<f64, Error> {
+        Ok(match &self.sampler.method {
+            Method::OnGrid { grid, steps, .. } => {
+                grid.time_grid(*steps, &self.schedule, self.scaling)?.levels()[0].log_snr
+            }
+            Method::Adaptive(_) => self.schedule.log_snr(1.0).value(),
+        })
     }
 }
 

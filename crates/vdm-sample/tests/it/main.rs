@@ -5,6 +5,7 @@ mod convergence;
 mod counts;
 mod determinism;
 mod estimate;
+mod few_steps;
 mod grids;
 mod matrix;
 mod multistep;

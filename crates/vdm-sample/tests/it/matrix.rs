@@ -1,17 +1,14 @@
-//! Every solver on every grid under every schedule, judged by its error on data whose answer is known.
-//! Shared by the tests and by the `solvers` example, which writes the table of the worst.
+//! Grids under schedules, and data whose answer is known, to judge solvers by their error. Shared by the
+//! tests and by the `solvers` example, which writes the table of the worst.
 
 use std::convert::Infallible;
 use std::f64::consts::SQRT_2;
 
-use serde_json::{Value, json};
-use vdm_core::{Denoiser, GaussianMixture, NoiseLevel, Parameterization, Prediction, Scaling};
-use vdm_sample::range::{Caution, STEPS, gaussian_error, grids, schedules};
-use vdm_sample::{
-    Ancestral, Ddim, Entry, GridSpec, Iid, Seed, Solver, SolverSpec, TimeGrid, integrate,
-};
+use vdm_core::{Denoiser, NoiseLevel, Parameterization, Prediction, Scaling};
+use vdm_sample::range::{gaussian_error, grids, schedules};
+use vdm_sample::{Iid, Seed, Solver, SolverSpec, TimeGrid, integrate};
 
-const SCALING: Scaling = Scaling::VariancePreserving;
+pub(crate) const SCALING: Scaling = Scaling::VariancePreserving;
 
 /// Starts of a deterministic solver, at equal steps of probability.
 pub(crate) const STARTS: usize = 32;
@@ -19,9 +16,9 @@ pub(crate) const STARTS: usize = 32;
 /// A mixture of Gaussians on a line: its marginals, quantiles and denoiser, for any number of
 /// independent latents at once.
 pub(crate) struct Line {
-    weights: [f64; 3],
-    means: [f64; 3],
-    stds: [f64; 3],
+    pub(crate) weights: [f64; 3],
+    pub(crate) means: [f64; 3],
+    pub(crate) stds: [f64; 3],
 }
 
 impl Line {
@@ -42,7 +39,7 @@ impl Line {
 
     /// The latent below which a share `u` of the data lies, noised to a level; the probability-flow ODE
     /// takes that of one level to that of any other.
-    fn quantile(&self, u: f64, at: &NoiseLevel) -> f64 {
+    pub(crate) fn quantile(&self, u: f64, at: &NoiseLevel) -> f64 {
         // The smaller tail keeps its digits.
         let tail = |z: f64, sign: f64| -> f64 {
             let part = |(w, m, s): (f64, f64, f64)| {
@@ -60,36 +57,48 @@ impl Line {
         0.5 * (low + high)
     }
 
-    fn quantiles(&self, count: usize, at: &NoiseLevel) -> Vec<f64> {
+    /// At equal steps of probability.
+    pub(crate) fn quantiles(&self, count: usize, at: &NoiseLevel) -> Vec<f64> {
         (0..count).map(|i| self.quantile((i as f64 + 0.5) / count as f64, at)).collect()
     }
 
-    /// For a deterministic solver the root mean square distance of where it ends from where the ODE does,
-    /// from [`STARTS`] quantiles; for a stochastic one the Wasserstein-1 distance of `draws` samples from
-    /// their distribution. In standard deviations of the data.
-    pub(crate) fn error(&self, solver: &SolverSpec, grid: &TimeGrid, draws: usize) -> f64 {
-        let stochastic = Solver::<Vec<f64>>::properties(solver).stochastic;
-        let count = if stochastic { draws } else { STARTS };
-        let (first, last) = (grid.levels()[0], grid.levels()[grid.steps()]);
-        let start = self.quantiles(count, &first);
-        let mut noise = Iid::new(Seed(2401), 0, count);
-        let mut end = integrate(solver, self, start, grid, &mut noise, |_, _, _| ()).unwrap();
-        end.sort_by(f64::total_cmp);
-        let truth = self.quantiles(count, &last);
-        let off = end.iter().zip(&truth).map(|(z, truth)| (z - truth).abs());
-        let off = if stochastic {
-            off.sum::<f64>() / count as f64
-        } else {
-            (off.map(|off| off * off).sum::<f64>() / count as f64).sqrt()
-        };
-        off / (last.alpha * self.std())
+    /// Where so many quantiles start on a grid, and where the probability-flow ODE takes them.
+    pub(crate) fn paths(&self, grid: &TimeGrid, count: usize) -> Paths {
+        let ends = [0, grid.steps()].map(|level| self.quantiles(count, &grid.levels()[level]));
+        let [starts, ends] = ends;
+        Paths { starts, ends }
     }
 
-    /// As `benches/peers/solver_matrix.py` reads it.
-    pub(crate) fn described(&self, name: &str) -> Value {
-        let Self { weights, means, stds } = self;
-        json!({"name": name, "weights": weights, "means": means, "stds": stds, "std": self.std()})
+    /// In standard deviations of the data, for a deterministic solver the root mean square distance of
+    /// where it ends from where the ODE does; for a stochastic one the Wasserstein-1 distance of what it
+    /// draws from the data, one sample a path.
+    pub(crate) fn error(&self, solver: &SolverSpec, grid: &TimeGrid, paths: &Paths) -> f64 {
+        let mut noise = Iid::new(Seed(2401), 0, paths.starts.len());
+        let starts = paths.starts.clone();
+        let mut ends = integrate(solver, self, starts, grid, &mut noise, |_, _, _| ()).unwrap();
+        let stochastic = Solver::<Vec<f64>>::properties(solver).stochastic;
+        if stochastic {
+            ends.sort_by(f64::total_cmp);
+        }
+        self.distance(&ends, &paths.ends, stochastic) / grid.levels()[grid.steps()].alpha
     }
+
+    pub(crate) fn distance(&self, ends: &[f64], truth: &[f64], stochastic: bool) -> f64 {
+        let off = ends.iter().zip(truth).map(|(end, truth)| (end - truth).abs());
+        let count = ends.len() as f64;
+        let mean = if stochastic {
+            off.sum::<f64>() / count
+        } else {
+            (off.map(|off| off * off).sum::<f64>() / count).sqrt()
+        };
+        mean / self.std()
+    }
+}
+
+/// Ends of paths of the probability-flow ODE.
+pub(crate) struct Paths {
+    starts: Vec<f64>,
+    ends: Vec<f64>,
 }
 
 impl Denoiser<Vec<f64>> for Line {
@@ -144,167 +153,4 @@ pub(crate) fn cases(steps: usize) -> Vec<Case> {
 /// The error on Gaussian data, in distribution and exact.
 pub(crate) fn on_a_gaussian(solver: &SolverSpec, case: &Case) -> f64 {
     gaussian_error(solver, &case.levels).unwrap().unwrap()
-}
-
-/// The first-order solvers' error: what others should not exceed, however large a grid's steps are. That of
-/// the reverse SDE is larger where steps are.
-pub(crate) fn first_order(stochastic: bool, levels: &TimeGrid) -> f64 {
-    let error = |solver| gaussian_error(&solver, levels).unwrap().unwrap();
-    let ode = error(SolverSpec::Ddim(Ddim::default()));
-    if stochastic { ode.max(error(SolverSpec::Ancestral(Ancestral::default()))) } else { ode }
-}
-
-/// Solvers that can be far worse than first order on large steps: those that evaluate the slope at the far
-/// end of a step, and those that extrapolate it in the angle.
-pub(crate) const FOR_SHORT_STEPS: [&str; 10] = [
-    "heun",
-    "flow_heun",
-    "dpm_2",
-    "dpm_2_ancestral",
-    "dpm_solver_singlestep",
-    "angular_adams",
-    "euler_maruyama",
-    "churn",
-    "restart",
-    "predictor_corrector",
-];
-
-/// Rounded errors below which it does not matter which of two solvers is better.
-pub(crate) const GOOD: f64 = 0.02;
-
-#[test]
-fn no_solver_but_those_for_short_steps_is_worse_than_first_order_anywhere() {
-    for case in STEPS.into_iter().flat_map(cases) {
-        let [ode, sde] = [false, true].map(|stochastic| first_order(stochastic, &case.levels));
-        for Entry { name, solver, .. } in SolverSpec::entries() {
-            if FOR_SHORT_STEPS.contains(&name) {
-                continue;
-            }
-            let error = on_a_gaussian(&solver, &case);
-            let first = if Solver::<Vec<f64>>::properties(&solver).stochastic { sde } else { ode };
-            let Case { schedule, grid, steps, .. } = &case;
-            let what = format!("{name} on {steps} steps of {grid} under {schedule}");
-            assert!(error <= 1.5 * first.max(GOOD), "{what}: {error}, first order {first}");
-        }
-    }
-}
-
-/// The worst error of any grid and schedule at 5, 10, 20 and 50 steps, rounded up.
-const WORST: [(&str, [f64; 4]); 30] = [
-    ("ancestral", [0.72, 0.46, 0.31, 0.16]),
-    ("ddim", [0.68, 0.40, 0.21, 0.09]),
-    ("heun", [5.40, 0.56, 0.12, 0.026]),
-    ("midpoint", [0.35, 0.071, 0.012, 0.002]),
-    ("dpm_2", [1.80, 0.45, 0.13, 0.026]),
-    ("dpm_2_ancestral", [11.6, 1.14, 0.25, 0.058]),
-    ("lms", [0.64, 0.28, 0.089, 0.010]),
-    ("dpm_solver_singlestep", [0.68, 0.50, 0.21, 0.045]),
-    ("dpm_solver_pp_2s_ancestral", [0.68, 0.38, 0.18, 0.055]),
-    ("dpm_solver_pp_sde", [0.64, 0.42, 0.26, 0.14]),
-    ("dpm_solver_pp_2m", [0.68, 0.38, 0.14, 0.028]),
-    ("dpm_solver_pp_3m", [0.68, 0.37, 0.14, 0.030]),
-    ("dpm_solver_2m", [0.68, 0.38, 0.15, 0.027]),
-    ("dpm_solver_3m", [0.68, 0.37, 0.15, 0.026]),
-    ("exponential_adams", [0.68, 0.39, 0.16, 0.044]),
-    ("angular_adams", [1.03, 0.26, 0.055, 0.005]),
-    ("uni_pc", [0.68, 0.37, 0.14, 0.018]),
-    ("sa_solver", [0.71, 0.45, 0.35, 0.066]),
-    ("euler_maruyama", [0.72, 0.46, 0.31, 0.16]),
-    ("stochastic_heun", [0.70, 0.40, 0.21, 0.079]),
-    ("churn", [6.74, 0.79, 0.18, 0.044]),
-    ("restart", [5.19, 0.42, 0.12, 0.026]),
-    ("predictor_corrector", [5.25, 0.53, 0.12, 0.029]),
-    ("euler", [0.68, 0.40, 0.21, 0.09]),
-    ("euler_ancestral", [0.72, 0.46, 0.31, 0.16]),
-    ("flow_heun", [0.61, 0.33, 0.13, 0.030]),
-    ("flow_midpoint", [0.12, 0.019, 0.004, 0.001]),
-    ("dpm_solver_pp_2m_sde", [0.72, 0.43, 0.27, 0.089]),
-    ("dpm_solver_pp_3m_sde", [0.71, 0.43, 0.27, 0.094]),
-    ("deis", [0.63, 0.38, 0.16, 0.030]),
-];
-
-#[test]
-fn every_solver_is_as_good_as_its_worst_is_said_to_be() {
-    let mut faults = Vec::new();
-    for (i, steps) in STEPS.into_iter().enumerate() {
-        let cases = cases(steps);
-        for (Entry { name, solver, .. }, (judged, worst)) in SolverSpec::entries().iter().zip(WORST)
-        {
-            assert_eq!(*name, judged);
-            let errors = cases.iter().map(|case| on_a_gaussian(solver, case));
-            // NaN is above any number.
-            let most = errors.fold(0.0, |most, error| if error <= most { most } else { error });
-            if !(most <= worst[i] && most > 0.85 * worst[i] - 1e-3) {
-                faults.push(format!("{name}, {steps}: {most:.4}"));
-            }
-        }
-    }
-    assert!(faults.is_empty(), "{faults:#?}");
-}
-
-/// 20 to 100 steps of DDPM's table end in one that is several times as long as those before it, in
-/// log-SNR. Of 0.3, SA-Solver of full order made a standard deviation of 2.0 in 20 of them.
-#[test]
-fn long_last_steps_do_not_overshoot() {
-    let table = &schedules().unwrap()[2].1;
-    let third: [SolverSpec; 4] =
-        ["sa_solver", "dpm_solver_pp_3m_sde", "dpm_solver_pp_3m", "exponential_adams"]
-            .map(|name| serde_json::from_value(name.into()).unwrap());
-    for steps in [20, 27, 50, 100] {
-        let grid = GridSpec::UNIFORM_TIME.time_grid(steps, table, SCALING).unwrap();
-        for solver in &third {
-            let error = gaussian_error(solver, &grid).unwrap().unwrap();
-            assert!(
-                error < 4.0 / steps as f64 && solver.cautions(&grid).is_empty(),
-                "{solver:?}: {error}"
-            );
-        }
-    }
-    let full: SolverSpec =
-        serde_json::from_str(r#"{"kind": "sa_solver", "final_order": "full"}"#).unwrap();
-    let grid = GridSpec::UNIFORM_TIME.time_grid(20, table, SCALING).unwrap();
-    let cautions = full.cautions(&grid);
-    assert!(
-        matches!(cautions[..], [Caution::Inexact { error, .. }] if error > 4.0),
-        "{cautions:?}"
-    );
-}
-
-#[test]
-fn the_line_is_a_mixture_of_gaussians() {
-    let Line { weights, means, stds } = Line::CLUSTERS;
-    let means = means.map(|mean| vec![mean]).to_vec();
-    let mixture = GaussianMixture::new(weights.to_vec(), means, stds.to_vec()).unwrap();
-    for log_snr in [-6.0, 0.3, 9.0] {
-        let at = SCALING.level(log_snr);
-        for z in [-1.4, 0.2, 0.81] {
-            let ours = Line::CLUSTERS.denoise(&vec![z], &at).unwrap().value[0];
-            let wanted = mixture.posterior_mean(&[z], &at)[0];
-            assert!((ours - wanted).abs() < 1e-12, "{log_snr} {z}: {ours} and {wanted}");
-        }
-        // The density is the slope of the distribution: to the square of the step.
-        let (u, step) = (0.37, 1e-4);
-        let [low, high] = [u - step, u + step].map(|u| Line::CLUSTERS.quantile(u, &at));
-        let density = mixture.log_density(&[0.5 * (low + high)], &at).exp();
-        assert!((2.0 * step / (high - low) / density - 1.0).abs() < 1e-5, "{log_snr}");
-    }
-}
-
-/// On the mixture too, at 10 steps or more: deterministic solvers by the distance of each end from where the
-/// exact flow ends.
-#[test]
-fn few_steps_follow_the_flow_of_a_mixture_as_well_as_first_order_does() {
-    let line = Line::CLUSTERS;
-    for case in cases(10) {
-        let first = line.error(&SolverSpec::Ddim(Ddim::default()), &case.levels, 0);
-        for Entry { name, solver, .. } in SolverSpec::entries() {
-            let stochastic = Solver::<Vec<f64>>::properties(&solver).stochastic;
-            if stochastic || FOR_SHORT_STEPS.contains(&name) {
-                continue;
-            }
-            let error = line.error(&solver, &case.levels, 0);
-            let what = format!("{name} on {} under {}", case.grid, case.schedule);
-            assert!(error <= 1.2 * first.max(GOOD), "{what}: {error}, first order {first}");
-        }
-    }
 }
