@@ -66,7 +66,7 @@ impl ConfigOptions {
             (None, Some(source)) => {
                 let data = vdm_data::load(&source)?;
                 let base = Base::suiting(&data)?;
-                output::say(format_args!("{}; --preset NAME takes another", base.origin));
+                terminal::say(format_args!("{}; --preset NAME takes another", base.origin))?;
                 loaded = Some((source, data));
                 base
             }
@@ -80,7 +80,7 @@ impl ConfigOptions {
         if config.data != base.config.data
             && let Some(early) = EndsEarly::find(&config, &data)?
         {
-            eprintln!("warning: {early}");
+            terminal::note(format_args!("warning: {early}"));
         }
         Ok((config, data))
     }

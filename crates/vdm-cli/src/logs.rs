@@ -88,8 +88,8 @@ fn continued<R: Serialize + DeserializeOwned>(
     are_all_there: impl Fn(&[R]) -> bool,
 ) -> Result<Log<R>> {
     if done > 0 && !path.exists() {
-        let path = path.display();
-        terminal::note(format_args!("note: {path} is gone: it begins again after step {done}"));
+        let gone = path.display();
+        terminal::note(format_args!("note: {gone} is gone: it begins again after step {done}"));
         return Ok(Log::create(path, &[])?);
     }
     let Records { mut intact, fault } = Log::intact(path)?;

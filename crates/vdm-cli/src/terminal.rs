@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_cause_is_said_once() {
         let folder = tempfile::tempdir().unwrap();
-        let read = vdm_report::files::read_json::<u32>(folder.path()).unwrap_err();
+        let read = vdm_report::files::read_sealed::<u32>(folder.path()).unwrap_err();
         let said = described(&Error::new(read).context("while reading"));
         assert_eq!(said.matches("Is a directory (os error 21)").count(), 1, "{said}");
         assert!(said.starts_with("while reading: cannot read"), "{said}");

@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use vdm_core::Weighting;
 use vdm_data::Dataset;
 use vdm_report::result::{DataSource, LossByLogSnr, NoiseLevels, RunResult};
-use vdm_report::{RunDir, files, report as html};
+use vdm_report::{files, report as html};
 use vdm_torch::checkpoint::{CheckpointInfo, Checkpoints, Chosen};
 use vdm_torch::train::{Outcome, Trainer};
 use vdm_torch::{Depth, EndTerms, Likelihood, Model, RunConfig};

@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn what_is_appended_is_read_back_exactly() {
         let (_folder, path) = log_of(&[1, 3]);
-        assert_eq!(Log::read(&path).unwrap(), [entry(1), entry(3)]);
+        assert_eq!(Log::<Entry>::read(&path).unwrap(), [entry(1), entry(3)]);
         assert!(
             fs::read_to_string(&path).unwrap().starts_with("{\"step\":1,\"loss\":1.0,\"seal\":")
         );

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use tch::{Device, Kind, Tensor};
 use vdm_core::{NoiseSchedule, Scaling};
 use vdm_sample::{Adaptive, NoNoise, Seed, SolverSpec, TimeGrid, integrate, prior};
-use vdm_torch::checkpoint::{Checkpoints, load_model};
+use vdm_torch::checkpoint::Checkpoints;
 use vdm_torch::nn::{BAND_LIMIT, NetworkSpec};
 use vdm_torch::{Batch, Depth, Likelihood, Model, RunConfig, evaluate};
 
@@ -58,12 +58,13 @@ pub struct Row {
 pub fn rows(run: &Path) -> Result<Vec<Row>> {
     let path = run.join("config.json");
     let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let config: RunConfig = serde_json::from_slice(&text)
-        .with_context(|| format!("{} is not a run's configuration", path.display()))?;
+    let of_a_run = || format!("{} is not a run's configuration", path.display());
+    let (document, _) = vdm_files::unseal(&text).with_context(of_a_run)?;
+    let config: RunConfig = serde_json::from_value(document).with_context(of_a_run)?;
     let data = vdm_data::load(&config.data)?;
-    let best = Checkpoints::new(run.join("checkpoints"), 1).best()?;
+    let best = Checkpoints::new(run.join("checkpoints"), &config).best()?.checkpoint;
     let row = |frozen: bool| -> Result<Row> {
-        let (model, _) = load_model(&best, Device::Cpu)?;
+        let model = best.model(Device::Cpu)?;
         if frozen {
             freeze(&model)?;
         }

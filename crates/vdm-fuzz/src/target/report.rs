@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use vdm_report::metrics::{self, MetricsLog};
+use serde_json::Value;
+use vdm_files::seal_line;
+use vdm_report::metrics::MetricsLog;
 use vdm_report::result::{LossByLogSnr, RunResult};
 use vdm_report::tensorboard::EventWriter;
 use vdm_report::{RunDir, report};
 
-use super::{Kind, Scratch, Target, Verdict, document, texts, verdict};
+use super::{Kind, Scratch, Target, Verdict, document, sealed, texts, verdict};
 
 pub(super) fn targets() -> Vec<Target> {
     vec![
@@ -29,7 +31,7 @@ pub(super) fn targets() -> Vec<Target> {
             kind: Kind::Json,
             corpus: || texts(&[CURVE]),
             check: |scratch, input| {
-                let read = LossByLogSnr::read(&scratch.write("curve.json", input));
+                let read = LossByLogSnr::read(&scratch.write("curve.json", &sealed(input)));
                 if let Ok(curve) = &read {
                     assert!(curve.diffusion_bits_per_dim().is_finite());
                 }
@@ -82,42 +84,60 @@ fn metrics_corpus() -> Vec<Vec<u8>> {
     vec![log.clone().into_bytes(), log.trim_end().as_bytes().to_vec()]
 }
 
-/// A log that can be read can be resumed, after which it holds what was read up to there.
+/// A log that can be read is the same when it is written again, and damage to a line takes nothing from those
+/// before it. Lines are sealed here, so that mutants get past the seals.
 fn metrics(scratch: &Scratch, input: &[u8]) -> Verdict {
-    let path = scratch.write("metrics.jsonl", input);
-    let read = metrics::read(&path);
-    let resumed = MetricsLog::resume(&path, 1);
-    assert_eq!(read.is_ok(), resumed.is_ok(), "reading and resuming agree");
+    let (mut log, mut seal) = (Vec::new(), String::new());
+    for line in input.split_inclusive(|byte| *byte == b'\n') {
+        let sealed = serde_json::from_slice::<Value>(line)
+            .ok()
+            .and_then(|value| seal_line(&value, &seal).ok());
+        match sealed {
+            Some((text, own)) => {
+                log.extend_from_slice(text.as_bytes());
+                log.push(b'\n');
+                seal = own;
+            }
+            None => log.extend_from_slice(line),
+        }
+    }
+    let path = scratch.write("metrics.jsonl", &log);
+    let intact = MetricsLog::intact(&path).expect("a file that is there");
+    let read = MetricsLog::read(&path);
+    assert_eq!(read.is_ok(), intact.fault.is_none(), "reading and what is intact agree");
     if let Ok(records) = &read {
-        let kept = records.iter().filter(|record| record.step() <= 1).count();
-        assert_eq!(metrics::read(&path).expect("a resumed log").len(), kept);
+        MetricsLog::create(&path, records).expect("records can be written");
+        let again = MetricsLog::read(&path).expect("a log that was written");
+        assert_eq!(again.len(), records.len());
     }
     verdict(&read)
 }
 
 /// Every part of a report is optional, and none may break the page.
 fn page(scratch: &Scratch, input: &[u8]) -> Verdict {
-    let Ok(parts) = serde_json::from_slice::<serde_json::Value>(input) else {
+    let Ok(parts) = serde_json::from_slice::<Value>(input) else {
         return Verdict::Refused;
     };
     let run = RunDir::new(scratch.path("run"));
-    let line = |value: &serde_json::Value| value.to_string() + "\n";
-    let log = match &parts["metrics"] {
-        serde_json::Value::Array(records) => records.iter().map(line).collect(),
-        other => line(other),
-    };
+    let records = parts["metrics"].as_array().cloned().unwrap_or_default();
+    let (mut log, mut last) = (String::new(), String::new());
+    for record in &records {
+        let Ok((line, own)) = seal_line(record, &last) else { return Verdict::Refused };
+        log = log + &line + "\n";
+        last = own;
+    }
     let place = |path: &Path| {
         let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
         format!("run/{name}")
     };
     for (path, text) in [
         (run.config(), parts["config"].to_string()),
-        (run.metrics(), log),
         (run.loss_by_log_snr(), parts["curve"].to_string()),
         (run.noise_levels(), parts["noise_levels"].to_string()),
     ] {
-        scratch.write(&place(&path), text.as_bytes());
+        scratch.write(&place(&path), &sealed(text.as_bytes()));
     }
+    scratch.write(&place(&run.metrics()), log.as_bytes());
     verdict(&report::write(&run))
 }
 

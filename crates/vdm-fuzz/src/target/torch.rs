@@ -9,7 +9,7 @@ use vdm_torch::checkpoint::{CheckpointInfo, read_info};
 use vdm_torch::foreign::{DiffusersOptions, VdmFlaxOptions, diffusers, exported, vdm_flax};
 use vdm_torch::{PRESETS, RunConfig};
 
-use super::{Kind, Scratch, Target, Verdict, document, verdict};
+use super::{Kind, Scratch, Target, Verdict, document, sealed, verdict};
 
 const UNET: &[u8] =
     include_bytes!("../../../vdm-torch/tests/fixtures/diffusers_unet/no_middle_relu/config.json");
@@ -101,7 +101,7 @@ pub(super) fn targets() -> Vec<Target> {
             kind: Kind::Json,
             corpus: checkpoints,
             check: |scratch, input| {
-                scratch.write("checkpoint/checkpoint.json", input);
+                scratch.write("checkpoint/checkpoint.json", &sealed(input));
                 let read = read_info(&scratch.path("checkpoint"));
                 if read.is_ok() {
                     return document::<CheckpointInfo>(input, |_| ());
@@ -224,8 +224,8 @@ fn checkpoints() -> Vec<Vec<u8>> {
     let of = |(_, text): &(&str, &str)| {
         let config: Value = serde_json::from_str(text).expect("a preset is JSON");
         let info = json!({
-            "format": 1, "step": 200, "seconds": 12.5,
-            "model": model(&config),
+            "format": 2, "step": 200, "seconds": 12.5,
+            "config": config, "model": model(&config),
             "data_sha256": "ab12", "validation": 1.9,
             "levels": {"adaptive": {"log_snr_max": 4, "log_snr_min": -4, "decay": 0.9, "uniform": 0.1,
                                     "bins": [{"count": 3, "mean_square": 0.5}]}},
