@@ -221,7 +221,7 @@ fn an_edited_configuration_is_never_used_without_a_word() {
     let png = folder.path().join("a.png");
     let sample = ["sample", "--run", text(&out), "--count", "1", "--out", text(&png)];
     let eval = ["eval", "--run", text(&out), "--items", "1"];
-    assert_eq!(notes(&sample), "");
+    assert!(!notes(&sample).contains("config.json"));
 
     edit(&config, "\"steps\": 3", "\"steps\": 2");
     let said = notes(&sample);
@@ -233,7 +233,7 @@ fn an_edited_configuration_is_never_used_without_a_word() {
     assert!(!notes(&eval).contains("beta1"), "of no use to eval");
     let said = notes(&[&resume(&out)[..], &["--steps", "7"]].concat());
     assert!(said.contains("training.optimizer.beta1 is 0.8, and was 0.9"), "{said}");
-    assert_eq!(notes(&sample), "", "the run goes by it now");
+    assert!(!notes(&sample).contains("config.json"), "the run goes by it now");
 
     fs::write(&config, whole.replace("\"seed\": 1", "\"seed\": 8")).unwrap();
     let export = ["export", "--run", text(&out), "--out", text(&png)];

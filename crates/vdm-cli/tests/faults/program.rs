@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// Keys whose values tell the time rather than a result.
-const CLOCK: [&str; 2] = ["seconds", "images_per_second"];
+/// Keys whose values tell the time rather than a result, and the seal that covers them.
+const CLOCK: [&str; 3] = ["seconds", "images_per_second", "seal"];
 
 /// How many of a kind of fault are tried: `few` in the normal tests, else what the variable asks for.
 pub(crate) fn how_many(variable: &str, few: usize) -> usize {
@@ -206,21 +206,19 @@ fn gather(folder: &Path, relative: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>
 /// Names of what is being written, and of what belongs to a process rather than to its result.
 fn is_temporary(relative: &Path) -> bool {
     let name = relative.file_name().unwrap_or_default().to_string_lossy();
-    // An events file has the time in its name and in each record.
-    name.starts_with('.') || name.starts_with("unfinished-") || name.contains("tfevents")
+    // The log of timings, and an events file, which has the time in its name too.
+    let of_the_clock = name == "timings.jsonl" || name.contains("tfevents");
+    name.starts_with('.') || name.starts_with("unfinished-") || of_the_clock
 }
 
 /// JSON without times; a page of HTML, which shows times, by whether it is whole.
 fn timeless(path: &Path, bytes: Vec<u8>) -> Vec<u8> {
     match path.extension().and_then(|e| e.to_str()) {
-        Some("json" | "jsonl") => {
-            let documents = serde_json::Deserializer::from_slice(&bytes).into_iter::<Value>();
-            let stripped = documents.map(|document| {
-                let mut document = document.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-                strip(&mut document);
-                document.to_string()
-            });
-            stripped.collect::<Vec<_>>().join("\n").into_bytes()
+        Some("json") => {
+            let mut document: Value = serde_json::from_slice(&bytes)
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            strip(&mut document);
+            document.to_string().into_bytes()
         }
         Some("html") => bytes.ends_with(b"</html>").to_string().into_bytes(),
         _ => bytes,
@@ -262,9 +260,10 @@ impl Reference {
     /// That what stands in a folder is a part of what should; of training also what comes before.
     pub(crate) fn holds_no_half(&self, folder: &Path) {
         for (path, bytes) in standing(folder, &self.task.outputs) {
-            // These grow or are replaced as training goes on.
-            let moves =
-                ["metrics.jsonl", "noise_levels.json"].iter().any(|name| path.ends_with(name));
+            // These grow or are replaced as training goes on; JSON was seen to be whole when it was read.
+            // A checkpoint learns of its validation after it was saved.
+            let moving = ["metrics.jsonl", "noise_levels.json", "checkpoint.json"];
+            let moves = moving.iter().any(|name| path.ends_with(name));
             if !moves {
                 let whole =
                     self.files.get(&path).unwrap_or_else(|| panic!("{} is new", path.display()));
