@@ -1,4 +1,4 @@
-//! Compiles the one C++ file against the headers of the libtorch that torch-sys found.
+//! Compiles the C++ files against the headers of the libtorch that torch-sys found.
 
 use std::env;
 use std::path::PathBuf;
@@ -25,6 +25,7 @@ fn main() {
         .opt_level(1)
         .debug(false)
         .file("cpp/shim.cpp")
+        .file("cpp/waiting.cpp")
         .compile("vdm_torch_shim");
     println!("cargo:rustc-link-lib=torch_cpu");
     println!("cargo:rustc-link-lib=c10");

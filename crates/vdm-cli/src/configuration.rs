@@ -310,6 +310,53 @@ mod tests {
         }
     }
 
+    /// A run without `--out` goes to `runs/` and this name.
+    #[test]
+    fn the_name_of_a_preset_is_no_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.json");
+        let named = |name: &str| {
+            let mut document: Value = serde_json::from_str(preset("digits").unwrap()).unwrap();
+            document["preset"] = name.into();
+            std::fs::write(&file, document.to_string()).unwrap();
+            let from_file = ConfigOptions { config: Some(file.clone()), ..Default::default() };
+            let by_option = options(&[&format!("preset={}", Value::from(name))]);
+            [from_file, by_option].map(|options| options.resolve(None))
+        };
+        for name in ["digits-2", "Ziffern_ü.v2", "0", &"x".repeat(100)] {
+            assert!(named(name).iter().all(|config| config.as_ref().unwrap().preset == name));
+        }
+        let hostile = [
+            "",
+            ".",
+            "..",
+            "../evil",
+            "/tmp/evil",
+            "a/b",
+            "a\\b",
+            "a/../../b",
+            ".hidden",
+            "-flag",
+            "~",
+            "a b",
+            "a\0b",
+            "a\nb",
+            "\u{1b}[2Jb",
+            "\u{202e}b",
+            "a:b",
+            "$HOME",
+            "*",
+            &"x".repeat(101),
+        ];
+        for name in hostile {
+            for outcome in named(name) {
+                let error = format!("{:#}", outcome.unwrap_err());
+                assert!(error.contains("it names a folder: use"), "{name:?}: {error}");
+                assert!(!error.contains(char::is_control), "{error:?}");
+            }
+        }
+    }
+
     /// Fields that a preset leaves out have their defaults, and a path.
     #[test]
     fn defaults_can_be_set() {

@@ -85,6 +85,7 @@ fn run(command: Command) -> Result<ExitCode> {
     terminal::trace();
     // From the start: reading data takes long too.
     let stop = Stop::listen()?;
+    vdm_torch_sys::wait_asleep();
     vdm_torch_sys::keep_freed_memory();
     engine::guarded(|| dispatch(command, &stop))
 }

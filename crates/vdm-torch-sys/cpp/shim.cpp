@@ -10,6 +10,7 @@
 #include <torch/version.h>
 
 #include <algorithm>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -19,15 +20,26 @@ static_assert(TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR == 11,
 namespace {
 thread_local std::string last_error;
 
+// Without memory for the text there is none.
+void remember(const char* text) noexcept {
+  try {
+    last_error = text;
+  } catch (...) {
+    last_error.clear();
+  }
+}
+
 template <class Body>
-int guarded(Body body) {
+int guarded(Body body) noexcept {
   try {
     body();
     return 0;
+  } catch (const c10::Error& e) {
+    remember(e.what_without_backtrace());
   } catch (const std::exception& e) {
-    last_error = e.what();
+    remember(e.what());
   } catch (...) {
-    last_error = "an exception of unknown type";
+    remember("an exception of unknown type");
   }
   return -1;
 }
@@ -37,6 +49,49 @@ std::vector<at::Tensor> list(at::Tensor** tensors, size_t n) {
   out.reserve(n);
   for (size_t i = 0; i < n; i++) out.push_back(*tensors[i]);
   return out;
+}
+
+// Whether memory holds the values as they are: it may hold their negatives or conjugates, or nothing for
+// zeros.
+bool plain(const at::Tensor& tensor) {
+  return tensor.defined() && tensor.layout() == at::kStrided && !tensor.is_neg() &&
+         !tensor.is_conj() && !tensor._is_zerotensor() && !tensor.is_quantized();
+}
+
+// The same places in memory for the same components. The stride of a dimension of one is arbitrary.
+bool same_places(const at::Tensor& one, const at::Tensor& other) {
+  if (one.sizes() != other.sizes()) return false;
+  for (int64_t d = 0; d < one.dim(); d++) {
+    if (one.size(d) > 1 && one.stride(d) != other.stride(d)) return false;
+  }
+  return true;
+}
+
+// A fused kernel walks the memory of all lists by the count of the parameter's components, whatever
+// theirs are.
+void check_list(const char* name, const std::vector<at::Tensor>& tensors,
+                const std::vector<at::Tensor>& params) {
+  for (size_t i = 0; i < tensors.size(); i++) {
+    const auto &tensor = tensors[i], &param = params[i];
+    TORCH_CHECK(plain(tensor), name, " ", i, " is no plain tensor in memory");
+    TORCH_CHECK(tensor.sizes() == param.sizes(), name, " ", i, " has shape ", tensor.sizes(),
+                ", its parameter ", param.sizes());
+    TORCH_CHECK(tensor.scalar_type() == params[0].scalar_type(), name, " ", i, " is ",
+                tensor.scalar_type(), ", parameter 0 ", params[0].scalar_type());
+    TORCH_CHECK(tensor.device() == params[0].device(), name, " ", i, " is on ", tensor.device(),
+                ", parameter 0 on ", params[0].device());
+    TORCH_CHECK(tensor.is_non_overlapping_and_dense() && same_places(tensor, param), name, " ", i,
+                " has strides ", tensor.strides(), ", its parameter ", param.strides(),
+                ": both must be dense and alike");
+  }
+}
+
+// One f32 that a kernel reads by its address.
+void check_scalar(const char* name, const at::Tensor& scalar, const at::Tensor& param) {
+  TORCH_CHECK(plain(scalar) && scalar.scalar_type() == at::kFloat && scalar.numel() == 1, name,
+              " is not one f32");
+  TORCH_CHECK(scalar.device() == param.device(), name, " is on ", scalar.device(),
+              ", parameter 0 on ", param.device());
 }
 
 // A shallow clone shares the tensor, a view its storage; either is seen by its count.
@@ -89,10 +144,12 @@ const char* vdm_last_error() { return last_error.c_str(); }
 
 // Registers the CUDA backend with a process that was linked against the CPU libraries alone.
 int vdm_load_library(const char* path) {
-  if (dlopen(path, RTLD_NOW | RTLD_GLOBAL)) return 0;
-  const char* why = dlerror();
-  last_error = why ? why : "dlopen failed without a message";
-  return -1;
+  return guarded([&] {
+    // Its constructors run here, and may throw.
+    if (dlopen(path, RTLD_NOW | RTLD_GLOBAL)) return;
+    const char* why = dlerror();
+    throw std::runtime_error(why ? why : "dlopen failed without a message");
+  });
 }
 
 // f32 on a GPU with all its 24 bits: cuDNN's convolutions would round inputs to TF32's 11 by default,
@@ -105,18 +162,22 @@ int vdm_keep_full_f32() {
 }
 
 // Whether either may round; for tests.
-int vdm_rounds_f32() {
-  const auto& context = at::globalContext();
-  return context.allowTF32CuDNN() || context.allowTF32CuBLAS();
+int vdm_rounds_f32(int* rounds) {
+  return guarded([&] {
+    const auto& context = at::globalContext();
+    *rounds = context.allowTF32CuDNN() || context.allowTF32CuBLAS();
+  });
 }
 
 // Keeps freed activations for reuse: by default glibc unmaps every large block at once and pays
 // page faults for it again in the next layer.
 void vdm_keep_freed_memory() {
-  // Older glibc refuses thresholds above 32 MiB.
-  if (!mallopt(M_MMAP_THRESHOLD, 1 << 30)) mallopt(M_MMAP_THRESHOLD, 32 << 20);
-  mallopt(M_TRIM_THRESHOLD, 2147483647);
-  mallopt(M_TOP_PAD, 64 << 20);
+  guarded([] {
+    // Older glibc refuses thresholds above 32 MiB.
+    if (!mallopt(M_MMAP_THRESHOLD, 1 << 30)) mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 2147483647);
+    mallopt(M_TOP_PAD, 64 << 20);
+  });
 }
 
 int vdm_fused_adamw(at::Tensor** params, at::Tensor** grads, at::Tensor** exp_avgs,
@@ -125,8 +186,18 @@ int vdm_fused_adamw(at::Tensor** params, at::Tensor** grads, at::Tensor** exp_av
                     at::Tensor* found_inf) {
   return guarded([&] {
     at::NoGradGuard no_grad;
-    at::_fused_adamw_(list(params, n), list(grads, n), list(exp_avgs, n), list(exp_avg_sqs, n), {},
-                      list(steps, n), lr, beta1, beta2, weight_decay, eps, /*amsgrad=*/false,
+    TORCH_CHECK(n > 0, "there are no parameters");
+    const auto p = list(params, n), g = list(grads, n), m = list(exp_avgs, n),
+               v = list(exp_avg_sqs, n), s = list(steps, n);
+    TORCH_CHECK(p[0].defined() && p[0].is_floating_point(), "parameter 0 has no floating point type");
+    check_list("parameter", p, p);
+    check_list("gradient", g, p);
+    check_list("first moment", m, p);
+    check_list("second moment", v, p);
+    for (const auto& step : s) check_scalar("a step", step, p[0]);
+    check_scalar("grad_scale", *grad_scale, p[0]);
+    check_scalar("found_inf", *found_inf, p[0]);
+    at::_fused_adamw_(p, g, m, v, {}, s, lr, beta1, beta2, weight_decay, eps, /*amsgrad=*/false,
                       /*maximize=*/false, *grad_scale, *found_inf);
   });
 }
@@ -134,14 +205,26 @@ int vdm_fused_adamw(at::Tensor** params, at::Tensor** grads, at::Tensor** exp_av
 int vdm_foreach_lerp(at::Tensor** averages, at::Tensor** values, size_t n, double weight) {
   return guarded([&] {
     at::NoGradGuard no_grad;
-    at::_foreach_lerp_(list(averages, n), list(values, n), weight);
+    const auto a = list(averages, n), v = list(values, n);
+    for (size_t i = 0; i < n; i++) {
+      // One value would otherwise do for all components of an average.
+      TORCH_CHECK(a[i].defined() && v[i].defined() && a[i].sizes() == v[i].sizes(), "value ", i,
+                  " has shape ", v[i].sizes(), ", its average ", a[i].sizes());
+    }
+    at::_foreach_lerp_(a, v, weight);
   });
 }
 
 // Drops gradients rather than zeroing them: the next backward pass then hands its own tensors over
 // instead of adding to zeros.
-void vdm_clear_gradients(at::Tensor** params, size_t n) {
-  for (size_t i = 0; i < n; i++) params[i]->mutable_grad().reset();
+int vdm_clear_gradients(at::Tensor** params, size_t n) {
+  return guarded([&] {
+    for (size_t i = 0; i < n; i++) {
+      // All undefined tensors are one object, which would be changed.
+      TORCH_CHECK(params[i]->defined(), "parameter ", i, " is undefined");
+      params[i]->mutable_grad().reset();
+    }
+  });
 }
 
 // Euclidean norm over all tensors, as a 0-dimensional tensor on their device.
@@ -163,9 +246,10 @@ int vdm_lincomb(at::Tensor* out, at::Tensor** terms, const double* c, size_t n) 
     for (const auto& term : z) {
       TORCH_CHECK(term.sizes() == z[0].sizes(), "lincomb of shapes ", z[0].sizes(), " and ",
                   term.sizes());
-      flat = flat && term.options().type_equal(z[0].options()) && term.is_contiguous();
+      flat = flat && plain(term) && term.options().type_equal(z[0].options()) &&
+             term.is_contiguous();
     }
-    const bool reusable = unshared(*out) && out->sizes() == z[0].sizes() &&
+    const bool reusable = unshared(*out) && plain(*out) && out->sizes() == z[0].sizes() &&
                           out->options().type_equal(z[0].options()) && out->is_contiguous();
     if (!reusable) *out = at::empty_like(z[0], at::MemoryFormat::Contiguous);
     if (flat && type == at::kFloat) {
@@ -183,24 +267,32 @@ int vdm_lincomb(at::Tensor* out, at::Tensor** terms, const double* c, size_t n) 
 float* vdm_own_memory(at::Tensor* tensor) {
   float* memory = nullptr;
   const int status = guarded([&] {
-    const bool plain = unshared(*tensor) && tensor->is_cpu() && tensor->is_contiguous() &&
-                       tensor->scalar_type() == at::kFloat && !tensor->requires_grad();
-    if (plain) memory = tensor->mutable_data_ptr<float>();
+    const bool lent = unshared(*tensor) && plain(*tensor) && tensor->is_cpu() &&
+                      tensor->is_contiguous() && tensor->scalar_type() == at::kFloat &&
+                      !tensor->requires_grad();
+    if (lent) memory = tensor->mutable_data_ptr<float>();
   });
   return status == 0 ? memory : nullptr;
 }
 
-// Autocast to bf16 on one device type, on or off.
-int vdm_autocast_bf16(int cuda, int on) {
+// Autocast to bf16 on one device type; what was before is left for vdm_autocast_back.
+int vdm_autocast_bf16(int cuda, int* was_on, int* was_type) {
   return guarded([&] {
     const auto device = cuda ? at::kCUDA : at::kCPU;
-    if (on) {
-      at::autocast::set_autocast_dtype(device, at::kBFloat16);
-      at::autocast::increment_nesting();
-    } else if (at::autocast::decrement_nesting() == 0) {
-      at::autocast::clear_cache();
-    }
-    at::autocast::set_autocast_enabled(device, on != 0);
+    *was_on = at::autocast::is_autocast_enabled(device);
+    *was_type = static_cast<int>(at::autocast::get_autocast_dtype(device));
+    at::autocast::set_autocast_dtype(device, at::kBFloat16);
+    at::autocast::set_autocast_enabled(device, true);
+    at::autocast::increment_nesting();
+  });
+}
+
+int vdm_autocast_back(int cuda, int was_on, int was_type) {
+  return guarded([&] {
+    const auto device = cuda ? at::kCUDA : at::kCPU;
+    if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(device, was_on != 0);
+    at::autocast::set_autocast_dtype(device, static_cast<at::ScalarType>(was_type));
   });
 }
 }

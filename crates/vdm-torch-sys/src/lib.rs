@@ -1,7 +1,7 @@
 //! What [`tch`] 0.24 does not expose of libtorch 2.11, behind safe functions.
 //!
 //! The only crate of the workspace with `unsafe`: a C++ file of a few bodies, each in `try`/`catch`,
-//! called here with pointers that [`tch::Tensor`] owns.
+//! called here with pointers that [`tch::Tensor`] owns; and one about how threads wait.
 //!
 //! | function | why |
 //! |---|---|
@@ -12,8 +12,10 @@
 //! | [`load_library`] | the CUDA backend in a binary linked against the CPU libraries |
 //! | [`keep_full_f32`] | f32 that a GPU does not round to TF32 |
 //! | [`keep_freed_memory`] | freed activations are used again instead of unmapped |
+//! | [`wait_asleep`] | threads that wait for others leave the processor to other programs |
 
 use std::ffi::{CStr, CString, c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use tch::Tensor;
@@ -34,7 +36,7 @@ unsafe extern "C" {
     fn vdm_last_error() -> *const c_char;
     fn vdm_load_library(path: *const c_char) -> c_int;
     fn vdm_keep_full_f32() -> c_int;
-    fn vdm_rounds_f32() -> c_int;
+    fn vdm_rounds_f32(rounds: *mut c_int) -> c_int;
     fn vdm_keep_freed_memory();
     fn vdm_fused_adamw(
         params: Tensors,
@@ -51,13 +53,15 @@ unsafe extern "C" {
         grad_scale: *mut C_tensor,
         found_inf: *mut C_tensor,
     ) -> c_int;
-    fn vdm_clear_gradients(params: Tensors, n: usize);
+    fn vdm_clear_gradients(params: Tensors, n: usize) -> c_int;
     fn vdm_foreach_lerp(averages: Tensors, values: Tensors, n: usize, weight: f64) -> c_int;
     fn vdm_global_norm(tensors: Tensors, n: usize, out: *mut *mut C_tensor) -> c_int;
     fn vdm_lincomb(out: *mut C_tensor, terms: Tensors, coefficients: *const f64, n: usize)
     -> c_int;
     fn vdm_own_memory(tensor: *mut C_tensor) -> *mut f32;
-    fn vdm_autocast_bf16(cuda: c_int, on: c_int) -> c_int;
+    fn vdm_autocast_bf16(cuda: c_int, was_on: *mut c_int, was_type: *mut c_int) -> c_int;
+    fn vdm_wait_asleep();
+    fn vdm_autocast_back(cuda: c_int, was_on: c_int, was_type: c_int) -> c_int;
 }
 
 fn pointers(tensors: &[Tensor]) -> Vec<*mut C_tensor> {
@@ -84,14 +88,17 @@ fn same_length(expected: &[Tensor], others: &[(&str, &[Tensor])]) -> Result<(), 
 }
 
 /// Loads a shared library for all that follows; with `libtorch_cuda.so` the CUDA backend registers
-/// itself.
+/// itself. Code of the library runs at once.
 ///
 /// # Errors
-/// The loader's message (a missing driver or dependency, say).
+/// A path that is not absolute, or the loader's message (a missing driver or dependency, say).
 pub fn load_library(path: &Path) -> Result<(), Error> {
-    let text = path.to_string_lossy();
-    let path = CString::new(text.as_bytes())
-        .map_err(|_| Error { message: format!("a NUL byte in the path {text:?}") })?;
+    if !path.is_absolute() {
+        let message = format!("{path:?} is looked for in many folders: use an absolute path");
+        return Err(Error { message });
+    }
+    let path = CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error { message: format!("a NUL byte in the path {path:?}") })?;
     // SAFETY: a NUL-terminated string that outlives the call.
     check(unsafe { vdm_load_library(path.as_ptr()) })
 }
@@ -107,10 +114,14 @@ pub fn keep_full_f32() -> Result<(), Error> {
 }
 
 /// Whether libtorch may round f32 on a GPU, as it may until [`keep_full_f32`].
-#[must_use]
-pub fn rounds_f32() -> bool {
-    // SAFETY: reads two switches of libtorch's global context.
-    unsafe { vdm_rounds_f32() != 0 }
+///
+/// # Errors
+/// What libtorch reports, such as switches that contradict each other.
+pub fn rounds_f32() -> Result<bool, Error> {
+    let mut rounds = 0;
+    // SAFETY: reads two switches of libtorch's global context into a place for a number.
+    check(unsafe { vdm_rounds_f32(&raw mut rounds) })?;
+    Ok(rounds != 0)
 }
 
 /// Tells the allocator of this process to keep freed memory. Worth 4 to 30 % of a step on the CPU;
@@ -118,6 +129,19 @@ pub fn rounds_f32() -> bool {
 pub fn keep_freed_memory() {
     // SAFETY: sets three parameters of the allocator.
     unsafe { vdm_keep_freed_memory() };
+}
+
+/// Has threads of libtorch's loops sleep while they wait for each other, instead of spinning for
+/// milliseconds, which on a busy machine takes the core that they wait for. For programs, not for
+/// libraries: one whose code has this call starts itself again, in the same process and within
+/// milliseconds, before anything in it has run, with `OMP_WAIT_POLICY=passive` in its environment. It does
+/// not where that variable or `GOMP_SPINCOUNT` is set: the user's choice holds, and a debugger that must
+/// not lose the program can set one. On other systems than Linux with glibc threads wait as they do.
+// Inlined: in a program that does not call it nothing refers to the C++ file, so that it is not linked.
+#[inline]
+pub fn wait_asleep() {
+    // SAFETY: does nothing; the reference is what counts.
+    unsafe { vdm_wait_asleep() };
 }
 
 /// Constants of one optimizer step.
@@ -153,8 +177,12 @@ pub struct AdamWState<'a> {
 /// AdamW on all parameters in one kernel. Gradients are divided by `grad_scale`; nothing is updated
 /// if `found_inf` is 1. Both are f32 scalars on the parameters' device, so the host need not wait.
 ///
+/// All tensors of parameters, gradients and moments have one floating point type and one device; those
+/// of a parameter have its shape and its strides, dense in memory.
+///
 /// # Errors
-/// Lists of different lengths, or what libtorch reports (mixed devices, say).
+/// Names the first tensor that is not so, lists of different lengths or without any tensor; else what
+/// libtorch reports. Nothing is changed then.
 pub fn fused_adamw(
     state: &AdamWState<'_>,
     constants: AdamW,
@@ -194,16 +222,20 @@ pub fn fused_adamw(
 }
 
 /// Makes the gradients of all parameters undefined, as before the first backward pass.
-pub fn clear_gradients(params: &[Tensor]) {
+///
+/// # Errors
+/// What libtorch reports, as for a tensor that is undefined itself.
+pub fn clear_gradients(params: &[Tensor]) -> Result<(), Error> {
     let p = pointers(params);
     // SAFETY: an array of `p.len()` live tensors.
-    unsafe { vdm_clear_gradients(p.as_ptr(), p.len()) };
+    check(unsafe { vdm_clear_gradients(p.as_ptr(), p.len()) })
 }
 
 /// `average += weight·(value − average)` for each pair, in place.
 ///
 /// # Errors
-/// Lists of different lengths, or what libtorch reports.
+/// Lists of different lengths or without any tensor, a value of another shape than its average, or what
+/// libtorch reports.
 pub fn foreach_lerp(averages: &[Tensor], values: &[Tensor], weight: f64) -> Result<(), Error> {
     same_length(averages, &[("values", values)])?;
     let (a, v) = (pointers(averages), pointers(values));
@@ -256,22 +288,27 @@ pub fn own_memory(tensor: &mut Tensor) -> Option<&mut [f32]> {
     (!memory.is_null()).then(|| unsafe { std::slice::from_raw_parts_mut(memory, len) })
 }
 
-/// Runs `body` with matrix products and convolutions on the device type in bf16.
+/// Runs `body` with matrix products and convolutions on the device type in bf16. Afterwards all is as it was
+/// before, also within another such call.
 ///
 /// # Errors
 /// What libtorch reports when switching.
 pub fn autocast_bf16<T>(cuda: bool, body: impl FnOnce() -> T) -> Result<T, Error> {
-    struct Off(c_int);
-    impl Drop for Off {
+    struct Before {
+        device: c_int,
+        on: c_int,
+        kind: c_int,
+    }
+    impl Drop for Before {
         fn drop(&mut self) {
             // SAFETY: undoes the switch below; also when `body` panics.
-            unsafe { vdm_autocast_bf16(self.0, 0) };
+            unsafe { vdm_autocast_back(self.device, self.on, self.kind) };
         }
     }
-    let device = c_int::from(cuda);
-    // SAFETY: a switch of thread-local state.
-    check(unsafe { vdm_autocast_bf16(device, 1) })?;
-    let _off = Off(device);
+    let (device, mut on, mut kind) = (c_int::from(cuda), 0, 0);
+    // SAFETY: a switch of thread-local state, and places for two numbers.
+    check(unsafe { vdm_autocast_bf16(device, &raw mut on, &raw mut kind) })?;
+    let _before = Before { device, on, kind };
     Ok(body())
 }
 
@@ -314,16 +351,133 @@ mod tests {
     fn cleared_gradients_do_not_add_up() {
         let x = Tensor::from_slice(&[2.0_f32]).set_requires_grad(true);
         for _ in 0..2 {
-            clear_gradients(&[x.shallow_clone()]);
+            clear_gradients(&[x.shallow_clone()]).unwrap();
             (&x * 3.0).sum(Kind::Float).backward();
         }
         assert_eq!(x.grad().double_value(&[0]), 3.0);
+        let error = clear_gradients(&[x, Tensor::new()]).unwrap_err();
+        assert_eq!(error.message, "parameter 1 is undefined");
+    }
+
+    /// A step over one parameter of four components, with one tensor or scalar exchanged.
+    fn step_with(exchange: impl Fn(&mut [[Tensor; 1]; 5], &mut [Tensor; 2])) -> Result<(), Error> {
+        let four = || [Tensor::ones([4], (Kind::Float, Device::Cpu))];
+        let mut lists = [four(), four(), four(), four(), [scalar(1.0)]];
+        let mut scalars = [scalar(1.0), scalar(0.0)];
+        exchange(&mut lists, &mut scalars);
+        let [params, grads, exp_avgs, exp_avg_sqs, steps] = &lists;
+        let state = AdamWState { params, grads, exp_avgs, exp_avg_sqs, steps };
+        let constants = AdamW { lr: 0.1, beta1: 0.9, beta2: 0.99, weight_decay: 0.0, eps: 1e-8 };
+        let comparable = params[0].defined() && !params[0].is_sparse();
+        let before = comparable.then(|| params[0].copy());
+        let outcome = fused_adamw(&state, constants, &scalars[0], &scalars[1]);
+        let unchanged = before.is_none_or(|before| params[0].equal(&before));
+        assert_eq!(outcome.is_err(), unchanged, "an error changes nothing");
+        outcome
+    }
+
+    /// The kernel itself looks at none of this, and reads and writes past the end of what is smaller.
+    #[test]
+    fn adamw_refuses_tensors_that_its_kernel_would_walk_beyond() {
+        let cpu = |kind| (kind, Device::Cpu);
+        step_with(|_, _| ()).unwrap();
+        type Wrong = (fn(&Tensor) -> Tensor, &'static str);
+        let wrong: [Wrong; 8] = [
+            (|t| t.narrow(0, 0, 1).copy(), "has shape [1]"),
+            (|t| t.repeat([16_384]), "has shape [65536]"),
+            (|t| t.view([2, 2]), "has shape [2, 2]"),
+            (|t| t.to_kind(Kind::Double), "is Double"),
+            (|t| t.to_kind(Kind::BFloat16), "is BFloat16"),
+            // One component in memory.
+            (|t| t.narrow(0, 0, 1).expand([4], false), "has strides [0]"),
+            (|t| t.repeat([2]).slice(0, 0, 8, 2), "has strides [2]"),
+            (|t| t.internal_to_sparse_sparse_dim(1), "is no plain tensor"),
+        ];
+        for (list, name) in
+            ["parameter", "gradient", "first moment", "second moment"].into_iter().enumerate()
+        {
+            for (make, said) in wrong {
+                let error =
+                    step_with(|lists, _| lists[list][0] = make(&lists[list][0])).unwrap_err();
+                // What is wrong with a parameter shows in the others, but for its places in memory.
+                let named = list == 0 || error.message.starts_with(&format!("{name} 0 "));
+                assert!(
+                    named && (list == 0 || error.message.contains(said)),
+                    "{name}, {said}: {error}"
+                );
+            }
+            let error = step_with(|lists, _| lists[list][0] = Tensor::new()).unwrap_err();
+            assert!(error.message.starts_with(name), "{error}");
+        }
+        for empty_or_wrong in [
+            Tensor::zeros([0], cpu(Kind::Float)),
+            Tensor::zeros([2], cpu(Kind::Float)),
+            Tensor::from(1.0),
+            Tensor::new(),
+        ] {
+            let put = |place: &mut Tensor| *place = empty_or_wrong.shallow_clone();
+            let error = step_with(|lists, _| put(&mut lists[4][0])).unwrap_err();
+            assert_eq!(error.message, "a step is not one f32");
+            let error = step_with(|_, scalars| put(&mut scalars[0])).unwrap_err();
+            assert_eq!(error.message, "grad_scale is not one f32");
+            let error = step_with(|_, scalars| put(&mut scalars[1])).unwrap_err();
+            assert_eq!(error.message, "found_inf is not one f32");
+        }
+    }
+
+    /// Of one shape and dense, in another order: every component would meet another one's moment.
+    #[test]
+    fn adamw_refuses_another_order_in_memory() {
+        let matrix = || Tensor::ones([2, 3], (Kind::Float, Device::Cpu));
+        let turned = Tensor::ones([3, 2], (Kind::Float, Device::Cpu)).transpose(0, 1);
+        let error = step_with(|lists, _| {
+            for list in &mut lists[..4] {
+                list[0] = matrix();
+            }
+            lists[2][0] = turned.shallow_clone();
+        })
+        .unwrap_err();
+        assert!(error.message.contains("first moment 0 has strides [1, 2]"), "{error}");
+        // A dimension of one has no order.
+        step_with(|lists, _| {
+            for (index, list) in lists[..4].iter_mut().enumerate() {
+                let row = Tensor::ones([4], (Kind::Float, Device::Cpu));
+                list[0] =
+                    if index == 1 { row.view([4, 1]).transpose(0, 1) } else { row.view([1, 4]) };
+            }
+        })
+        .unwrap();
     }
 
     #[test]
     fn lists_of_different_lengths_are_refused() {
         let error = foreach_lerp(&[scalar(1.0)], &[], 0.5).unwrap_err();
         assert_eq!(error.message, "0 tensors of values for 1");
+        let three = Tensor::zeros([3], (Kind::Float, Device::Cpu));
+        let error = foreach_lerp(&[three], &[scalar(1.0)], 0.5).unwrap_err();
+        assert_eq!(error.message, "value 0 has shape [], its average [3]");
+        assert!(
+            !foreach_lerp(&[Tensor::new()], &[Tensor::new()], 0.5).unwrap_err().message.is_empty()
+        );
+    }
+
+    /// Views whose memory holds something else than their values.
+    #[test]
+    fn lazy_views_count_by_their_values() {
+        let z = Tensor::from_slice(&[1.0_f32, -2.0]);
+        let lazy = [
+            (z.shallow_clone().internal_neg_view(), [-1.0_f32, 2.0]),
+            (Tensor::internal_efficientzerotensor([2], (Kind::Float, Device::Cpu)), [0.0, 0.0]),
+        ];
+        for (mut view, values) in lazy {
+            let mut out = z.zeros_like();
+            lincomb_into(&mut out, &[(2.0, &view), (1.0, &z)]).unwrap();
+            let wanted = [2.0 * values[0] + 1.0, 2.0 * values[1] - 2.0];
+            assert_eq!(Vec::<f32>::try_from(&out).unwrap(), wanted);
+            assert_eq!(own_memory(&mut view), None);
+            lincomb_into(&mut view, &[(1.0, &z)]).unwrap();
+            assert_eq!(Vec::<f32>::try_from(&view).unwrap(), [1.0, -2.0]);
+        }
     }
 
     #[test]
@@ -410,18 +564,30 @@ mod tests {
         let a = Tensor::ones([4, 4], (Kind::Float, Device::Cpu));
         assert_eq!(autocast_bf16(false, || a.matmul(&a).kind()), Ok(Kind::BFloat16));
         assert_eq!(a.matmul(&a).kind(), Kind::Float);
+        let around = autocast_bf16(false, || {
+            autocast_bf16(false, || ()).unwrap();
+            a.matmul(&a).kind()
+        });
+        assert_eq!(around, Ok(Kind::BFloat16), "still on after an inner one");
+        assert_eq!(a.matmul(&a).kind(), Kind::Float);
     }
 
     #[test]
     fn f32_is_rounded_until_it_is_told_not_to_be() {
-        assert!(rounds_f32(), "libtorch's default, which is what the switch is for");
+        assert!(rounds_f32().unwrap(), "libtorch's default, which is what the switch is for");
         keep_full_f32().unwrap();
-        assert!(!rounds_f32());
+        assert!(!rounds_f32().unwrap());
     }
 
     #[test]
     fn a_missing_library_is_named() {
         let error = load_library(Path::new("/nowhere/libtorch_cuda.so")).unwrap_err();
         assert!(error.message.contains("/nowhere/libtorch_cuda.so"), "{error}");
+        let refused =
+            [("/nowhere/a\0b", "a NUL byte"), ("libm.so.6", "absolute"), ("./a.so", "absolute")];
+        for (path, said) in refused {
+            let error = load_library(Path::new(path)).unwrap_err();
+            assert!(error.message.contains(said), "{error}");
+        }
     }
 }

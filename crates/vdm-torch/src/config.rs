@@ -1,6 +1,7 @@
 //! One document that fixes a run.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use vdm_core::count::{Cost, TooMany, bounded, bounded_product};
 use vdm_core::schedule::LogSnrRange;
 use vdm_core::{NoiseSchedule, Scaling};
@@ -19,7 +20,9 @@ use crate::{Error, objective};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
-    /// Name of the preset it came from.
+    /// Name of the preset it came from, and of the folder that a run is put into unless another is asked
+    /// for: letters, digits, `-`, `_` and `.`, the first of them a letter or a digit.
+    #[serde(deserialize_with = "preset_name")]
     pub preset: String,
     /// Determines every random number of the run.
     pub seed: Seed,
@@ -156,6 +159,7 @@ impl RunConfig {
     /// # Errors
     /// [`Error::Config`] naming the first field that does not, [`Error::Count`] for one that costs too much.
     pub fn check(&self) -> Result<(), Error> {
+        check_preset_name(&self.preset)?;
         let refuse = |field, value: String, remedy| Err(Error::Config { field, value, remedy });
         self.check_counts()?;
         objective::check(&self.diffusion)?;
@@ -222,6 +226,29 @@ impl RunConfig {
         }
         Ok(())
     }
+}
+
+/// Longer ones are no names of files on some systems.
+const LONGEST_NAME: usize = 100;
+
+/// That a name is one of a folder, wherever it stands: neither a path, nor hidden, nor taken for an option,
+/// nor with anything in it that a terminal obeys.
+fn check_preset_name(name: &str) -> Result<(), Error> {
+    let plain = name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c));
+    if plain && name.len() <= LONGEST_NAME && name.starts_with(char::is_alphanumeric) {
+        return Ok(());
+    }
+    Err(Error::Config {
+        field: "preset",
+        value: format!("{name:?}"),
+        remedy: "it names a folder: use up to 100 letters, digits, \"-\", \"_\" and \".\", a letter or digit first",
+    })
+}
+
+fn preset_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    check_preset_name(&name).map_err(D::Error::custom)?;
+    Ok(name)
 }
 
 /// The configurations that come with the program, by name.

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the criterion targets, or the comparison with samplers in Python.
+//! `cargo xtask bench`: the criterion targets, the comparison with samplers in Python, or two programs at once.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,19 +13,21 @@ use sha2::{Digest, Sha256};
 use crate::cache::Cache;
 use crate::cargo;
 use crate::checkout::Checkout;
-use crate::command::setup;
+use crate::command::{setup, together};
 use crate::install;
 use crate::terminal;
 
 pub(crate) const HELP: &str = "\
 Measures. Without options: every criterion target under benches/.
 
-Usage: cargo xtask bench [--peers] [-- ARGUMENTS OF cargo bench]
+Usage: cargo xtask bench [--peers | --together] [-- ARGUMENTS OF cargo bench]
 
   --peers    error by number of model calls, and cost of a step, beside diffusers and k-diffusion:
              brings them, in pinned versions, into a virtual environment in the cache (6 GB), runs
              benches/peers/*.py, and writes docs/overhead.md and docs/work-precision.md with its
-             picture";
+             picture
+  --together how much longer training and sampling take beside another one of their kind; fails above
+             2.2 times. For a machine that does nothing else";
 
 /// What k-diffusion's own requirements would add is not used by its samplers.
 const WITHOUT_REQUIREMENTS: &str = "k-diffusion==0.1.1.post1";
@@ -36,21 +38,31 @@ const WITHOUT_REQUIREMENTS: &str = "k-diffusion==0.1.1.post1";
 ///
 /// On wrong options, or if a program that measures fails.
 pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
-    let (peers, rest) = options(args)?;
+    let (what, rest) = options(args)?;
     let checkout = Checkout::current()?;
     setup::ensure_ready(&checkout)?;
-    if peers {
-        compare(&checkout)?;
-        return Ok(ExitCode::SUCCESS);
+    match what {
+        What::Peers => compare(&checkout)?,
+        What::Together => together::run(&checkout)?,
+        What::Targets => {
+            let mut command = cargo::cargo(&checkout);
+            let status = command.args(["bench", "--package", "vdm-bench"]).args(rest).status()?;
+            return Ok(cargo::exit_code(status));
+        }
     }
-    let mut command = cargo::cargo(&checkout);
-    let status = command.args(["bench", "--package", "vdm-bench"]).args(rest).status()?;
-    Ok(cargo::exit_code(status))
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Whether peers are wanted, and what is passed on to `cargo bench`.
-fn options(args: Vec<OsString>) -> Result<(bool, Vec<OsString>), lexopt::Error> {
-    let mut peers = false;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Targets,
+    Peers,
+    Together,
+}
+
+/// What is measured, and what is passed on to `cargo bench`.
+fn options(args: Vec<OsString>) -> Result<(What, Vec<OsString>), lexopt::Error> {
+    let mut what = What::Targets;
     let mut own = args;
     let rest = match own.iter().position(|arg| arg == "--") {
         Some(at) => own.split_off(at).split_off(1),
@@ -59,11 +71,12 @@ fn options(args: Vec<OsString>) -> Result<(bool, Vec<OsString>), lexopt::Error> 
     let mut parser = Parser::from_args(own);
     while let Some(arg) = parser.next()? {
         match arg {
-            Long("peers") => peers = true,
+            Long("peers") => what = What::Peers,
+            Long("together") => what = What::Together,
             other => return Err(other.unexpected()),
         }
     }
-    Ok((peers, rest))
+    Ok((what, rest))
 }
 
 fn compare(checkout: &Checkout) -> Result<()> {
@@ -134,10 +147,11 @@ mod tests {
 
     #[test]
     fn what_follows_two_dashes_is_cargos() {
-        assert_eq!(options(words(&[])).unwrap(), (false, words(&[])));
-        assert_eq!(options(words(&["--peers"])).unwrap(), (true, words(&[])));
+        assert_eq!(options(words(&[])).unwrap(), (What::Targets, words(&[])));
+        assert_eq!(options(words(&["--peers"])).unwrap(), (What::Peers, words(&[])));
+        assert_eq!(options(words(&["--together"])).unwrap(), (What::Together, words(&[])));
         let passed_on = options(words(&["--", "--bench", "core", "--", "--quick"])).unwrap();
-        assert_eq!(passed_on, (false, words(&["--bench", "core", "--", "--quick"])));
+        assert_eq!(passed_on, (What::Targets, words(&["--bench", "core", "--", "--quick"])));
         let error = options(words(&["--python"])).unwrap_err();
         assert!(error.to_string().contains("--python"), "{error}");
     }

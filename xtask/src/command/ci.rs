@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: all that the continuous integration runs, in one build of the dev profile.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Result, ensure};
@@ -12,7 +13,7 @@ use crate::command::{no_options, setup, tidy};
 use crate::terminal;
 
 pub(crate) const HELP: &str = "\
-Runs what the continuous integration runs: formatting, lints, documentation, invariants, licenses
+Runs what the continuous integration runs: formatting, lints, documentation, invariants, dependencies
 (if cargo-deny is installed), a short training, a minute of mutants for every parser, and every test but two
 that train for minutes.
 
@@ -42,7 +43,7 @@ pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
     step("documentation", documentation.env("RUSTDOCFLAGS", "-D warnings"))?;
     terminal::say("== invariants")?;
     ensure!(tidy::check(&checkout)? == 0, "the invariants do not hold");
-    licenses(&mut cargo(&["deny", "check", "licenses", "bans", "sources"]))?;
+    dependencies(&cargo)?;
     training(&checkout)?;
     fuzzing(&checkout)?;
     terminal::say("== tests")?;
@@ -54,14 +55,30 @@ fn step(name: &str, command: &mut Command) -> Result<()> {
     cargo::run(command)
 }
 
-fn licenses(command: &mut Command) -> Result<()> {
+fn dependencies(cargo: &impl Fn(&[&str]) -> Command) -> Result<()> {
     let mut probe = Command::new("cargo-deny");
     let installed = probe.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if installed.is_ok_and(|status| status.success()) {
-        return step("licenses", command);
+    if !installed.is_ok_and(|status| status.success()) {
+        return terminal::say(
+            "== dependencies: skipped, cargo-deny is not installed (cargo install --locked cargo-deny)",
+        );
     }
-    terminal::say("== licenses: skipped, cargo-deny is not installed (cargo install cargo-deny)")?;
-    Ok(())
+    step("dependencies", &mut cargo(&["deny", "check", "licenses", "bans", "sources"]))?;
+    if !has_advisories() {
+        return terminal::say(
+            "== advisories: skipped, no database is at hand (cargo deny fetch brings it)",
+        );
+    }
+    // Without a network; cargo-deny refuses a database of more than 90 days.
+    step("advisories", &mut cargo(&["deny", "--offline", "check", "advisories"]))
+}
+
+/// Whether `cargo deny fetch` has brought a database of advisories.
+fn has_advisories() -> bool {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let entries = home.and_then(|home| std::fs::read_dir(home.join("advisory-dbs")).ok());
+    entries.is_some_and(|entries| entries.flatten().any(|entry| entry.path().is_dir()))
 }
 
 /// The same mutants every time, as many of each target as fit into a second and a half.

@@ -8,6 +8,7 @@ pub(crate) mod forward;
 pub(crate) mod setup;
 pub(crate) mod test;
 pub(crate) mod tidy;
+pub(crate) mod together;
 
 use std::ffi::OsString;
 

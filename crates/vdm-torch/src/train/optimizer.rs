@@ -105,8 +105,8 @@ impl Optimizer {
     }
 
     /// Forgets the gradients of the step before.
-    pub(crate) fn clear_gradients(&self) {
-        vdm_torch_sys::clear_gradients(&self.params);
+    pub(crate) fn clear_gradients(&self) -> Result<(), Error> {
+        Ok(vdm_torch_sys::clear_gradients(&self.params)?)
     }
 
     /// One step along the clipped gradients; returns their norm before clipping, on the device.
@@ -187,7 +187,7 @@ mod tests {
         let optimizer = Optimizer::new(vec![x.shallow_clone()], Device::Cpu);
         let spec = spec(Decay::InverseSqrt { after: 50 });
         for step in 1..=400 {
-            optimizer.clear_gradients();
+            optimizer.clear_gradients().unwrap();
             let loss = (&x * 100.0).square().sum(Kind::Float);
             loss.backward();
             let lr = spec.learning_rate_at(step, 400);
@@ -208,7 +208,7 @@ mod tests {
         assert!(!norm.double_value(&[]).is_finite());
         assert_eq!(x.double_value(&[0]), 3.0);
         // Nor does a loss that is not, whatever the gradient.
-        optimizer.clear_gradients();
+        optimizer.clear_gradients().unwrap();
         x.sum(Kind::Float).backward();
         let norm = optimizer.step(&constant, 1, 0.1, &Tensor::from(f32::NAN)).unwrap();
         assert_eq!(norm.double_value(&[]), 1.0);

@@ -363,7 +363,7 @@ impl Trainer {
             tch::manual_seed(rng.random());
         }
         let noising = self.levels.noising(&batch.times, &self.model.spec().diffusion)?;
-        self.optimizer.clear_gradients();
+        self.optimizer.clear_gradients()?;
         let pass = self.backward(batch, &noising)?;
         let learning_rate = training.optimizer.learning_rate_at(step, training.steps);
         let loss = pass.nats.mean(Kind::Float);
@@ -392,12 +392,12 @@ impl Trainer {
     /// [`Error::Torch`] or [`Error::Shim`].
     pub fn gradient(&self, batch: &TrainingBatch) -> Result<Tensor, Error> {
         let noising = self.levels.noising(&batch.times, &self.model.spec().diffusion)?;
-        self.optimizer.clear_gradients();
+        self.optimizer.clear_gradients()?;
         self.backward(batch, &noising)?;
         let flat = |weight: &Tensor| weight.grad().flatten(0, -1);
         let parts: Vec<Tensor> = self.model.parameters().tensors().iter().map(flat).collect();
         let gradient = Tensor::f_cat(&parts, 0)?;
-        self.optimizer.clear_gradients();
+        self.optimizer.clear_gradients()?;
         Ok(gradient)
     }
 
