@@ -75,7 +75,7 @@ impl Task {
     fn train(name: &'static str, preset: &str, network: &str) -> Self {
         let line = format!(
             "train --preset {preset} --out run --threads 1 --steps 24 {network} \
-             --set evaluation.draws=1 --set sampler.steps=3 --set output.samples=4 \
+             --set evaluation.draws=1 --set sampler.steps=3 --set output.samples=12 \
              --set output.log_every=5 --set output.checkpoint_every=3 --set output.keep=100 \
              --set output.validate_every=8 --set output.validation_items=32 \
              --set output.sample_every=12"

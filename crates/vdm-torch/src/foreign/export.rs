@@ -54,8 +54,9 @@ pub fn export(model: &Model, path: &Path) -> Result<(), Error> {
 pub fn exported(path: &Path) -> Result<Imported, Error> {
     let refuse = |problem: String| Error::Foreign { path: path.into(), problem };
     let bytes = file::read(path, u64::MAX)?;
-    let tensors = Tensors::of(path, &tensors::opened(path, &bytes)?, "")?;
+    let opened = tensors::opened(path, &bytes)?;
     let Description { sha256, model: spec, .. } = described(&bytes).map_err(refuse)?;
+    let tensors = Tensors::of(path, &opened, "")?;
     let converted = tensors.converted();
     let model = match Model::with_weights(&spec, tensors.rest(), Device::Cpu) {
         Err(Error::Weights(problem)) => return Err(refuse(problem)),
