@@ -324,7 +324,7 @@ mod tests {
             [from_file, by_option].map(|options| options.resolve(None))
         };
         for name in ["digits-2", "Ziffern_ü.v2", "0", &"x".repeat(100)] {
-            assert!(named(name).iter().all(|config| config.as_ref().unwrap().preset == name));
+            assert!(named(name).iter().all(|config| config.as_ref().unwrap().0.preset == name));
         }
         let hostile = [
             "",
