@@ -72,7 +72,7 @@ const CASES: &[Case] = &[
     case("given-c.vdmz", "decompress --run run given-c.vdmz --out pictures", &["pictures"]),
     case(
         "given-m.safetensors",
-        "import --from vdm given-m.safetensors --data run/samples.npy --out imported",
+        "import --from vdm given-m.safetensors --data given-data.npy --out imported",
         &["imported"],
     ),
 ];
@@ -84,7 +84,11 @@ impl Case {
         let output = vdm(folder, &arguments).output().expect("vdm starts");
         let said = complaint(&output);
         if output.status.success() {
-            return Ok(Left { files: standing(folder, self.outputs), said });
+            let mut files = standing(folder, self.outputs);
+            // The page of the same files is the same, times included.
+            let pages = self.outputs.iter().filter(|output| output.ends_with(".html"));
+            files.extend(pages.map(|page| (page.into(), fs::read(folder.join(page)).unwrap())));
+            return Ok(Left { files, said });
         }
         assert!(!said.contains("panicked") && said.contains("error"), "{}: {said}", self.line);
         Err(said)
