@@ -13,12 +13,14 @@ pub(super) struct Knots {
 
 /// The least fall from knot to knot, in units of the larger level: thousands of roundings.
 const LEAST_FALL: f64 = 1e-12;
+/// The least time from knot to knot, over which any fall has a finite slope.
+const LEAST_TIME: f64 = 1e-100;
 
 impl Knots {
-    /// `None` unless there are two knots at least, times rise, and levels fall by enough for levels between two
+    /// `None` unless there are two knots at least, times rise by enough for a finite slope, and levels fall by enough for levels between two
     /// knots to fall too.
     pub(super) fn new(times: Vec<f64>, log_snrs: Vec<f64>) -> Option<Self> {
-        let rising = times.windows(2).all(|pair| pair[0] < pair[1]);
+        let rising = times.windows(2).all(|pair| pair[1] - pair[0] > LEAST_TIME);
         let falls = |pair: &[f64]| {
             let size = pair.iter().map(|level| level.abs()).filter(|size| size.is_finite());
             pair[0].is_finite() && pair[0] - pair[1] > LEAST_FALL * size.fold(0.0, f64::max)

@@ -41,6 +41,7 @@ pub use augmentation::Augmentation;
 pub use rise::Rise;
 pub use sum::Term;
 
+use crate::level::checked_std;
 use crate::{Dual, Error, LogSnr, NoiseSchedule, Parameterization, Real, Scalar, Scaling};
 
 /// `w(λ)` of the weighted loss `L_w = ½ ∫ w(λ) E‖ε − ε̂‖² dλ`, up to a constant.
@@ -259,7 +260,7 @@ impl Weighting {
     /// Itself, if its numbers make a weight.
     ///
     /// # Errors
-    /// [`Error::Weighting`] naming the first that does not.
+    /// [`Error::Weighting`] naming the first that does not, [`Error::Parameter`] for `data_std`.
     pub fn checked(self) -> Result<Self, Error> {
         let refuse = |field, value, wanted| Err(Error::Weighting { field, value, wanted });
         let (any, positive) = match self {
@@ -284,10 +285,13 @@ impl Weighting {
         if let Some((field, value)) = positive.iter().find(|(_, v)| !(*v > 0.0 && v.is_finite())) {
             return refuse(field, *value, "positive and finite");
         }
+        let data_std = positive.iter().find(|(field, _)| *field == "data_std");
+        if let Some((_, std)) = data_std {
+            checked_std("a weighting", *std)?;
+        }
         // The one that is furthest from 1 in size is the one to name.
-        let size = |value: f64| value.abs().ln().abs();
-        let extreme =
-            any.into_iter().chain(positive).max_by(|a, b| size(a.1).total_cmp(&size(b.1)));
+        let size = |value: f64| if value == 0.0 { 0.0 } else { value.abs().ln().abs() };
+        let extreme = any.into_iter().chain(positive).max_by(|a, b| size(a.1).total_cmp(&size(b.1)));
         match extreme {
             Some((field, value)) if !self.is_finite() => {
                 refuse(field, value, "such that log-weights from -30 to 30 are numbers")
@@ -298,7 +302,7 @@ impl Weighting {
 
     /// Whether `ln w` and its slope are numbers at the levels in use.
     fn is_finite(&self) -> bool {
-        let levels = (-3..=3).map(|tens| 10.0 * f64::from(tens));
+        let levels = (-30..=30).map(f64::from);
         let mut weights = levels.filter_map(|level| self.log_weight(Dual::variable(level)));
         weights.all(|log| log.value.is_finite() && log.derivative.is_finite())
     }

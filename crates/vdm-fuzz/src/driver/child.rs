@@ -32,9 +32,14 @@ struct Cost {
 fn measured(target: &Target, scratch: &Scratch, input: &[u8]) -> Cost {
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
-    let start = Instant::now();
+    let (start, worked) = (Instant::now(), processor_time());
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| (target.check)(scratch, input)));
-    let time = start.elapsed();
+    let mut time = start.elapsed();
+    if time > MOST_TIME {
+        // On a busy machine time passes while the process waits for its turn.
+        let worked = worked.zip(processor_time()).map(|(from, to)| to.saturating_sub(from));
+        time = worked.map_or(time, |worked| worked.min(time));
+    }
     let bytes = MEMORY.peak_usage().saturating_sub(before);
     let outcome = match outcome {
         Err(_) => Err(PANIC.take()),
@@ -43,6 +48,17 @@ fn measured(target: &Target, scratch: &Scratch, input: &[u8]) -> Cost {
         Ok(verdict) => Ok(verdict),
     };
     Cost { time, bytes, outcome }
+}
+
+/// What this process has had of the processors, on all threads, in steps of a hundredth of a second. Only Linux
+/// tells it without a library.
+fn processor_time() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field is the name of the program, in brackets, which may hold anything.
+    let (_, fields) = text.rsplit_once(')')?;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+    let ticks: u64 = ticks.sum::<Result<u64, _>>().ok()?;
+    Some(Duration::from_millis(10 * ticks))
 }
 
 /// All mutants of the one target, told to the driver as JSON.
@@ -60,7 +76,8 @@ pub(crate) fn child(options: &Options) -> Result<ExitCode> {
         }
         // If this is the last that is heard of this process, it is known what it was about.
         progress.write_all_at(&number.to_le_bytes(), 0)?;
-        let cost = measured(&target, &scratch, &mutator.mutant(options.seed, number));
+        let input = mutator.mutant(options.seed, number);
+        let cost = measured(&target, &scratch, &input);
         report.mutants += 1;
         report.slowest = larger(report.slowest, (cost.time.as_secs_f64(), number));
         report.largest = larger(report.largest, (cost.bytes, number));
