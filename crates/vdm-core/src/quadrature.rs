@@ -101,12 +101,7 @@ pub fn normal(dims: usize, mut f: impl FnMut(&[f64]) -> f64) -> f64 {
 }
 
 /// The expectation over the axes from `axis` on, with a step of 1.
-fn coarse(
-    f: &mut dyn FnMut(&[f64]) -> f64,
-    point: &mut [f64],
-    axis: usize,
-    reach: i32,
-) -> f64 {
+fn coarse(f: &mut dyn FnMut(&[f64]) -> f64, point: &mut [f64], axis: usize, reach: i32) -> f64 {
     if axis == point.len() {
         return f(point);
     }

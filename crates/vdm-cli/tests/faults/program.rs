@@ -279,7 +279,9 @@ impl Reference {
     /// That all that should stand in a folder does, and nothing else.
     pub(crate) fn equals(&self, folder: &Path) {
         let found = standing(folder, &self.task.outputs);
-        found.keys().for_each(|path| drop(is_extra(path, &self.files)));
+        found.keys().for_each(|path| {
+            is_extra(path, &self.files);
+        });
         for (path, bytes) in &self.files {
             let (name, shown) = (self.task.name, path.display());
             let there = found.get(path).unwrap_or_else(|| panic!("{name}: there is no {shown}"));

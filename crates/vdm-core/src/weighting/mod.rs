@@ -291,7 +291,8 @@ impl Weighting {
         }
         // The one that is furthest from 1 in size is the one to name.
         let size = |value: f64| if value == 0.0 { 0.0 } else { value.abs().ln().abs() };
-        let extreme = any.into_iter().chain(positive).max_by(|a, b| size(a.1).total_cmp(&size(b.1)));
+        let extreme =
+            any.into_iter().chain(positive).max_by(|a, b| size(a.1).total_cmp(&size(b.1)));
         match extreme {
             Some((field, value)) if !self.is_finite() => {
                 refuse(field, value, "such that log-weights from -30 to 30 are numbers")

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
+use vdm_sample::Seed;
 use vdm_torch::checkpoint::{CheckpointInfo, read_info};
-use vdm_torch::foreign::{DiffusersOptions, VdmFlaxOptions, diffusers, exported, vdm_flax};
-use vdm_torch::{PRESETS, RunConfig};
+use vdm_torch::foreign::{DiffusersOptions, VdmFlaxOptions, diffusers, export, exported, vdm_flax};
+use vdm_torch::{DeviceChoice, Model, PRESETS, RunConfig};
 
 use super::{Kind, Scratch, Target, Verdict, document, sealed, verdict};
 
@@ -201,16 +202,21 @@ fn flax_safetensors() -> Vec<Vec<u8>> {
     vec![FLAX_TENSORS.into(), tensors(&named, None)]
 }
 
+/// A real export of a network of a few weights, and tensors that are none.
 fn exports() -> Vec<Vec<u8>> {
     let named: [(&str, &[usize]); 3] =
         [("conv_in.weight", &[4, 3, 3, 3]), ("conv_in.bias", &[4]), ("scale", &[])];
-    let model = |text| {
-        let config: Value = serde_json::from_str(text).expect("a preset is JSON");
-        let metadata =
-            [("format", "vdm-model/1".to_owned()), ("model", model(&config).to_string())];
-        metadata.map(|(key, value)| (key.to_owned(), value)).into()
-    };
-    vec![tensors(&named, None), tensors(&named, Some(model(PRESETS[0].1)))]
+    let (_, swirl) = PRESETS.iter().find(|(name, _)| *name == "swirl").expect("a preset");
+    let mut config: Value = serde_json::from_str(swirl).expect("a preset is JSON");
+    config["network"]["width"] = 4.into();
+    config["network"]["depth"] = 1.into();
+    let spec = serde_json::from_value(model(&config)).expect("the specification of a model");
+    let device = DeviceChoice::Cpu.resolve().expect("a processor");
+    let model = Model::new(&spec, Seed(1), device).expect("a small model");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("model.safetensors");
+    export(&model, &path).expect("a file that can be written");
+    vec![tensors(&named, None), std::fs::read(path).expect("what was written is there")]
 }
 
 /// The specification of a preset's model, of digits.
