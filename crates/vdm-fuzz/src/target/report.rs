@@ -58,7 +58,7 @@ const CURVE: &str = r#"{"log_snr": [-4.0, -1.5, 0.0, 2.0], "loss": [0.9, 0.6, nu
 
 /// Parts of a run's folder, by what file each is.
 const RUN: &str = r#"{"config": {"preset": "digits", "seed": 1, "training": {"steps": 10}},
-"metrics": [{"kind": "validation", "step": 5, "seconds": 1.0, "bits_per_dim": 2.0, "standard_error": 0.1,
+"metrics": [{"kind": "validation", "step": 5, "bits_per_dim": 2.0, "standard_error": 0.1,
 "prior": 0.1, "reconstruction": 0.2, "diffusion": 1.7}], "curve": {"log_snr": [-4.0, 0.0, 2.0],
 "loss": [0.9, 0.6, 0.1], "standard_error": [0.01, 0.02, 0.03], "data_dims": 64},
 "noise_levels": {"step": 5, "schedule_at_start": [[0.0, 5.0], [1.0, -5.0]], "schedule": [[0.0, 5.0], [1.0, -5.0]],
@@ -66,15 +66,14 @@ const RUN: &str = r#"{"config": {"preset": "digits", "seed": 1, "training": {"st
 
 fn lines() -> impl Iterator<Item = &'static str> {
     [
-        r#"{"kind": "train", "step": 1, "seconds": 0.5, "loss_bits_per_dim": 3.2,
-            "diffusion_bits_per_dim": 3.1, "learning_rate": 0.001, "gradient_norm": 2.5,
-            "images_per_second": 900.0, "loss_variance": null, "relative_variance": 1.5,
+        r#"{"kind": "train", "step": 1, "loss_bits_per_dim": 3.2, "diffusion_bits_per_dim": 3.1,
+            "learning_rate": 0.001, "gradient_norm": 2.5, "loss_variance": null, "relative_variance": 1.5,
             "least_variance_share": 0.4}"#,
-        r#"{"kind": "train", "step": 2, "seconds": 0.6, "loss_bits_per_dim": null,
-            "diffusion_bits_per_dim": 3.0, "weighted_loss": 0.5, "learning_rate": 0.001,
-            "gradient_norm": 2.4, "images_per_second": 910.0}"#,
-        r#"{"kind": "validation", "step": 2, "seconds": 1.0, "bits_per_dim": 2.0,
-            "standard_error": 0.1, "prior": 0.1, "reconstruction": 0.2, "diffusion": 1.7}"#,
+        r#"{"kind": "train", "step": 2, "loss_bits_per_dim": null, "diffusion_bits_per_dim": 3.0,
+            "weighted_loss": 0.5, "learning_rate": 0.001, "gradient_norm": 2.4, "loss_variance": 0.1,
+            "relative_variance": 1.5, "least_variance_share": 0.4}"#,
+        r#"{"kind": "validation", "step": 2, "bits_per_dim": 2.0, "standard_error": 0.1, "prior": 0.1,
+            "reconstruction": 0.2, "diffusion": 1.7}"#,
     ]
     .into_iter()
 }
