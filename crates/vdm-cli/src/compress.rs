@@ -1,12 +1,12 @@
 //! `vdm compress`, and what `vdm decompress` shares with it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 use tch::{Device, Tensor};
 use vdm_compress::{Archive, Code, Codec, Header, Levels, Origin, Settings, sha256};
 use vdm_core::{Denoiser, NoiseLevel, Prediction, Scaling};
-use vdm_data::{Items, Shape, Source};
+use vdm_data::Items;
 use vdm_report::files;
 use vdm_sample::GridSpec;
 use vdm_torch::{Batch, Depth, DeviceChoice, Evaluation, Model};
@@ -16,7 +16,7 @@ use crate::grid::Grid;
 use crate::opened::{Opened, Which};
 use crate::progress::{Lines, Progress};
 use crate::split::Split;
-use crate::{evaluate, output, terminal};
+use crate::{evaluate, other_data, output, terminal};
 
 /// `vdm compress`.
 #[derive(Debug, clap::Args)]
@@ -28,9 +28,10 @@ pub(crate) struct Options {
     /// any]
     #[arg(long, value_enum)]
     split: Option<Split>,
-    /// Other data than the run's, all items: .npy, or a folder of images of exactly its size
-    #[arg(long, value_name = "PATH", conflicts_with = "split")]
-    data: Option<PathBuf>,
+    /// Other data than the run's, all items: digits, swirl, clusters, or a path as `vdm train` takes it;
+    /// pictures are cropped and resized to the model's size
+    #[arg(long, value_name = "NAME|PATH", conflicts_with = "split")]
+    data: Option<String>,
     /// T: model calls per batch each way, and the bound that the size meets
     #[arg(long, value_name = "T", default_value_t = 100)]
     steps: u32,
@@ -138,28 +139,13 @@ fn levels(grid: &GridSpec, steps: u32, model: &Model) -> Result<Levels> {
 
 /// The items that the options name, of the model's shape and levels.
 fn chosen(options: &Options, own: impl FnOnce() -> Result<Items>, model: &Model) -> Result<Items> {
-    let (shape, levels) = (model.spec().shape, model.spec().levels);
     let all = match &options.data {
         None => own()?,
-        Some(path) => every_item(path, shape, levels)?,
+        Some(data) => other_data::load(data, model.spec())?.all(),
     };
     let count = options.items.unwrap_or(all.len()).min(all.len());
     ensure!(count > 0, "--items 0: use at least 1");
     Ok(all.select(&(0..count).collect::<Vec<_>>()))
-}
-
-/// All items of other data: those of its training split, then validation, then test.
-fn every_item(path: &Path, shape: Shape, levels: u16) -> Result<Items> {
-    let size = path.is_dir().then_some(shape.height);
-    let data = vdm_data::load(&Source::Path { path: path.into(), size, levels: Some(levels) })?;
-    ensure!(
-        data.shape == shape,
-        "{} holds items of {:?}, but the model codes items of {shape:?}; compress the kind of data \
-         it was trained on",
-        path.display(),
-        data.shape
-    );
-    Ok(data.all())
 }
 
 /// What the code cost, beside the bound.

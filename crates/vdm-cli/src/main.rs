@@ -13,6 +13,7 @@ mod import;
 mod logs;
 mod observer;
 mod opened;
+mod other_data;
 mod output;
 mod preset;
 mod progress;

@@ -1,0 +1,79 @@
+//! What `vdm eval` found, as people read it.
+
+use vdm_sample::estimate::{Change, Estimate, Summary};
+
+use super::task::{Found, Measured};
+
+/// Lines of a label and what it labels.
+pub(super) struct Table {
+    lines: Vec<(String, String)>,
+}
+
+impl Table {
+    /// Of the numbers that were found: a block for each bound.
+    pub(super) fn of(found: &Found, dims: usize) -> Self {
+        let mut table = Self { lines: Vec::new() };
+        for measured in &found.measured {
+            table.measured(measured, dims);
+        }
+        table
+    }
+
+    /// One more line.
+    pub(super) fn line(&mut self, label: &str, value: impl ToString) {
+        self.lines.push((label.to_owned(), value.to_string()));
+    }
+
+    /// Its lines, what is labeled below each other.
+    pub(super) fn text(&self) -> String {
+        let width = self.lines.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
+        let line = |(label, value): &(String, String)| format!("{label:width$}  {value}\n");
+        self.lines.iter().map(line).collect()
+    }
+
+    fn measured(&mut self, measured: &Measured, dims: usize) {
+        let Measured { name, estimate, change, .. } = measured;
+        let total = estimate.total.bits_per_dim(dims);
+        self.line("total", format!("{} bits/dim{}", number(total), single(estimate)));
+        if let Some(error) = total.draw_error {
+            self.line("  of the draws", format!("        ± {error:.4}"));
+        }
+        for term in &estimate.terms {
+            self.line(&format!("  {}", term.name), number(term.mean.bits_per_dim(dims)));
+        }
+        if let Some(change) = change {
+            self.line("  change", changed(change, dims));
+        }
+        self.line("estimator", format!("{name}, rounds: {}{}", estimate.rounds, missed(estimate)));
+    }
+}
+
+/// A mean and its error, if it has one.
+fn number(summary: Summary) -> String {
+    let error = summary.standard_error.map(|error| format!(" ± {error:.4}"));
+    format!("{:7.4}{}", summary.mean, error.unwrap_or_default())
+}
+
+/// Why there is no standard error.
+fn single(estimate: &Estimate) -> &'static str {
+    if estimate.items.len() == 1 { " (1 item: no standard error)" } else { "" }
+}
+
+fn missed(estimate: &Estimate) -> &'static str {
+    match estimate.reached {
+        Some(false) => ": --standard-error is not reached, allow more with --max-rounds",
+        _ => "",
+    }
+}
+
+fn changed(change: &Change, dims: usize) -> String {
+    let difference = change.difference.bits_per_dim(dims);
+    let error = difference.draw_error.map(|error| format!(" ± {error:.4}")).unwrap_or_default();
+    let certainly = change.certainly_worse.map_or_else(String::new, |n| {
+        format!(", for {n} by more than 3 standard errors of the draws")
+    });
+    format!(
+        "{:+7.4}{error} from the one above; worse for {} of {} items{certainly}",
+        difference.mean, change.worse, change.items
+    )
+}

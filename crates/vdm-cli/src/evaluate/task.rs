@@ -1,0 +1,213 @@
+//! The estimators of `vdm eval`.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use vdm_core::NoiseSchedule;
+use vdm_core::bound::bits_per_dim;
+use vdm_sample::estimate::{
+    BoundEstimate, Change, DiffusionTerm, Estimate, FlowBound, FlowEstimate, Rounds, Rung, Trace,
+};
+use vdm_sample::{Adaptive, ProbeLaw};
+use vdm_torch::{EXACT_TRACE_DIMS, Evaluation};
+
+use super::options::{Estimator, Law, Options};
+use crate::progress::Progress;
+
+/// What an estimator found.
+pub(super) struct Found {
+    /// The bound, or one for each of several T and one in continuous time.
+    pub(super) measured: Vec<Measured>,
+    /// Model calls per draw, where the solver decides.
+    pub(super) calls: Option<f64>,
+    /// The result as the document has it.
+    pub(super) document: Value,
+}
+
+/// A bound.
+pub(super) struct Measured {
+    /// Which, in words.
+    pub(super) name: String,
+    /// T; `None` in continuous time.
+    pub(super) steps: Option<u32>,
+    pub(super) estimate: Estimate,
+    /// From the bound before.
+    pub(super) change: Option<Change>,
+}
+
+impl Found {
+    fn one(measured: Measured, document: Value) -> Self {
+        Self { measured: vec![measured], calls: None, document }
+    }
+}
+
+/// An evaluation under way.
+pub(super) struct Task<'a> {
+    pub(super) options: &'a Options,
+    pub(super) evaluation: &'a Evaluation<'a>,
+    pub(super) draws: usize,
+    pub(super) dims: usize,
+    pub(super) progress: Progress,
+}
+
+impl Task<'_> {
+    pub(super) fn run(self) -> Result<Found> {
+        match (self.options.estimator, self.options.steps.as_slice()) {
+            (Estimator::Bound, [] | [_]) => self.bound(),
+            (Estimator::Bound, _) => self.ladder(),
+            (Estimator::Iwae, steps) => self.importance_weighted(steps),
+            (Estimator::Ode, _) => self.flow(),
+        }
+    }
+
+    fn rounds(&self, default: usize) -> Rounds {
+        let Options { rounds, standard_error, max_rounds, .. } = *self.options;
+        let least = rounds.unwrap_or(default);
+        match standard_error {
+            None => Rounds::exactly(least),
+            Some(bits) => {
+                let nats = bits / bits_per_dim(1.0, self.dims);
+                let most = max_rounds.unwrap_or(1000).max(least);
+                Rounds { least, ..Rounds::until(nats, most) }
+            }
+        }
+    }
+
+    fn progress(&self, round: u64, done: usize) {
+        self.progress.set(done as u64);
+        if round > 0 {
+            self.progress.mention(format!("round {}", round + 1));
+        }
+    }
+
+    fn diffusion(&self, steps: Option<u32>) -> DiffusionTerm {
+        let draws = self.draws;
+        match steps {
+            None => DiffusionTerm::Continuous { draws },
+            Some(steps) if draws >= steps as usize => DiffusionTerm::Dense { steps },
+            Some(steps) => DiffusionTerm::Sparse { steps, draws },
+        }
+    }
+
+    fn bound(&self) -> Result<Found> {
+        let steps = self.options.steps.first().copied();
+        let diffusion = self.diffusion(steps);
+        let BoundEstimate { estimate, curve } =
+            self.evaluation
+                .bound(diffusion, self.rounds(1), |round, done| self.progress(round, done))?;
+        let name = self.evaluation.named(diffusion);
+        let mut document = self.document(&name, &estimate);
+        document["curve"] = json!(curve);
+        Ok(Found::one(Measured { name, steps, estimate, change: None }, document))
+    }
+
+    fn ladder(&self) -> Result<Found> {
+        let steps = self.options.steps.iter().copied().map(Some).chain([None]);
+        let rungs: Vec<DiffusionTerm> = steps.map(|steps| self.diffusion(steps)).collect();
+        let progress = |_, round, done| self.progress(round, done);
+        let ladder = self.evaluation.ladder(&rungs, self.rounds(8), progress)?;
+        let mut measured = Vec::new();
+        let mut rungs = Vec::new();
+        for Rung { diffusion, estimate, change } in ladder {
+            let name = self.evaluation.named(diffusion);
+            let mut rung = self.document(&name, &estimate);
+            if let Some(change) = &change {
+                rung["change"] = json!({
+                    "difference": change.difference.bits_per_dim(self.dims),
+                    "items_worse": change.worse,
+                    "items_certainly_worse": change.certainly_worse,
+                });
+            }
+            rungs.push(rung);
+            measured.push(Measured { name, steps: diffusion.steps(), estimate, change });
+        }
+        Ok(Found { measured, calls: None, document: json!({ "ladder": rungs }) })
+    }
+
+    fn importance_weighted(&self, steps: &[u32]) -> Result<Found> {
+        let samples = self.options.importance_samples.unwrap_or(8);
+        let steps = steps.first().copied().context("checked: one number of steps")?;
+        let estimate = self.evaluation.importance_weighted(
+            steps,
+            samples,
+            self.rounds(1),
+            |round, done| {
+                self.progress(round, done);
+            },
+        )?;
+        let name = format!(
+            "importance-weighted {steps}-step bound{}, K = {samples}",
+            self.evaluation.on_grid()
+        );
+        let mut document = self.document(&name, &estimate);
+        document["importance_samples"] = json!(samples);
+        let measured = Measured { name, steps: Some(steps), estimate, change: None };
+        Ok(Found::one(measured, document))
+    }
+
+    fn flow(&self) -> Result<Found> {
+        let Options { probes, tolerance, importance_samples, dequantization, .. } = self.options;
+        let mut solver = Adaptive::default();
+        if let Some(tolerance) = *tolerance {
+            (solver.absolute, solver.relative) = (tolerance, tolerance);
+        }
+        let samples = importance_samples.unwrap_or(1);
+        ensure!(
+            samples == 1 || self.dims <= EXACT_TRACE_DIMS,
+            "--importance-samples {samples}: the ODE needs the exact trace for more than 1, which is taken of \
+             items of up to {EXACT_TRACE_DIMS} components, and these have {}; leave it out",
+            self.dims
+        );
+        let trace = match probes.unwrap_or(usize::from(self.dims > EXACT_TRACE_DIMS)) {
+            0 => Trace::Exact,
+            probes => Trace::Hutchinson { probes, law: ProbeLaw::default() },
+        };
+        let dequantization = dequantization.unwrap_or(Law::Posterior).into();
+        let plan = FlowBound {
+            solver,
+            range: self.evaluation.schedule.range(),
+            dequantization,
+            trace,
+            samples,
+            rounds: self.rounds(1),
+            batch: self.evaluation.batch,
+        };
+        let FlowEstimate { estimate, calls } =
+            self.evaluation.flow(plan, |round, done| self.progress(round, done))?;
+        let name = format!(
+            "probability-flow ODE, {} dequantization, K = {samples}, {}, tolerance {:e}",
+            serde_json::to_value(dequantization)?.as_str().unwrap_or_default().replace('_', "-"),
+            match trace {
+                Trace::Exact => "exact trace".to_owned(),
+                Trace::Hutchinson { probes, .. } => format!("{probes} probes"),
+            },
+            solver.relative
+        );
+        let mut document = self.document(&name, &estimate);
+        document["plan"] = json!({
+            "solver": solver, "dequantization": dequantization, "trace": trace,
+            "importance_samples": samples,
+        });
+        document["model_calls"] = json!(calls.mean());
+        let calls = Some(calls.mean());
+        let measured = Measured { name, steps: None, estimate, change: None };
+        Ok(Found { calls, ..Found::one(measured, document) })
+    }
+
+    fn document(&self, name: &str, estimate: &Estimate) -> Value {
+        let terms: serde_json::Map<String, Value> = estimate
+            .terms
+            .iter()
+            .map(|term| (term.name.to_owned(), json!(term.mean.bits_per_dim(self.dims))))
+            .collect();
+        let mut document = json!({
+            "estimator": name,
+            "bits_per_dim": estimate.total.bits_per_dim(self.dims),
+            "terms": terms,
+            "rounds": estimate.rounds,
+        });
+        if let Some(reached) = estimate.reached {
+            document["standard_error_reached"] = json!(reached);
+        }
+        document
+    }
+}
