@@ -94,7 +94,7 @@ fn a_run_leaves_what_it_promises() {
     let evaluated =
         run(&["eval", "--run", dir, "--split", "validation", "--steps", "50", "--items", "7"]);
     let text = String::from_utf8_lossy(&evaluated.stdout).into_owned();
-    assert!(text.contains("50-step bound (L_T)") && text.contains("on 7 items"), "{text}");
+    assert!(text.contains("50-step bound (L_T)") && text.contains("7 of 179"), "{text}");
     estimators(dir, folder.path());
     let missing = run(&["eval", "--run", dir, "--checkpoint", "3"]);
     let text = String::from_utf8_lossy(&missing.stderr).into_owned();

@@ -58,9 +58,10 @@ fn an_imported_model_is_a_run_like_any_other() {
             let asked = split.map_or(vec![], |split| vec!["--split", split]);
             let fixed = ["eval", "--run", text(&run), "--draws", "1"];
             let (ok, said) = vdm(&[&fixed[..], &asked].concat());
-            let name = format!("({})", split.unwrap_or("all"));
-            assert!(ok && said.contains(&format!("bits/dim on {items} items")), "{said}");
-            assert!(said.contains(&name), "{said}");
+            let words: Vec<&str> = said.split_whitespace().collect();
+            let words = words.join(" ");
+            let name = format!("items {items} of {items} split {}", split.unwrap_or("all"));
+            assert!(ok && words.contains(&name), "{said}");
         }
         let grid = ["eval", "--run", text(&run), "--steps", "4", "--grid", "elbo-optimal"];
         let (ok, said) = vdm(&grid);
