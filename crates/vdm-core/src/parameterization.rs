@@ -110,7 +110,7 @@ impl Parameterization {
                 let refuse =
                     |field, value, wanted| Err(Error::Parameter { of, field, value, wanted });
                 for (field, value) in [("image", image), ("noise", noise)] {
-                    if !(value.abs() <= 1e6) {
+                    if value.is_nan() || value.abs() > 1e6 {
                         return refuse(field, value, "from -1e6 to 1e6");
                     }
                 }

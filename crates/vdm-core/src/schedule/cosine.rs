@@ -100,7 +100,7 @@ impl CosineInterpolated {
             ("shift_noise", shift_noise, range.min() + shift_noise),
         ];
         for (field, value, end) in ends {
-            if !(end.abs() <= LogSnrRange::LARGEST) {
+            if end.is_nan() || end.abs() > LogSnrRange::LARGEST {
                 let wanted = "such that the shifted end is no further than 1400 from 0";
                 return Err(Error::Schedule { field, value, wanted });
             }

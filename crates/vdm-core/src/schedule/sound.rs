@@ -71,7 +71,7 @@ fn fault<F: Curve>(curve: &F) -> Option<Fault> {
 
 /// An end may be infinite, and so may the slope there; neither is no number.
 fn fault_at_ends<F: Curve>(curve: &F, range: LogSnrRange) -> Option<Fault> {
-    if !(range.max() > range.min()) {
+    if range.max().is_nan() || range.max() <= range.min() {
         let what = "log-SNR does not fall below that of the data, but ends at";
         return Some(Fault { what, value: range.min(), t: 1.0 });
     }
