@@ -1,5 +1,7 @@
 //! What a schedule must be in double precision, whatever its numbers are.
 
+use std::cmp::Ordering;
+
 use super::{Curve, LogSnrRange, NoiseSchedule, Time};
 use crate::{Error, LogSnr};
 
@@ -71,7 +73,7 @@ fn fault<F: Curve>(curve: &F) -> Option<Fault> {
 
 /// An end may be infinite, and so may the slope there; neither is no number.
 fn fault_at_ends<F: Curve>(curve: &F, range: LogSnrRange) -> Option<Fault> {
-    if range.max().is_nan() || range.max() <= range.min() {
+    if range.max().partial_cmp(&range.min()) != Some(Ordering::Greater) {
         let what = "log-SNR does not fall below that of the data, but ends at";
         return Some(Fault { what, value: range.min(), t: 1.0 });
     }
