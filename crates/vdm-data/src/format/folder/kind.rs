@@ -68,6 +68,8 @@ pub(super) fn of(path: &Path) -> io::Result<Kind> {
         Kind::Picture
     } else if OTHER_PICTURES.contains(&extension) || is_text_picture(&start) {
         Kind::Other { found: "a picture of another kind", remedy: "convert it to PNG" }
+    } else if leads_somewhere(path, &start) {
+        Kind::Other { found: "a link that was unpacked as text", remedy: "make it a link again" }
     } else if COMPANIONS.contains(&extension) || is_text(&start) {
         Kind::Companion
     } else {
@@ -93,6 +95,13 @@ fn other(start: &[u8]) -> Kind {
         _ => ("a file of no known kind", "convert it if it holds pictures"),
     };
     Kind::Other { found, remedy }
+}
+
+/// Whether a file holds nothing but the path of another one: what becomes of a link where there are none.
+fn leads_somewhere(path: &Path, start: &[u8]) -> bool {
+    let one_line = (1..START as usize).contains(&start.len()) && !start.contains(&b'\n');
+    let target = std::str::from_utf8(start).ok().filter(|_| one_line);
+    target.is_some_and(|target| path.with_file_name(target).exists())
 }
 
 fn is_text_picture(start: &[u8]) -> bool {
@@ -131,7 +140,8 @@ mod tests {
         assert_eq!(kind("a.JPE", b""), Kind::Picture);
         assert_eq!(kind("n01440764_18", b"\xff\xd8\xff\xe0"), Kind::Picture);
         assert_eq!(kind("a.bmp", PNG), Kind::Picture);
-        for (name, content) in [("LICENSE", "Free."), ("a.csv", "x"), (".gitkeep", ""), ("é", "é")]
+        for (name, content) in
+            [("LICENSE", "Free."), ("a.csv", "x"), (".gitkeep", ""), ("é", "Füße")]
         {
             assert_eq!(kind(name, content.as_bytes()), Kind::Companion, "{name}");
         }
@@ -149,6 +159,8 @@ mod tests {
             let Kind::Other { found, .. } = kind(name, content) else { panic!("{name}") };
             assert_eq!(found, expected, "{name}");
         }
+        let link = kind("link", b"../");
+        assert!(matches!(link, Kind::Other { found, .. } if found.contains("link")), "{link:?}");
         assert_eq!(kind("Thumbs.db", b"\xd0\xcf"), Kind::System);
         assert_eq!(kind("._a.jpg", b"\0\x05"), Kind::System);
     }

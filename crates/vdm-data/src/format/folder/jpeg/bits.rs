@@ -35,10 +35,13 @@ impl<'a> Bits<'a> {
 
     /// Takes bits that have been seen by `peek`.
     fn consume(&mut self, bits: u32) -> Result<(), JpegError> {
-        self.count = self.count.checked_sub(bits).ok_or(match self.bytes.get(self.at..) {
-            Some([_, _, ..]) => JpegError::ScanEndsEarly,
-            _ => JpegError::CutOff,
-        })?;
+        let Some(left) = self.count.checked_sub(bits) else {
+            return Err(match self.bytes.get(self.at..) {
+                Some([_, _, ..]) => JpegError::ScanEndsEarly,
+                _ => JpegError::CutOff,
+            });
+        };
+        self.count = left;
         self.window <<= bits;
         Ok(())
     }
@@ -57,6 +60,10 @@ impl<'a> Bits<'a> {
     /// last byte.
     pub(super) fn end(mut self) -> Result<usize, JpegError> {
         self.peek();
+        // Bytes of 0xff may fill the room before a marker.
+        while let Some([0xff, 0xff, ..]) = self.bytes.get(self.at..) {
+            self.at += 1;
+        }
         match self.bytes.get(self.at..) {
             Some([0xff, ..]) if self.count < 8 => Ok(self.at),
             Some([]) | None => Err(JpegError::CutOff),

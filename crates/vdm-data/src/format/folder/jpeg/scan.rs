@@ -28,13 +28,19 @@ const NOTHING: u8 = u8::MAX;
 
 /// The header of a scan.
 pub(super) struct Scan {
-    /// Component and its two codes.
-    components: Vec<(usize, Option<Arc<Huffman>>, Option<Arc<Huffman>>)>,
+    components: Vec<Selected>,
     first: u8,
     last: u8,
     /// Whether earlier scans sent the higher bits.
     refines: bool,
     low: u8,
+}
+
+/// A component of a scan, by its position in the frame, and its codes.
+struct Selected {
+    index: usize,
+    dc: Option<Arc<Huffman>>,
+    ac: Option<Arc<Huffman>>,
 }
 
 impl Scan {
@@ -45,14 +51,15 @@ impl Scan {
         let Some((selectors, &[first, last, bits])) = body.split_at_checked(2 * count) else {
             return Err(JpegError::Header("a scan"));
         };
-        let mut components: Vec<(usize, _, _)> = Vec::new();
+        let mut components: Vec<Selected> = Vec::new();
         for &[id, codes] in selectors.as_chunks().0 {
             let known = |component: &super::frame::Component| component.id == id;
             let index = frame.components.iter().position(known);
-            let index = index.filter(|index| components.iter().all(|(other, ..)| other != index));
+            let index = index.filter(|index| components.iter().all(|other| other.index != *index));
             let code = |of: &[Option<Arc<Huffman>>; 4], n: u8| of.get(usize::from(n))?.clone();
             let (dc, ac) = (code(&tables.dc, codes >> 4), code(&tables.ac, codes & 15));
-            components.push((index.ok_or(JpegError::Header("a scan"))?, dc, ac));
+            let index = index.ok_or(JpegError::Header("a scan"))?;
+            components.push(Selected { index, dc, ac });
         }
         let (high, low) = (bits >> 4, bits & 15);
         let scan = Self { components, first, last, refines: high > 0, low };
@@ -89,6 +96,24 @@ impl Sent {
         }
     }
 
+    /// Adds what a scan sends, which has to follow on what was sent before.
+    fn add(&mut self, scan: &Scan) -> Result<(), JpegError> {
+        let band = usize::from(scan.first)..=usize::from(scan.last);
+        for Selected { index, .. } in &scan.components {
+            for lowest in &mut self.lowest[*index][band.clone()] {
+                let follows = match scan.refines {
+                    true => *lowest == scan.low + 1,
+                    false => *lowest == NOTHING,
+                };
+                if !follows {
+                    return Err(JpegError::Header("a scan"));
+                }
+                *lowest = scan.low;
+            }
+        }
+        Ok(())
+    }
+
     /// Walks over a scan that starts at byte `at`; the byte at which its last marker stands.
     pub(super) fn walk(
         &mut self,
@@ -98,18 +123,10 @@ impl Sent {
         scan: &Scan,
         restart: usize,
     ) -> Result<usize, JpegError> {
-        for (component, ..) in &scan.components {
-            let band = usize::from(scan.first)..=usize::from(scan.last);
-            for lowest in &mut self.lowest[*component][band] {
-                if scan.refines != (*lowest != NOTHING) || scan.refines && *lowest != scan.low + 1 {
-                    return Err(JpegError::Header("a scan"));
-                }
-                *lowest = scan.low;
-            }
-        }
+        self.add(scan)?;
         let mut bits = Bits::new(bytes, at);
         let mut run = 0;
-        let (across, down) = frame.units(scan.components.iter().map(|(component, ..)| *component));
+        let (across, down) = frame.units(scan.components.iter().map(|selected| selected.index));
         for unit in 0..across * down {
             if restart > 0 && unit > 0 && unit % restart == 0 {
                 let end = bits.end()?;
@@ -121,7 +138,7 @@ impl Sent {
                 run = 0;
             }
             let (column, row) = (unit % across, unit / across);
-            for (index, dc, ac) in &scan.components {
+            for Selected { index, dc, ac } in &scan.components {
                 let component = &frame.components[*index];
                 let (wide, high) = match scan.components.len() {
                     1 => (1, 1),
