@@ -112,9 +112,8 @@ fn floor(line: &Line) -> f64 {
 
 /// Both tables.
 pub(crate) fn print() {
-    let peers: Peers =
-        serde_json::from_str(include_str!("../../tests/fixtures/peers/solver_matrix.json"))
-            .unwrap();
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/peers/solver_matrix.json");
+    let peers: Peers = serde_json::from_slice(&std::fs::read(fixture).unwrap()).unwrap();
     let gaussian = worst(|_| (), |solver, case, ()| on_a_gaussian(solver, case));
     println!("\n### A Gaussian");
     table("Gaussian", &peers, &gaussian);
