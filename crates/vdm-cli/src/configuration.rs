@@ -331,7 +331,7 @@ mod tests {
             ".",
             "..",
             "../evil",
-            "/tmp/evil",
+            "/evil",
             "a/b",
             "a\\b",
             "a/../../b",

@@ -84,7 +84,8 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
     }
     table.line("items", format!("{count} of {}", all.len()));
     table.line("split", split.name());
-    table.line("data", terminal::Inert(named(&data, options.data.is_some(), is_of_run)));
+    table
+        .line("data", terminal::Inert(named(&data, options.data.is_some(), is_of_run)).to_string());
     table.line("SHA-256", &data.sha256);
     table.line("checkpoint", format!("step {}", info.step));
     terminal::say_lines(&table.text())

@@ -87,6 +87,9 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// What a message names, and what is done to the folder of a checkpoint.
+type Damage = (&'static str, fn(&Path));
+
 /// A run that loses its newest checkpoint goes on from the one before and ends in the same bytes.
 #[test]
 fn a_run_with_a_damaged_checkpoint_ends_in_the_same_bytes() {
@@ -96,7 +99,7 @@ fn a_run_with_a_damaged_checkpoint_ends_in_the_same_bytes() {
     // Kept are 18 and 20 and the best, 8, 16 or 20.
     let before = step(&whole, 18);
     assert!(before.is_dir());
-    let damages: [(&str, fn(&Path)); 4] = [
+    let damages: [Damage; 4] = [
         ("model.safetensors", |last| {
             let file = last.join("model.safetensors");
             let bytes = fs::read(&file).unwrap();
@@ -108,7 +111,7 @@ fn a_run_with_a_damaged_checkpoint_ends_in_the_same_bytes() {
             }
         }),
         ("checkpoint.json", |last| {
-            edit(&last.join("checkpoint.json"), "\"step\": 20", "\"step\": 2 ")
+            edit(&last.join("checkpoint.json"), "\"step\": 20", "\"step\": 2 ");
         }),
         ("not of the step in its name", |last| {
             fs::remove_dir_all(last).unwrap();

@@ -21,10 +21,10 @@
 
 mod corpus;
 mod mutate;
-mod target;
+mod targets;
 
 pub use mutate::{Mutator, mutant};
-pub use target::{Kind, Scratch, Target, Verdict, all, find};
+pub use targets::{Kind, Scratch, Target, Verdict, all, find};
 
 /// Runs a target on one input, for a fuzzer that calls a function: panics where the target fails.
 ///

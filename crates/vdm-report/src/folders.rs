@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, files};
 
-/// Where [`write`] would put a folder called `path`, which is nothing yet or an empty folder. Ask before
+/// Where [`write()`] would put a folder called `path`, which is nothing yet or an empty folder. Ask before
 /// what takes long.
 ///
 /// # Errors

@@ -20,8 +20,8 @@ impl Table {
     }
 
     /// One more line.
-    pub(super) fn line(&mut self, label: &str, value: impl ToString) {
-        self.lines.push((label.to_owned(), value.to_string()));
+    pub(super) fn line(&mut self, label: &str, value: impl Into<String>) {
+        self.lines.push((label.to_owned(), value.into()));
     }
 
     /// Its lines, what is labeled below each other.

@@ -112,7 +112,7 @@ impl Pool {
             2 => Value::Array(vec![]),
             3 => Value::Object(Map::new()),
             4 => random.of(&self.words).clone().into(),
-            5 => number(*random.of(&NUMBERS)),
+            5 => number(random.of::<&str>(&NUMBERS)),
             _ => {
                 let mut document = random.of(&self.documents).clone();
                 let place = random.below(size(&document));
@@ -158,7 +158,7 @@ fn other_number(old: &Number, random: &mut Random) -> Value {
         1 => float(value * 10.0_f64.powi(random.below(33) as i32 - 16)),
         2 => float(f64::from_bits(value.to_bits() ^ (1 << random.below(64)))),
         3 => float(value * (1.0 + 1e-15 * random.below(10) as f64)),
-        _ => number(*random.of(&NUMBERS)),
+        _ => number(random.of::<&str>(&NUMBERS)),
     }
 }
 

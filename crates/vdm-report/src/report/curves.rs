@@ -57,7 +57,7 @@ pub(super) fn loss(metrics: &Metrics) -> Part<Plot> {
 /// A training loss that is no bound, on an axis of its own.
 pub(super) fn weighted_loss(metrics: &Metrics) -> Part<Plot> {
     let value = |record: &TrainRecord| record.weighted_loss.unwrap_or(f64::NAN);
-    steps(WIDE, points_of(&metrics.train, value), "weighted loss")
+    steps(WIDE, &points_of(&metrics.train, value), "weighted loss")
 }
 
 /// Some other quantity of the training steps, from 0 up.
@@ -66,22 +66,23 @@ pub(super) fn quantity(
     label: &'static str,
     value: impl Fn(&TrainRecord) -> f64,
 ) -> Part<Plot> {
-    steps(SMALL, points_of(&metrics.train, value), label)
+    steps(SMALL, &points_of(&metrics.train, value), label)
 }
 
 /// The training speed.
 pub(super) fn speed(timings: &[Timing]) -> Part<Plot> {
     let points = timings.iter().map(|timing| (timing.step as f64, timing.images_per_second));
-    steps(SMALL, points.filter(|point| plottable(point.1)).collect(), "images per second")
+    let points: Vec<Point> = points.filter(|point| plottable(point.1)).collect();
+    steps(SMALL, &points, "images per second")
 }
 
-fn steps(size: (u32, u32), points: Vec<Point>, label: &'static str) -> Part<Plot> {
+fn steps(size: (u32, u32), points: &[Point], label: &'static str) -> Part<Plot> {
     let x = extent(points.iter().map(|point| point.0)).ok_or(NO_RECORDS)?;
-    let y = from_zero(shown(settled(&points)).ok_or(NO_RECORDS)?.end);
+    let y = from_zero(shown(settled(points)).ok_or(NO_RECORDS)?.end);
     let color = Hue::Blue;
     let marks = vec![
-        Mark::Line { points: envelope(&points), color, faint: true },
-        Mark::Line { points: smooth(&points), color, faint: false },
+        Mark::Line { points: envelope(points), color, faint: true },
+        Mark::Line { points: smooth(points), color, faint: false },
     ];
     Ok(plot(size, ["step", label], [x, y], Scale::Linear, marks))
 }

@@ -58,6 +58,9 @@ enum By {
     Validation,
 }
 
+/// Those that cannot be used, by their steps.
+type Failed = Vec<(u64, PassedOver)>;
+
 impl Checkpoints {
     /// Those in `folder` of the run of `config`, which says how many are kept beside the best on
     /// validation: at least 1.
@@ -168,11 +171,7 @@ impl Checkpoints {
         }
     }
 
-    fn look(
-        &self,
-        by: By,
-        needed: Use,
-    ) -> Result<(Option<Checkpoint>, Vec<(u64, PassedOver)>), Error> {
+    fn look(&self, by: By, needed: Use) -> Result<(Option<Checkpoint>, Failed), Error> {
         let (mut described, mut failed) = (Vec::new(), Vec::new());
         for step in self.steps()? {
             match self.describe(step) {

@@ -149,7 +149,7 @@ fn sampler(input: &[u8]) -> Verdict {
         match correction {
             Correction::None => run(&model, sampler, schedule, *scaling),
             Correction::Clip(clip) => {
-                run(&Projected::new(&model, clip), sampler, schedule, *scaling)
+                run(&Projected::new(&model, clip), sampler, schedule, *scaling);
             }
             Correction::DynamicThreshold(bound) => {
                 run(&Projected::new(&model, bound), sampler, schedule, *scaling);

@@ -114,7 +114,7 @@ pub(super) fn targets() -> Vec<Target> {
 }
 
 /// Which file of a folder is the input.
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 enum Part {
     Weights,
     Config,
