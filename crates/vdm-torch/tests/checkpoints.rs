@@ -237,25 +237,28 @@ fn damaged_files_are_refused_by_name_with_a_remedy() {
     assert!(error.contains("there is no checkpoint"), "{error}");
 }
 
+/// What a message names, and what is done to the folder of a checkpoint.
+type Damage = (&'static str, fn(&Path));
+
 /// The newest that is whole is taken, and what is newer is named; whichever of its files is damaged and
 /// however.
 #[test]
 fn a_damaged_newest_checkpoint_falls_back_to_the_newest_whole_one() {
-    let damages: [(&str, fn(&Path)); 9] = [
+    let damages: [Damage; 9] = [
         ("model.safetensors", |last| truncate(&last.join("model.safetensors"))),
         ("training.safetensors", |last| truncate(&last.join("training.safetensors"))),
         ("checkpoint.json", |last| truncate(&last.join("checkpoint.json"))),
         ("checkpoint.json", |last| {
-            FILES.iter().for_each(|f| fs::write(last.join(f), b"").unwrap())
+            FILES.iter().for_each(|f| fs::write(last.join(f), b"").unwrap());
         }),
         ("model.safetensors", |last| fs::remove_file(last.join("model.safetensors")).unwrap()),
         ("checkpoint.json", |last| fs::remove_file(last.join("checkpoint.json")).unwrap()),
         // One bit: 4 is 52 in ASCII, a space 32.
         ("checkpoint.json", |last| {
-            edit(&last.join("checkpoint.json"), "\"step\": 4", "\"step\":  ")
+            edit(&last.join("checkpoint.json"), "\"step\": 4", "\"step\":  ");
         }),
         ("checkpoint.json", |last| {
-            edit(&last.join("checkpoint.json"), "\"step\": 4", "\"step\": 6")
+            edit(&last.join("checkpoint.json"), "\"step\": 4", "\"step\": 6");
         }),
         // Somebody's doing, with a seal that fits.
         ("not of the step in its name", |last| {

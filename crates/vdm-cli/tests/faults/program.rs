@@ -205,7 +205,7 @@ fn gather(folder: &Path, relative: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>
             gather(folder, &relative.join(entry.file_name()), found);
         }
     } else if let Ok(bytes) = fs::read(&path) {
-        found.insert(relative.to_owned(), timeless(relative, bytes));
+        found.insert(relative.to_owned(), timeless(folder, relative, bytes));
     }
 }
 
@@ -217,14 +217,16 @@ fn is_temporary(relative: &Path) -> bool {
     name.starts_with('.') || name.starts_with("unfinished-") || of_the_clock
 }
 
-/// JSON without times; a page of HTML, which shows times, by whether it is whole.
-fn timeless(path: &Path, bytes: Vec<u8>) -> Vec<u8> {
+/// JSON without times, and without the folder it was made in; a page of HTML, which shows times, by whether
+/// it is whole.
+fn timeless(folder: &Path, path: &Path, bytes: Vec<u8>) -> Vec<u8> {
     match path.extension().and_then(|e| e.to_str()) {
         Some("json") => {
             let mut document: Value = serde_json::from_slice(&bytes)
                 .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             strip(&mut document);
-            document.to_string().into_bytes()
+            let place = folder.display().to_string();
+            document.to_string().replace(&place, "FOLDER").into_bytes()
         }
         Some("html") => bytes.ends_with(b"</html>").to_string().into_bytes(),
         _ => bytes,
