@@ -239,4 +239,19 @@ mod tests {
         let error = new(2, &[1, 2], Some(vec![1, 2])).unwrap_err();
         assert!(matches!(error, DataError::LabelCount { labels: 2, items: 1, .. }));
     }
+
+    #[test]
+    fn all_items_are_those_of_the_splits_in_order() {
+        let shape = Shape { channels: 1, height: 1, width: 2 };
+        let data = |last: Option<&[u32]>| {
+            let splits = [
+                items(&[1, 2, 3, 4], Some(&[0, 1])),
+                items(&[5, 6], Some(&[2])),
+                items(&[7, 8], last),
+            ];
+            Dataset::new("test".as_ref(), "test".into(), shape, 256, splits).unwrap()
+        };
+        assert_eq!(data(Some(&[3])).all(), items(&[1, 2, 3, 4, 5, 6, 7, 8], Some(&[0, 1, 2, 3])));
+        assert_eq!(data(None).all(), items(&[1, 2, 3, 4, 5, 6, 7, 8], None));
+    }
 }
