@@ -270,7 +270,8 @@ impl Adaptive {
         }
         let bin = bin_of(self.range, self.bins.len(), log_snr);
         let bin = &mut self.bins[bin];
-        bin.count += 1;
+        // A file may say that there were as many as there are numbers.
+        bin.count = bin.count.saturating_add(1);
         // The plain mean until it is long enough: otherwise the first error would stay the average
         // for as long as the average remembers.
         let step = (1.0 - self.decay).max(1.0 / bin.count as f64);

@@ -40,7 +40,7 @@ impl Window {
     }
 
     pub(super) fn add(&mut self, report: &StepReport) {
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
         self.loss += report.loss;
         if let Some(end_terms) = report.end_terms {
             *self.end_terms.get_or_insert_default() += end_terms;
