@@ -338,6 +338,16 @@ mod tests {
         }
     }
 
+    /// As a file may say.
+    #[test]
+    fn a_count_at_its_end_stays_there() {
+        let mut adaptive = Adaptive::new(range(), 1, 0.9, 0.01).unwrap();
+        adaptive.bins[0] = Bin { count: u64::MAX, mean_square: 1.0 };
+        adaptive.observe(LogSnr::new(1.0), 2.0);
+        assert_eq!(adaptive.bins[0].count, u64::MAX);
+        assert!((adaptive.bins[0].mean_square - 1.3).abs() < 1e-12);
+    }
+
     #[test]
     fn errors_of_zero_everywhere_are_uniform() {
         let mut adaptive = Adaptive::new(range(), 2, 0.9, 0.01).unwrap();
