@@ -5,7 +5,6 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tch::Device;
 use vdm_bench::preset;
-use vdm_torch::train::Trainer;
 
 fn training(c: &mut Criterion) {
     let data = vdm_data::load(&preset("digits").expect("a preset").data).expect("embedded");
@@ -14,7 +13,7 @@ fn training(c: &mut Criterion) {
     for batch in [16, 64] {
         let mut config = preset("digits").expect("a preset");
         config.training.batch = batch;
-        let mut trainer = Trainer::new(&config, &data, Device::Cpu).expect("a legal preset");
+        let mut trainer = config.trainer(&data, Device::Cpu).expect("a legal preset");
         let mut batches = trainer.batches(Arc::new(data.train.clone())).expect("a thread");
         group.throughput(Throughput::Elements(batch as u64));
         group.bench_function(format!("batch_{batch}"), |b| {

@@ -174,11 +174,11 @@ def refuse_what_is_not_written(config):
         ("network.attention", network["attention"], ["middle", "everywhere"]),
         ("network.fourier", network["fourier"], [[]]),
         ("network.patch", network["patch"], [1]),
-        ("head", config["head"], ["levels"]),
+        ("head", config["head"], ["categorical"]),
         ("training.accumulate", training["accumulate"], [1]),
         ("training.precision", training["precision"], ["f32"]),
         ("training.optimizer.decay.kind", training["optimizer"]["decay"]["kind"], ["inverse_sqrt"]),
-        ("training.averaging.kind", training["averaging"]["kind"], ["power"]),
+        ("training.ema.kind", training["ema"]["kind"], ["power"]),
     ]
     for field, value, kinds in known:
         if value not in kinds:
@@ -190,7 +190,7 @@ class Trainer:
 
     def __init__(self, config, pixels, batch):
         self.pixels, self.batch, self.done = pixels, batch, 0
-        self.spec, self.averaging = config["training"]["optimizer"], config["training"]["averaging"]
+        self.spec, self.ema = config["training"]["optimizer"], config["training"]["ema"]
         self.model = Vdm(config)
         self.parameters = list(self.model.parameters())
         self.average = [p.detach().clone() for p in self.parameters]
@@ -228,7 +228,7 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(self.parameters, self.spec["clip"])
         self.optimizer.param_groups[0]["lr"] = self.learning_rate(self.done)
         self.optimizer.step()
-        remains = (1 - 1 / self.done) ** (self.averaging["exponent"] + 1)
+        remains = (1 - 1 / self.done) ** (self.ema["exponent"] + 1)
         with torch.no_grad():
             torch._foreach_lerp_(self.average, self.parameters, 1 - remains)
         loss = losses.mean().item()

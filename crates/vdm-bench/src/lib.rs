@@ -63,11 +63,11 @@ pub fn digits_model() -> anyhow::Result<Model> {
     let shape = vdm_data::Shape { channels: 1, height: 8, width: 8 };
     let spec = vdm_torch::ModelSpec {
         shape,
-        levels: 17,
+        values: 17,
         diffusion: config.diffusion,
         network: config.network,
         head: config.head,
-        conditioning: None,
+        clock: None,
     };
     Ok(Model::new(&spec, config.seed, Device::Cpu)?)
 }

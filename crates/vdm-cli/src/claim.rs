@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use vdm_report::{RunDir, files};
 
-use crate::{opened, output};
+use crate::output;
 
 /// A folder with a lock that is held while this lives, however the process ends.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Claim {
     }
 
     fn of(run: RunDir) -> Result<Self> {
-        let path = lock_path(&run);
+        let path = run.lock();
         let lock =
             File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
         ensure!(
@@ -67,7 +67,7 @@ impl Claim {
 
     /// Makes the folders of a run, and removes what a killed process left half-written in them.
     fn furnish(&self) -> Result<()> {
-        for folder in [opened::checkpoint_folder(&self.run), self.run.samples_folder()] {
+        for folder in [self.run.checkpoints(), self.run.samples_folder()] {
             fs::create_dir_all(&folder)
                 .with_context(|| format!("cannot create the folder {}", folder.display()))?;
             files::remove_abandoned(&folder)?;
@@ -83,13 +83,13 @@ impl Claim {
     /// That the folder is still the one that was claimed and has what makes it a run. Whatever else is
     /// written into it cannot be continued.
     pub(crate) fn check(&self) -> Result<()> {
-        let (lock, config) = (lock_path(&self.run), self.run.config());
+        let (lock, config) = (self.run.lock(), self.run.config());
         let is_ours = fs::metadata(&lock).is_ok_and(|found| {
             self.lock
                 .metadata()
                 .is_ok_and(|own| (own.dev(), own.ino()) == (found.dev(), found.ino()))
         });
-        let missing = [config, self.run.metrics(), opened::checkpoint_folder(&self.run)];
+        let missing = [config, self.run.metrics(), self.run.checkpoints()];
         let missing = missing.iter().find(|path| !path.exists());
         let what = match (is_ours, missing) {
             (true, None) => return Ok(()),
@@ -101,10 +101,6 @@ impl Claim {
              start it anew, and leave the folder alone while it trains"
         )
     }
-}
-
-fn lock_path(run: &RunDir) -> PathBuf {
-    run.root().join(".lock")
 }
 
 /// That a folder does not hold a run.

@@ -9,7 +9,7 @@ use vdm_core::{Denoiser, NoiseLevel, Prediction, Scaling};
 use vdm_data::Items;
 use vdm_report::files;
 use vdm_sample::GridSpec;
-use vdm_torch::{Batch, Depth, DeviceChoice, Evaluation, Model};
+use vdm_torch::{Batch, DeviceChoice, Evaluation, Model, TimeDiscretization};
 
 use crate::engine::set_asked_threads;
 use crate::grid::Grid;
@@ -70,7 +70,7 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
     let opened = Opened::of(&run, options.checkpoint)?;
     let config = &opened.config;
     let device = reproducible(options.device)?;
-    let model = opened.checkpoint.model(device)?;
+    let model = opened.model(device)?;
     let data = || opened.data();
     let split = Split::chosen(options.split, config, opened.checkpoint.info());
     let items = chosen(options, || Ok(split.of(&data()?)), &model)?;
@@ -94,7 +94,7 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
     let own = Evaluation::new(&model, &items, config.seed, config.evaluation.batch);
     let evaluation = Evaluation { grid, ..own };
     let progress = Progress::new("bounding", "items", count, Lines::Messages)?;
-    let depth = Depth::Discrete { steps: options.steps };
+    let depth = TimeDiscretization::Discrete { steps: options.steps };
     let bound = evaluation.likelihood(depth, draws, |n| progress.set(n as u64))?;
     drop(progress);
     let progress = Progress::new("coding", "items", count, Lines::Messages)?;
@@ -108,7 +108,7 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
             settings,
             items: items.len(),
             shape: [shape.channels, shape.height, shape.width],
-            levels: model.spec().levels,
+            levels: model.spec().values,
             pixels_sha256: sha256(items.pixels()),
             words: code.words.len(),
         },

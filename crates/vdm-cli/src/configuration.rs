@@ -163,15 +163,15 @@ impl Base {
 
     /// The preset for data of this shape, its schedule ending where their number of values asks for.
     fn suiting(data: &Dataset) -> Result<Self> {
-        let Dataset { shape: Shape { channels, height, width }, levels, .. } = data;
+        let Dataset { shape: Shape { channels, height, width }, values, .. } = data;
         let Self { mut origin, mut config } = Self::preset(preset::for_shape(data.shape))?;
-        if let Some(end) = preset::clean_end(*levels, config.diffusion.schedule.range().max())? {
+        if let Some(end) = preset::clean_end(*values, config.diffusion.schedule.range().max())? {
             let mut document = serde_json::to_value(config)?;
             set(&mut document, "diffusion.schedule.log_snr_max", end.into())?;
             config = serde_json::from_value(document)?;
             origin = format!("{origin} up to log-SNR {end}");
         }
-        origin = format!("{origin} for items of {channels}×{height}×{width} and {levels} values");
+        origin = format!("{origin} for items of {channels}×{height}×{width} and {values} values");
         Ok(Self { origin, config })
     }
 }
@@ -211,7 +211,7 @@ pub(crate) fn source(data: &str, size: Option<usize>) -> Result<Source> {
             let path = Path::new(path);
             let path = std::path::absolute(path)
                 .with_context(|| format!("--data {} is not a path", path.display()))?;
-            Source::Path { path, size, levels: None }
+            Source::Path { path, size, values: None }
         }
     })
 }
@@ -262,7 +262,7 @@ pub(crate) fn print_presets(name: Option<&str>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vdm_torch::train::Times;
+    use vdm_torch::diffusion::TimeSampler;
 
     fn options(set: &[&str]) -> ConfigOptions {
         ConfigOptions { set: set.iter().map(ToString::to_string).collect(), ..Default::default() }
@@ -296,8 +296,8 @@ mod tests {
         let cases = [
             ("training.optimiser.clip=1", "optimiser"),
             ("seed.x=1", "nothing below"),
-            ("training.times=never", "unknown variant `never`"),
-            ("training.schedule={\"learned\": {}}", "missing field"),
+            ("objective.time_sampler=never", "unknown variant `never`"),
+            ("objective.schedule={\"learned\": {}}", "missing field"),
             ("training.batch", "PATH=JSON"),
             ("training.batch=-1", "invalid value"),
             ("head=vision", "unknown variant `vision`"),
@@ -360,15 +360,15 @@ mod tests {
     /// Fields that a preset leaves out have their defaults, and a path.
     #[test]
     fn defaults_can_be_set() {
-        let adaptive = "training.times={\"adaptive\": {\"bins\": 100, \"decay\": 0.999}}";
-        let learned = "training.schedule={\"learned\": \
+        let adaptive = "objective.time_sampler={\"adaptive\": {\"bins\": 100, \"decay\": 0.999}}";
+        let learned = "objective.schedule={\"learned\": \
                        {\"ends\": \"learned\", \"interior\": \"pinned\", \"learning_rate\": 1e-3}}";
         let (config, _) = options(&[adaptive]).resolve(None).unwrap();
-        let times = Times::Adaptive { bins: 100, decay: 0.999, uniform: 0.1 };
-        assert_eq!(config.training.times, times);
+        let times = TimeSampler::Adaptive { bins: 100, decay: 0.999, uniform: 0.1 };
+        assert_eq!(config.objective.time_sampler, times);
         assert!(options(&[learned]).resolve(None).is_ok());
         let error = format!("{:#}", options(&[adaptive, learned]).resolve(None).unwrap_err());
-        assert!(error.contains("training.times"), "{error}");
+        assert!(error.contains("objective.time_sampler"), "{error}");
     }
 
     #[test]

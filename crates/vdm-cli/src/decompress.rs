@@ -58,10 +58,10 @@ pub(crate) fn decompress(options: &Options) -> Result<()> {
     );
     set_threads(header.origin.threads).with_context(named)?;
     let which = options.checkpoint.unwrap_or(Which::Step(header.origin.checkpoint));
-    let model = Opened::of(&run, Some(which))?.checkpoint.model(device)?;
+    let model = Opened::of(&run, Some(which))?.model(device)?;
     let shape = model.spec().shape;
     let sides = [shape.channels, shape.height, shape.width];
-    header.check_model(&model.sha256()?, sides, model.spec().levels).with_context(named)?;
+    header.check_model(&model.sha256()?, sides, model.spec().values).with_context(named)?;
     let host = OnHost(&model);
     let progress = Progress::new("decoding", "items", header.items as u64, Lines::Messages)?;
     let pixels = host

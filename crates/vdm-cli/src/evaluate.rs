@@ -27,7 +27,7 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
     let opened = Opened::of(&run, options.checkpoint)?;
     let config = &opened.config;
     let info = opened.checkpoint.info();
-    let model = opened.checkpoint.model(options.engine.start()?)?;
+    let model = opened.model(options.engine.start()?)?;
     let model = if options.double { model.in_f64()? } else { model };
     let (data, split) = match &options.data {
         None => (opened.data()?, Split::chosen(options.split, config, info)),
@@ -59,7 +59,7 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
             "name": data.name, "sha256": data.sha256, "is_of_run": is_of_run, "split": split.name(),
             "items": count,
         },
-        "levels": data.levels,
+        "values": data.values,
         "checkpoint_step": info.step,
         "seed": config.seed,
         "schedule": evaluation.schedule,

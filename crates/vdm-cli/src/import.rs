@@ -9,7 +9,6 @@ use vdm_core::Schedule;
 use vdm_report::{RunDir, files, folders};
 use vdm_sample::Method;
 use vdm_torch::foreign::{self, DiffusersOptions, Imported, VdmFlaxOptions};
-use vdm_torch::train::Trainer;
 use vdm_torch::{PRESETS, RunConfig};
 
 use crate::{configuration, opened, terminal};
@@ -112,7 +111,7 @@ pub(crate) fn import(options: &Options) -> Result<()> {
     config.diffusion = imported.diffusion.clone();
     config.network = imported.network.clone();
     config.head = imported.head;
-    config.conditioning = imported.conditioning;
+    config.clock = imported.clock;
     if let Schedule::Discrete(table) = &config.diffusion.schedule
         && let Method::OnGrid { steps, .. } = &mut config.sampler.method
     {
@@ -121,12 +120,12 @@ pub(crate) fn import(options: &Options) -> Result<()> {
     }
     config.check()?;
     let data = vdm_data::load(&config.data)?;
-    let model = imported.model(data.shape, data.levels, Device::Cpu)?;
-    let mut trainer = Trainer::new(&config, &data, Device::Cpu)?;
-    trainer.start_from(&model)?;
+    let model = imported.model(data.shape, data.values, Device::Cpu)?;
+    let mut trainer = config.trainer(&data, Device::Cpu)?;
+    trainer.start_from(model.parameters())?;
     folders::write(&options.out, |folder| -> Result<()> {
         let run = RunDir::new(folder);
-        trainer.save(&opened::checkpoints(&run, &config))?;
+        trainer.save(&opened::checkpoints(&run, &config)?)?;
         Ok(files::write_sealed(&run.config(), &config)?)
     })?;
     if !imported.converted.is_empty() {

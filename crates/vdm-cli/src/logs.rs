@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use vdm_report::RunDir;
 use vdm_report::log::{Log, Records};
 use vdm_report::metrics::{MetricsLog, Record, Timing, TimingsLog};
+use vdm_torch::RunConfig;
 use vdm_torch::checkpoint::CheckpointInfo;
 
 use crate::terminal;
@@ -21,9 +22,10 @@ pub(crate) fn open(
     let Some(from) = from else {
         return Ok((Log::create(&run.metrics(), &[])?, Log::create(&run.timings(), &[])?));
     };
-    let train = Lines::new(from, from.config.output.log_every, steps, true);
-    let validated = from.validation.is_some();
-    let validation = Lines::new(from, from.config.output.validate_every, steps, validated);
+    let RunConfig { output, training, .. } = from.config()?;
+    let lines = |every, written| Lines::new(from.step, training.steps, every, steps, written);
+    let train = lines(output.log_every, true);
+    let validation = lines(output.validate_every, from.validation.is_some());
     let lines_of = |record: &Record| match record {
         Record::Train(_) => train,
         Record::Validation(_) => validation,
@@ -60,10 +62,10 @@ struct Lines {
 }
 
 impl Lines {
-    /// `written` before the checkpoint was.
-    fn new(from: &CheckpointInfo, every: u64, steps: u64, written: bool) -> Self {
-        let done = from.step;
-        let lengthened = from.config.training.steps == done && steps > done;
+    /// Of a run of `total` steps that is continued to `steps` after `done`; the line there is `written` before
+    /// the checkpoint was.
+    fn new(done: u64, total: u64, every: u64, steps: u64, written: bool) -> Self {
+        let lengthened = total == done && steps > done;
         let at_the_end = written && (!lengthened || done.is_multiple_of(every));
         Self { every, done, at_the_end }
     }

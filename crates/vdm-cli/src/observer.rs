@@ -8,8 +8,9 @@ use vdm_report::metrics::{MetricsLog, Record, Timing, TimingsLog, TrainRecord, V
 use vdm_report::result::NoiseLevels;
 use vdm_report::tensorboard::EventWriter;
 use vdm_torch::checkpoint::CheckpointInfo;
-use vdm_torch::train::{Observer, StepReport, Trainer, Window};
-use vdm_torch::{EndTerms, Likelihood};
+use vdm_torch::diffusion::{DiffusionTrainer, DiffusionTraining};
+use vdm_torch::train::{Observer, StepReport, Trainable, Window};
+use vdm_torch::{EndTerms, Likelihood, RunConfig};
 
 use crate::claim::Claim;
 use crate::progress::{Lines, Progress};
@@ -19,6 +20,7 @@ use crate::{logs, output, terminal};
 /// Writes a run's folder and shows its progress.
 #[derive(Debug)]
 pub(crate) struct Recorder<'a> {
+    config: &'a RunConfig,
     claim: &'a Claim,
     stop: &'a Stop,
     progress: Progress,
@@ -38,29 +40,33 @@ impl<'a> Recorder<'a> {
     /// Continues the records of a run after the checkpoint `from`, or starts them. `ends` are the
     /// two terms of the bound that do not depend on the network, unless the loss is weighted.
     pub(crate) fn new(
+        config: &'a RunConfig,
         claim: &'a Claim,
         stop: &'a Stop,
-        trainer: &Trainer,
+        trainer: &DiffusionTrainer,
         from: Option<&CheckpointInfo>,
         ends: Option<EndTerms>,
     ) -> Result<Self> {
         let (run, step) = (claim.run(), trainer.steps_done());
-        let (metrics, timings) = logs::open(run, from, trainer.config().training.steps)?;
+        let (metrics, timings) = logs::open(run, from, trainer.plan().training.steps)?;
         let drawn = run.samples_at(step).exists().then_some(step);
         let events = EventWriter::create(run.root(), step + 1)?;
         let progress =
-            Progress::new("training", "steps", trainer.config().training.steps, Lines::Results)?;
+            Progress::new("training", "steps", trainer.plan().training.steps, Lines::Results)?;
         progress.set(step);
-        Ok(Self { claim, stop, progress, drawn, metrics, timings, events, ends })
+        Ok(Self { config, claim, stop, progress, drawn, metrics, timings, events, ends })
     }
 
-    fn log(&mut self, trainer: &Trainer, report: &StepReport) -> Result<()> {
-        let dims = trainer.average().spec().shape.dims();
+    fn log(&mut self, trainer: &DiffusionTrainer, report: &StepReport) -> Result<()> {
+        let dims = trainer.average().model().spec().shape.dims();
         let since = trainer.window();
         let mean = |sum: f64| bits_per_dim(sum / since.steps as f64, dims);
         let (diffusion, ends) = match self.ends {
             Some(EndTerms { prior, reconstruction }) => {
-                (mean(since.loss), since.end_terms.map_or(prior + reconstruction, mean))
+                let learned: f64 = since.terms.values().sum();
+                let ends =
+                    if since.terms.is_empty() { prior + reconstruction } else { mean(learned) };
+                (mean(since.loss), ends)
             }
             None => (f64::NAN, f64::NAN),
         };
@@ -71,7 +77,8 @@ impl<'a> Recorder<'a> {
             Some(_) => bits_per_dim(bits_per_dim(variance, dims), dims),
             None => per_dim(per_dim(variance)),
         };
-        let variance = since.spread.variance();
+        let spread = trainer.model().spread();
+        let variance = spread.variance();
         let record = TrainRecord {
             step: report.step,
             loss_bits_per_dim: diffusion + ends,
@@ -80,8 +87,8 @@ impl<'a> Recorder<'a> {
             learning_rate: report.learning_rate,
             gradient_norm: report.gradient_norm,
             loss_variance: squared(variance),
-            relative_variance: variance / since.spread.mean().powi(2),
-            least_variance_share: since.spread.least_variance() / variance,
+            relative_variance: variance / spread.mean().powi(2),
+            least_variance_share: spread.least_variance() / variance,
         };
         let timing = timing(trainer, since);
         let (tag, loss, shown) = match weighted_loss {
@@ -109,19 +116,19 @@ impl<'a> Recorder<'a> {
 }
 
 /// How long the steps of a window took.
-fn timing(trainer: &Trainer, since: &Window) -> Timing {
-    let items = since.steps * trainer.config().training.batch as u64;
+fn timing(trainer: &DiffusionTrainer, since: &Window) -> Timing {
+    let items = since.steps * trainer.plan().training.batch as u64;
     let seconds = trainer.seconds();
     let images_per_second = items as f64 / (seconds - since.seconds_before);
     Timing { step: trainer.steps_done(), seconds, images_per_second }
 }
 
 /// Where training noises its items by now.
-pub(crate) fn noise_levels(trainer: &Trainer) -> NoiseLevels {
+pub(crate) fn noise_levels(config: &RunConfig, trainer: &DiffusionTrainer) -> NoiseLevels {
     let shares = || (0..=POINTS).map(|i| f64::from(i) / f64::from(POINTS));
     let curve =
         |schedule: &dyn NoiseSchedule| shares().map(|t| [t, schedule.log_snr(t).value()]).collect();
-    let proposal = trainer.proposal();
+    let proposal = trainer.model().proposal();
     let range = proposal.range();
     let density = |share: f64| {
         let log_snr = range.min() * (1.0 - share) + range.max() * share;
@@ -129,34 +136,32 @@ pub(crate) fn noise_levels(trainer: &Trainer) -> NoiseLevels {
     };
     NoiseLevels {
         step: trainer.steps_done(),
-        schedule_at_start: curve(&trainer.config().diffusion.schedule),
-        schedule: curve(&trainer.average().spec().diffusion.schedule),
+        schedule_at_start: curve(&config.diffusion.schedule),
+        schedule: curve(&trainer.average().model().spec().diffusion.schedule),
         density: shares().map(density).collect(),
     }
 }
 
-impl Observer for Recorder<'_> {
+impl Observer<DiffusionTraining> for Recorder<'_> {
     type Error = anyhow::Error;
 
-    fn step(&mut self, trainer: &Trainer, report: &StepReport) -> Result<()> {
+    fn step(&mut self, trainer: &DiffusionTrainer, report: &StepReport) -> Result<()> {
         self.stop.hold();
         self.claim.check()?;
         self.progress.set(report.step);
-        let config = trainer.config();
-        if report.step.is_multiple_of(config.output.log_every)
-            || report.step == config.training.steps
-        {
+        let plan = trainer.plan();
+        if report.step.is_multiple_of(plan.output.log_every) || report.step == plan.training.steps {
             self.log(trainer, report)?;
         }
         Ok(())
     }
 
-    fn saved(&mut self, trainer: &Trainer) -> Result<()> {
+    fn saved(&mut self, trainer: &DiffusionTrainer) -> Result<()> {
         self.stop.release(output::stopped(self.claim.run(), trainer.steps_done()));
         self.claim.check()
     }
 
-    fn validation(&mut self, trainer: &Trainer, result: &Likelihood) -> Result<()> {
+    fn validation(&mut self, trainer: &DiffusionTrainer, result: &Likelihood) -> Result<()> {
         self.claim.check()?;
         let step = trainer.steps_done();
         terminal::say(format_args!(
@@ -165,7 +170,7 @@ impl Observer for Recorder<'_> {
             result.bits_per_dim,
             result.standard_error
         ))?;
-        files::write_sealed(&self.claim.run().noise_levels(), &noise_levels(trainer))?;
+        files::write_sealed(&self.claim.run().noise_levels(), &noise_levels(self.config, trainer))?;
         self.events.scalar(step, "validation/bits_per_dim", result.bits_per_dim)?;
         self.metrics.append(&Record::Validation(ValidationRecord {
             step,
@@ -178,15 +183,15 @@ impl Observer for Recorder<'_> {
         Ok(())
     }
 
-    fn samples(&mut self, trainer: &Trainer) -> Result<()> {
-        let (step, model) = (trainer.steps_done(), trainer.average());
+    fn samples(&mut self, trainer: &DiffusionTrainer) -> Result<()> {
+        let step = trainer.steps_done();
         if self.drawn == Some(step) {
             return Ok(());
         }
-        let drawn = output::draw(trainer.config(), model, 0, |_| ())?;
+        let pixels = trainer.average().samples(trainer.plan().output.samples)?;
         self.claim.check()?;
-        let spec = model.spec();
-        let picture = output::overview(&drawn.pixels, spec.shape, spec.levels)?;
+        let spec = trainer.average().model().spec();
+        let picture = output::overview(&pixels, spec.shape, spec.values)?;
         picture.save(&self.claim.run().samples_at(step))?;
         self.events.image(step, "samples", &picture)?;
         Ok(())

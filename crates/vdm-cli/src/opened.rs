@@ -1,15 +1,15 @@
 //! A run that was written before: its configuration, a checkpoint that is whole, and what is said where
 //! either is not as the program left it.
 
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
+use tch::Device;
 use vdm_data::Dataset;
 use vdm_files::Seal;
 use vdm_report::{RunDir, files};
-use vdm_torch::RunConfig;
 use vdm_torch::checkpoint::{Checkpoint, Checkpoints, Chosen, PassedOver};
+use vdm_torch::{Change, Model, RunConfig};
 
 use crate::terminal;
 
@@ -53,7 +53,7 @@ impl Opened {
     /// Of this checkpoint; the best on validation unless another is named.
     pub(crate) fn of(run: &RunDir, which: Option<Which>) -> Result<Self> {
         let (config, seal) = configuration(run)?;
-        let checkpoints = checkpoints(run, &config);
+        let checkpoints = checkpoints(run, &config)?;
         let checkpoint = match which.unwrap_or_default() {
             Which::Best => best(&checkpoints)?,
             Which::Latest => chosen(checkpoints.latest()?),
@@ -61,6 +61,11 @@ impl Opened {
         };
         note_changes(&config, seal, Some(&checkpoint), &OF_TRAINING)?;
         Ok(Self { config, checkpoint })
+    }
+
+    /// The averaged model, to sample and evaluate with.
+    pub(crate) fn model(&self, device: Device) -> Result<Model> {
+        Ok(Model::of_checkpoint(&self.checkpoint, device)?)
     }
 
     /// Its data, which are those the checkpoint was trained on.
@@ -79,12 +84,8 @@ pub(crate) fn configuration(run: &RunDir) -> Result<(RunConfig, Seal)> {
     })
 }
 
-pub(crate) fn checkpoints(run: &RunDir, config: &RunConfig) -> Checkpoints {
-    Checkpoints::new(checkpoint_folder(run), config)
-}
-
-pub(crate) fn checkpoint_folder(run: &RunDir) -> PathBuf {
-    run.root().join("checkpoints")
+pub(crate) fn checkpoints(run: &RunDir, config: &RunConfig) -> Result<Checkpoints> {
+    Ok(config.checkpoints(run.checkpoints())?)
 }
 
 /// The best checkpoint that is whole; says which would have been preferred.
@@ -132,7 +133,8 @@ pub(crate) fn note_changes(
         );
         return Ok(());
     };
-    for change in config.changes_since(&checkpoint.info().config)? {
+    let now = config.identity()?;
+    for change in Change::between(&checkpoint.info().config, now.config()) {
         if !change.is_below(apart) {
             terminal::note(format_args!(
                 "note: config.json was edited, or damaged: {change} when step {} was saved",

@@ -10,8 +10,8 @@ use crate::{configuration, terminal};
 /// size. Says what there is to know of them.
 pub(crate) fn load(data: &str, model: &ModelSpec) -> Result<Dataset> {
     let mut source = configuration::source(data, None)?;
-    if let Source::Path { path, size, levels } = &mut source {
-        *levels = Some(model.levels);
+    if let Source::Path { path, size, values } = &mut source {
+        *values = Some(model.values);
         *size = path.is_dir().then_some(model.shape.height);
     }
     let found = match vdm_data::load(&source) {
@@ -33,10 +33,10 @@ pub(crate) fn load(data: &str, model: &ModelSpec) -> Result<Dataset> {
         shape(model.shape)
     );
     ensure!(
-        found.levels == model.levels,
+        found.values == model.values,
         "--data {data} has {} values, but the model is one of {}; give data of the kind that it was trained on",
-        found.levels,
-        model.levels
+        found.values,
+        model.values
     );
     found.notes.iter().for_each(|note| terminal::note(format_args!("note: {note}")));
     Ok(found)

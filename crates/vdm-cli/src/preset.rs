@@ -7,7 +7,7 @@ use vdm_core::likelihood::Discretized;
 use vdm_core::{LogSnr, NoiseSchedule, Schedule};
 use vdm_data::{Dataset, Shape};
 use vdm_torch::RunConfig;
-use vdm_torch::train::{Part, ScheduleTraining};
+use vdm_torch::diffusion::{Part, ScheduleTraining};
 
 /// What reconstruction may cost, in bits per dimension: as much as that of 256 values where VDM's schedule
 /// ends, at log-SNR 13.3.
@@ -68,7 +68,7 @@ pub(crate) struct EndsEarly {
 impl EndsEarly {
     /// Of a configuration with these data; [`None`] for a schedule that suits them or will learn to.
     pub(crate) fn find(config: &RunConfig, data: &Dataset) -> Result<Option<Self>> {
-        if let ScheduleTraining::Learned(learned) = &config.training.schedule
+        if let ScheduleTraining::Learned(learned) = &config.objective.schedule
             && learned.ends == Part::Learned
         {
             return Ok(None);
@@ -79,7 +79,7 @@ impl EndsEarly {
         if cost <= 5.0 * NEGLIGIBLE {
             return Ok(None);
         }
-        let (values, suits) = (data.levels, least_clean_end(data.levels)?);
+        let (values, suits) = (data.values, least_clean_end(data.values)?);
         let mut longer = serde_json::to_value(schedule)?;
         let known = longer.get_mut("log_snr_max").map(|end| *end = suits.into()).is_some();
         let longer: Result<Schedule, _> = serde_json::from_value(longer);
@@ -109,10 +109,10 @@ impl fmt::Display for EndsEarly {
 
 /// The reconstruction term on the training items, in bits per dimension.
 fn reconstruction(data: &Dataset, end: f64) -> Result<f64> {
-    let code = Discretized::new(data.levels)?;
+    let code = Discretized::new(data.values)?;
     let mut counts = [0_u64; 256];
     data.train.pixels().iter().for_each(|pixel| counts[usize::from(*pixel)] += 1);
-    let total: f64 = (0..data.levels)
+    let total: f64 = (0..data.values)
         .zip(counts)
         .filter(|(_, count)| *count > 0)
         .map(|(k, count)| count as f64 * code.reconstruction(k, LogSnr::new(end)))

@@ -96,7 +96,7 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
     );
     let opened = Opened::of(&run, options.checkpoint)?;
     let config = &opened.config;
-    let model = opened.checkpoint.model(options.engine.start()?)?;
+    let model = opened.model(options.engine.start()?)?;
     let model = if options.double { model.in_f64()? } else { model };
     let items = || Ok(opened.data()?.validation);
     let grid = options.grid.as_ref().map(|grid| grid.of(&model, config, items));
@@ -127,7 +127,7 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
         ));
     }
     let spec = model.spec();
-    output::save_samples(&samples.pixels, spec.shape, spec.levels, &png, &array)
+    output::save_samples(&samples.pixels, spec.shape, spec.values, &png, &array)
         .with_context(|| format!("cannot write {}", png.display()))?;
     terminal::say(png.display())?;
     terminal::say(array.display())?;

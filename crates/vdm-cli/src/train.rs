@@ -9,8 +9,9 @@ use vdm_data::Dataset;
 use vdm_report::result::{DataSource, LossByLogSnr, NoiseLevels, RunResult};
 use vdm_report::{files, report as html};
 use vdm_torch::checkpoint::{CheckpointInfo, Checkpoints, Chosen};
-use vdm_torch::train::{Outcome, Trainer};
-use vdm_torch::{Depth, EndTerms, Likelihood, Model, RunConfig};
+use vdm_torch::diffusion::DiffusionTrainer;
+use vdm_torch::train::Outcome;
+use vdm_torch::{EndTerms, Likelihood, Model, RunConfig, TimeDiscretization};
 
 use crate::claim::{self, Claim};
 use crate::configuration::ConfigOptions;
@@ -68,8 +69,10 @@ pub(crate) fn train(options: &Options, stop: &Stop) -> Result<ExitCode> {
     stop.release(output::stopped(run, trainer.steps_done()));
     let ends = session.end_terms(&trainer);
     let outcome = {
-        let mut recorder =
-            Recorder::new(&session.claim, stop, &trainer, session.from.as_ref(), ends)?;
+        let mut recorder = {
+            let Session { config, claim, from, .. } = &session;
+            Recorder::new(config, claim, stop, &trainer, from.as_ref(), ends)?
+        };
         let (data, checkpoints) = (&session.data, &session.checkpoints);
         vdm_torch::train::run(&mut trainer, data, checkpoints, stop.asked(), &mut recorder)
     };
@@ -88,7 +91,7 @@ fn finished(folder: &Path, steps: Option<u64>) -> Result<Option<String>> {
     let (config, _) = opened::configuration(&run)?;
     let total = steps.unwrap_or(config.training.steps);
     // One that is damaged is news.
-    let done = opened::checkpoints(&run, &config).to_continue().ok().flatten();
+    let done = opened::checkpoints(&run, &config)?.to_continue().ok().flatten();
     let done = done.filter(|done| done.passed_over.is_empty());
     let done = done.map(|done| done.checkpoint.info().step);
     let concluded = files::read_sealed::<RunResult>(&run.result()).is_ok_and(|r| r.steps == total)
@@ -117,25 +120,29 @@ struct Session {
 }
 
 impl Session {
-    fn started(options: &Options, device: tch::Device) -> Result<(Self, Trainer)> {
+    fn started(options: &Options, device: tch::Device) -> Result<(Self, DiffusionTrainer)> {
         if let Some(folder) = &options.out {
             claim::check_free(folder)?;
         }
         let (config, data) = options.config.resolve(options.steps)?;
-        let trainer = Trainer::new(&config, &data, device)?;
+        let trainer = config.trainer(&data, device)?;
         // Only a run that can start leaves a folder.
         let claim = match &options.out {
             Some(folder) => Claim::new_run(folder)?,
             None => Claim::next_run(Path::new("runs"), &config.preset)?,
         };
-        let checkpoints = opened::checkpoints(claim.run(), &config);
+        let checkpoints = opened::checkpoints(claim.run(), &config)?;
         Ok((Self { claim, config, data, checkpoints, from: None }, trainer))
     }
 
-    fn resumed(folder: &Path, steps: Option<u64>, device: tch::Device) -> Result<(Self, Trainer)> {
+    fn resumed(
+        folder: &Path,
+        steps: Option<u64>,
+        device: tch::Device,
+    ) -> Result<(Self, DiffusionTrainer)> {
         let claim = Claim::existing_run(folder)?;
         let (mut config, seal) = opened::configuration(claim.run())?;
-        let checkpoints = opened::checkpoints(claim.run(), &config);
+        let checkpoints = opened::checkpoints(claim.run(), &config)?;
         checkpoints.put_back()?;
         // A run killed before its first checkpoint starts again: same seed, same result.
         let from = checkpoints.to_continue()?;
@@ -151,8 +158,8 @@ impl Session {
         );
         let data = vdm_data::load(&config.data)?;
         let trainer = match checkpoint {
-            None => Trainer::new(&config, &data, device)?,
-            Some(checkpoint) => Trainer::resume(&config, &data, device, checkpoint)?,
+            None => config.trainer(&data, device)?,
+            Some(checkpoint) => config.resumed(&data, device, checkpoint)?,
         };
         // Only now that one is loaded.
         if let Some(Chosen { passed_over, .. }) = &from {
@@ -164,14 +171,14 @@ impl Session {
     }
 
     /// What turns the diffusion loss of training into a bound. Nothing does if it is weighted.
-    fn end_terms(&self, trainer: &Trainer) -> Option<EndTerms> {
+    fn end_terms(&self, trainer: &DiffusionTrainer) -> Option<EndTerms> {
         let bound = self.config.diffusion.weighting == Weighting::Elbo;
         bound.then(|| {
-            vdm_torch::end_terms(trainer.average(), &self.data.validation, self.config.seed)
+            vdm_torch::end_terms(trainer.average().model(), &self.data.validation, self.config.seed)
         })
     }
 
-    fn headline(&self, trainer: &Trainer, device: tch::Device) -> String {
+    fn headline(&self, trainer: &DiffusionTrainer, device: tch::Device) -> String {
         let Dataset { name, train, validation, test, .. } = &self.data;
         let labels = if train.labels().is_some() { ", whose labels are not used" } else { "" };
         format!(
@@ -181,7 +188,7 @@ impl Session {
             train.len(),
             validation.len(),
             test.len(),
-            trainer.average().parameters().count(),
+            trainer.average().model().parameters().count(),
             describe(device),
             trainer.steps_done(),
             self.config.training.steps,
@@ -191,7 +198,7 @@ impl Session {
     /// Leaves what led to a loss that is not finite in the run folder.
     fn dump(&self, error: &anyhow::Error) {
         if let Some(vdm_torch::Error::NonFinite { dump, .. }) = error.downcast_ref() {
-            let path = self.claim.run().root().join("non_finite.json");
+            let path = self.claim.run().non_finite();
             match files::write_json(&path, dump) {
                 Ok(()) => terminal::note(format_args!("what led to it is in {}", path.display())),
                 Err(error) => {
@@ -202,10 +209,10 @@ impl Session {
     }
 
     /// Samples, test likelihood, `result.json` and `report.html`, all of the best checkpoint.
-    fn conclude(&self, trainer: &Trainer, device: tch::Device) -> Result<()> {
+    fn conclude(&self, trainer: &DiffusionTrainer, device: tch::Device) -> Result<()> {
         let run = self.claim.run();
         let best = opened::best(&self.checkpoints)?;
-        let (model, info) = (best.model(device)?, best.info());
+        let (model, info) = (Model::of_checkpoint(&best, device)?, best.info());
         self.draw(&model)?;
         let likelihood = self.test(&model)?;
         let curve = &likelihood.curve;
@@ -217,7 +224,7 @@ impl Session {
         };
         self.claim.check()?;
         files::write_sealed(&run.loss_by_log_snr(), &curve)?;
-        files::write_sealed(&run.noise_levels(), &observer::noise_levels(trainer))?;
+        files::write_sealed(&run.noise_levels(), &observer::noise_levels(&self.config, trainer))?;
         files::write_sealed(&run.result(), &self.result(trainer, info, &likelihood, device))?;
         let report = html::write(run)?;
         terminal::say_lines(&format!("test {}", evaluate::describe(&likelihood)))?;
@@ -231,8 +238,8 @@ impl Session {
         let (run, spec) = (self.claim.run(), model.spec());
         self.claim.check()?;
         let (png, array) = (run.samples_png(), run.samples_npy());
-        output::save_samples(&drawn.pixels, spec.shape, spec.levels, &png, &array)?;
-        let picture = output::denoising(&drawn, spec.shape, spec.levels)?;
+        output::save_samples(&drawn.pixels, spec.shape, spec.values, &png, &array)?;
+        let picture = output::denoising(&drawn, spec.shape, spec.values)?;
         Ok(picture.save(&run.denoising())?)
     }
 
@@ -241,12 +248,19 @@ impl Session {
         let items = &self.data.test;
         let progress = Progress::new("testing", "items", items.len() as u64, Lines::Results)?;
         let done = |items: usize| progress.set(items as u64);
-        Ok(vdm_torch::evaluate(model, items, Depth::Continuous, evaluation, seed, done)?)
+        Ok(vdm_torch::evaluate(
+            model,
+            items,
+            TimeDiscretization::Continuous,
+            evaluation,
+            seed,
+            done,
+        )?)
     }
 
     fn result(
         &self,
-        trainer: &Trainer,
+        trainer: &DiffusionTrainer,
         info: &CheckpointInfo,
         likelihood: &Likelihood,
         device: tch::Device,
@@ -267,7 +281,7 @@ impl Session {
             steps: trainer.steps_done(),
             seconds: trainer.seconds(),
             images_per_second: images as f64 / trainer.seconds(),
-            parameters: trainer.average().parameters().count() as u64,
+            parameters: trainer.average().model().parameters().count() as u64,
             device: describe(device),
             libtorch: vdm_torch::LIBTORCH_VERSION.into(),
             seed: self.config.seed.0,

@@ -40,6 +40,7 @@
 
 pub mod bound;
 pub mod count;
+pub mod custom;
 mod denoiser;
 mod divergence;
 mod dual;

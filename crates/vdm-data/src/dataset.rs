@@ -132,8 +132,8 @@ pub struct Dataset {
     pub name: String,
     /// The shape of one item.
     pub shape: Shape,
-    /// The number of gray levels: pixels are 0 to `levels - 1`.
-    pub levels: u16,
+    /// The number of gray values: pixels are 0 to `values - 1`.
+    pub values: u16,
     /// What the model learns from.
     pub train: Items,
     /// What choices are made on.
@@ -143,7 +143,7 @@ pub struct Dataset {
     /// Identifies the data, whatever file they came from; 64 hexadecimal digits.
     ///
     /// SHA-256 of: the ASCII bytes `vdm-data 1` and a line feed; channels, height, width and
-    /// levels as 64-bit little-endian integers; then for train, validation and test in turn the
+    /// values as 64-bit little-endian integers; then for train, validation and test in turn the
     /// number of items (64-bit little-endian), the pixels, a byte that is 1 if there are labels
     /// and 0 if not, and the labels as 32-bit little-endian integers.
     pub sha256: String,
@@ -153,23 +153,23 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Puts the splits together after checking every pixel against `levels`.
+    /// Puts the splits together after checking every pixel against `values`.
     pub(crate) fn new(
         origin: &Path,
         name: String,
         shape: Shape,
-        levels: u16,
+        values: u16,
         [train, validation, test]: [Items; 3],
     ) -> Result<Self, DataError> {
         for items in [&train, &validation, &test] {
-            let out_of_range = items.pixels.iter().find(|&&pixel| u16::from(pixel) >= levels);
+            let out_of_range = items.pixels.iter().find(|&&pixel| u16::from(pixel) >= values);
             if let Some(&found) = out_of_range {
-                return Err(DataError::PixelRange { path: origin.into(), found, levels });
+                return Err(DataError::PixelRange { path: origin.into(), found, values });
             }
         }
-        let sha256 = fingerprint(shape, levels, [&train, &validation, &test]);
+        let sha256 = fingerprint(shape, values, [&train, &validation, &test]);
         let notes = Vec::new();
-        Ok(Self { name, shape, levels, train, validation, test, sha256, notes })
+        Ok(Self { name, shape, values, train, validation, test, sha256, notes })
     }
 
     /// The items of all splits: train, then validation, then test. They have labels if each split does.
@@ -186,10 +186,10 @@ impl Dataset {
 }
 
 /// The hash that [`Dataset::sha256`] documents.
-fn fingerprint(shape: Shape, levels: u16, splits: [&Items; 3]) -> String {
+fn fingerprint(shape: Shape, values: u16, splits: [&Items; 3]) -> String {
     let mut hash = Sha256::new();
     hash.update(b"vdm-data 1\n");
-    for number in [shape.channels, shape.height, shape.width, usize::from(levels)] {
+    for number in [shape.channels, shape.height, shape.width, usize::from(values)] {
         hash.update((number as u64).to_le_bytes());
     }
     for items in splits {

@@ -189,16 +189,16 @@ pub enum DataError {
         /// The domain.
         expected: &'static str,
     },
-    /// A pixel outside the gray levels announced.
-    #[error("`{path}` has a pixel of value {found}, but its levels run from 0 to {max}; raise `levels` \
-             or scale the pixels", max = levels - 1)]
+    /// A pixel outside the gray values announced.
+    #[error("`{path}` has a pixel of value {found}, but its values run from 0 to {max}; raise `values` \
+             or scale the pixels", max = values - 1)]
     PixelRange {
         /// The data set.
         path: PathBuf,
         /// The value found.
         found: u8,
-        /// The number of levels announced.
-        levels: u16,
+        /// The number of values announced.
+        values: u16,
     },
     /// A picture that does not decode.
     #[error("the image `{path}` does not decode; repair it or take it out of the folder")]

@@ -6,7 +6,7 @@
 //!
 //! | source | what it is | test split |
 //! |---|---|---|
-//! | [`Source::Digits`] | 1,797 real 8×8 digits of 17 gray levels, embedded | 20 %, fixed |
+//! | [`Source::Digits`] | 1,797 real 8×8 digits of 17 gray values, embedded | 20 %, fixed |
 //! | [`Source::Swirl`], [`Source::Clusters`] | generated 2-D points of 8 bits, entropy known exactly | generated apart |
 //! | [`Source::Path`] | IDX (MNIST, EMNIST, QMNIST …), CIFAR's binary batches, `.npy`, `.npz`, a folder of PNG and JPEG | the format's own, else 20 % |
 //!

@@ -16,13 +16,13 @@ use crate::{DataError, Dataset, digits, points};
 /// ```
 /// use vdm_data::Source;
 /// let source: Source = serde_json::from_str(r#"{"kind": "path", "path": "pictures", "size": 64}"#)?;
-/// assert_eq!(source, Source::Path { path: "pictures".into(), size: Some(64), levels: None });
+/// assert_eq!(source, Source::Path { path: "pictures".into(), size: Some(64), values: None });
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Source {
-    /// 1,797 handwritten digits of 8×8 pixels and 17 gray levels, embedded: the test set of
+    /// 1,797 handwritten digits of 8×8 pixels and 17 gray values, embedded: the test set of
     /// *Optical Recognition of Handwritten Digits* (Alpaydin and Kaynak, UCI, CC BY 4.0).
     // Braces, because serde ignores unknown fields of a unit variant.
     Digits {},
@@ -56,9 +56,9 @@ pub enum Source {
         /// given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<usize>,
-        /// The number of gray levels, 2 to 256, if the pixels use fewer than 256.
+        /// The number of gray values, 2 to 256, if the pixels use fewer than 256.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        levels: Option<u16>,
+        values: Option<u16>,
     },
 }
 
@@ -71,15 +71,15 @@ pub fn load(source: &Source) -> Result<Dataset, DataError> {
         Source::Digits {} => digits::load(),
         Source::Swirl { items } => points::swirl(*items),
         Source::Clusters { items } => points::clusters(*items),
-        Source::Path { path, size, levels } => load_path(path, *size, *levels),
+        Source::Path { path, size, values } => load_path(path, *size, *values),
     }
 }
 
-fn load_path(path: &Path, size: Option<usize>, levels: Option<u16>) -> Result<Dataset, DataError> {
-    let levels = levels.unwrap_or(256);
-    if !(2..=256).contains(&levels) {
-        let expected = "2 to 256 gray levels";
-        return Err(DataError::Option { name: "levels", value: levels.to_string(), expected });
+fn load_path(path: &Path, size: Option<usize>, values: Option<u16>) -> Result<Dataset, DataError> {
+    let values = values.unwrap_or(256);
+    if !(2..=256).contains(&values) {
+        let expected = "2 to 256 gray values";
+        return Err(DataError::Option { name: "values", value: values.to_string(), expected });
     }
     let io = |source| DataError::Io { action: "open", path: path.into(), source };
     let mut splits = match path.metadata() {
@@ -98,7 +98,7 @@ fn load_path(path: &Path, size: Option<usize>, levels: Option<u16>) -> Result<Da
         return Err(DataError::Option { name: "size", value: size.to_string(), expected });
     }
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    let data = Dataset::new(path, name, shape, levels, split::complete(path, splits)?)?;
+    let data = Dataset::new(path, name, shape, values, split::complete(path, splits)?)?;
     Ok(Dataset { notes, ..data })
 }
 

@@ -69,7 +69,7 @@ const AXIS: RGBColor = RGBColor(0x9a, 0xa3, 0xaf);
 /// Every tenth latent of a chain of 100 steps, with one noise along each row.
 fn strip(path: &Path) -> Result<(), Box<dyn Error>> {
     let digits = load(&Source::Digits {})?;
-    let code = Discretized::new(digits.levels)?;
+    let code = Discretized::new(digits.values)?;
     let schedule = Schedule::cosine(8.5, -8.5)?;
     let mut pixels = Vec::new();
     for i in 0..DIGITS {
@@ -85,7 +85,7 @@ fn strip(path: &Path) -> Result<(), Box<dyn Error>> {
         }
     }
     let columns = (STEPS / 10 + 1) as usize;
-    let images = Images::new(&pixels, [DIGITS * columns, 1, 8, 8], digits.levels)?;
+    let images = Images::new(&pixels, [DIGITS * columns, 1, 8, 8], digits.values)?;
     grid(&images, Layout { columns, zoom: 8 })?.save(path)?;
     Ok(())
 }

@@ -47,6 +47,24 @@ impl RunDir {
         self.root.join("timings.jsonl")
     }
 
+    /// `checkpoints/`: what training goes on from.
+    #[must_use]
+    pub fn checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoints")
+    }
+
+    /// `.lock`: held by the process that trains here.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.root.join(".lock")
+    }
+
+    /// `non_finite.json`: what led to a loss that is not finite.
+    #[must_use]
+    pub fn non_finite(&self) -> PathBuf {
+        self.root.join("non_finite.json")
+    }
+
     /// `samples/`: pictures made while training.
     #[must_use]
     pub fn samples_folder(&self) -> PathBuf {

@@ -1,20 +1,30 @@
 //! One document that fixes a run.
 
+use std::path::PathBuf;
+
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
-use vdm_core::count::{Cost, TooMany, bounded, bounded_product};
+use tch::Device;
+use vdm_core::count::{Cost, bounded_product};
 use vdm_core::schedule::LogSnrRange;
 use vdm_core::{NoiseSchedule, Scaling};
 use vdm_data::{Dataset, Source};
 use vdm_sample::{Method, SamplerSpec, Seed};
 
+use crate::Error;
+use crate::checkpoint::{Checkpoint, Checkpoints};
+use crate::diffusion::{DiffusionPlan, DiffusionTrainer, DiffusionTraining, ObjectiveSpec};
 use crate::evaluate::EvaluationSpec;
 use crate::head::Head;
-use crate::model::{Diffusion, ModelSpec, Precision};
-use crate::nn::NetworkSpec;
-use crate::objective::Depth;
-use crate::train::{Averaging, Levels, OptimizerSpec, ScheduleTraining, Times};
-use crate::{Error, objective};
+use crate::identity::RunIdentity;
+use crate::model::{Diffusion, Model, ModelSpec};
+use crate::nn::{NetworkSpec, Precision};
+use crate::train::{OutputSpec, Plan, Trainer, TrainingSpec};
+
+/// What may change between two stretches of one run; where the data lie too, since their hash says
+/// whether they are the same.
+const FREE: [&str; 7] =
+    ["preset", "data", "training.steps", "training.optimizer", "evaluation", "sampler", "output"];
 
 /// Everything a run depends on but its device. Saved resolved as `config.json` in the run folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,7 +47,10 @@ pub struct RunConfig {
     /// The levels that the network knows as its first and last; the ends of the schedule unless
     /// given, as with weights that were trained elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub conditioning: Option<LogSnrRange>,
+    pub clock: Option<LogSnrRange>,
+    /// Which objective is trained, beyond the weighting of the process.
+    #[serde(default)]
+    pub objective: ObjectiveSpec,
     /// How it is trained.
     pub training: TrainingSpec,
     /// How its likelihood is estimated at the end.
@@ -48,109 +61,92 @@ pub struct RunConfig {
     pub output: OutputSpec,
 }
 
-/// Length, batches and optimizer of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainingSpec {
-    /// Optimizer steps.
-    pub steps: u64,
-    /// Items per step.
-    pub batch: usize,
-    /// Parts a batch is split into to save memory; divides `batch`. Gradients are summed.
-    pub accumulate: usize,
-    /// Precision of matrix products and convolutions.
-    pub precision: Precision,
-    /// AdamW and its learning rate.
-    pub optimizer: OptimizerSpec,
-    /// How the evaluated weights follow the trained ones.
-    pub averaging: Averaging,
-    /// How the noise levels of items are proposed.
-    #[serde(default)]
-    pub times: Times,
-    /// Whether the bound of continuous time or that of a number of steps is trained. Under a weighting
-    /// by the schedule's density, such as `simple`, each step counts by its own: all alike, as in DDPM.
-    #[serde(default)]
-    pub depth: Depth,
-    /// Whether the noise schedule is learned.
-    #[serde(default)]
-    pub schedule: ScheduleTraining,
-}
-
-/// Intervals in steps; the last step always counts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OutputSpec {
-    /// A line of metrics.
-    pub log_every: u64,
-    /// The bound on the validation split.
-    pub validate_every: u64,
-    /// At most this many items of the validation split are used during training.
-    pub validation_items: usize,
-    /// A grid of samples.
-    pub sample_every: u64,
-    /// Samples in a grid.
-    pub samples: usize,
-    /// A checkpoint.
-    pub checkpoint_every: u64,
-    /// How many of the last checkpoints are kept beside the best.
-    pub keep: usize,
-}
-
 impl RunConfig {
     /// The model this configuration trains on these data.
     #[must_use]
     pub fn model(&self, data: &Dataset) -> ModelSpec {
         ModelSpec {
             shape: data.shape,
-            levels: data.levels,
+            values: data.values,
             diffusion: self.diffusion.clone(),
             network: self.network.clone(),
             head: self.head,
-            conditioning: Some(self.conditioning.unwrap_or(self.diffusion.schedule.range())),
+            clock: Some(self.clock.unwrap_or(self.diffusion.schedule.range())),
         }
     }
 
-    /// That batches of items of so many components can be made.
+    /// How the engine trains it.
     ///
     /// # Errors
-    /// [`Error::Count`] naming the batch.
-    pub(crate) fn check_batches(&self, dims: usize) -> Result<(), Error> {
-        let batches = [
-            ("training.batch times components", self.training.batch),
-            ("evaluation.batch times components", self.evaluation.batch),
-            ("output.samples times components", self.output.samples),
-        ];
-        for (field, batch) in batches {
-            bounded_product(field, &[batch, dims], Cost::Numbers)?;
-        }
-        Ok(())
+    /// [`Error::Json`] if the configuration cannot be expressed as JSON.
+    pub fn plan(&self) -> Result<Plan, Error> {
+        Ok(Plan {
+            seed: self.seed,
+            training: self.training.clone(),
+            output: self.output.clone(),
+            identity: self.identity()?,
+        })
     }
 
-    /// That no count costs more than it may.
-    fn check_counts(&self) -> Result<(), TooMany> {
-        let (training, output) = (&self.training, &self.output);
-        let bins = if let Times::Adaptive { bins, .. } = training.times { bins } else { 0 };
-        let depth = training.depth.steps().unwrap_or(0);
-        let counts = [
-            ("training.times.adaptive.bins", bins as u64, Cost::List),
-            ("training.depth.discrete.steps", depth.into(), Cost::List),
-            ("evaluation.draws", self.evaluation.draws as u64, Cost::List),
-            ("training.batch", training.batch as u64, Cost::Items),
-            ("training.accumulate", training.accumulate as u64, Cost::Items),
-            ("evaluation.batch", self.evaluation.batch as u64, Cost::Items),
-            ("output.samples", output.samples as u64, Cost::Items),
-            ("output.validation_items", output.validation_items as u64, Cost::Items),
-            ("output.keep", output.keep as u64, Cost::Items),
-            ("training.steps", training.steps, Cost::Training),
-            ("training.optimizer.warmup", training.optimizer.warmup, Cost::Training),
-            ("output.log_every", output.log_every, Cost::Training),
-            ("output.validate_every", output.validate_every, Cost::Training),
-            ("output.sample_every", output.sample_every, Cost::Training),
-            ("output.checkpoint_every", output.checkpoint_every, Cost::Training),
-        ];
-        for (field, value, cost) in counts {
-            bounded(field, value, cost)?;
+    /// What its checkpoints are recognized by.
+    ///
+    /// # Errors
+    /// [`Error::Json`] if the configuration cannot be expressed as JSON, as a path that is not Unicode.
+    pub fn identity(&self) -> Result<RunIdentity, Error> {
+        RunIdentity::new(self, &FREE)
+    }
+
+    /// The checkpoints of its run in a folder.
+    ///
+    /// # Errors
+    /// As [`identity`](Self::identity).
+    pub fn checkpoints(&self, folder: impl Into<PathBuf>) -> Result<Checkpoints, Error> {
+        Ok(Checkpoints::new(folder, self.identity()?, self.output.keep))
+    }
+
+    /// A training of this configuration, from its beginning.
+    ///
+    /// # Errors
+    /// [`Error::Config`], [`Error::Core`] or [`Error::Count`] if it is not legal for these data.
+    pub fn trainer(&self, data: &Dataset, device: Device) -> Result<DiffusionTrainer, Error> {
+        self.check_for(data)?;
+        Trainer::new(self.plan()?, data, || self.trainable(data, device))
+    }
+
+    /// The training that goes on from a checkpoint of a run of this configuration, read for training.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if it is of another run, model or data; else as [`trainer`](Self::trainer).
+    pub fn resumed(
+        &self,
+        data: &Dataset,
+        device: Device,
+        checkpoint: &Checkpoint,
+    ) -> Result<DiffusionTrainer, Error> {
+        self.check_for(data)?;
+        Trainer::resume(self.plan()?, data, checkpoint, || self.trainable(data, device))
+    }
+
+    fn trainable(&self, data: &Dataset, device: Device) -> Result<DiffusionTraining, Error> {
+        let model = Model::new(&self.model(data), self.seed, device)?;
+        DiffusionTraining::new(model, &self.diffusion_plan())
+    }
+
+    fn diffusion_plan(&self) -> DiffusionPlan {
+        DiffusionPlan {
+            objective: self.objective.clone(),
+            optimizer: self.training.optimizer.clone(),
+            sampler: self.sampler.clone(),
+            batch: self.evaluation.batch,
+            seed: self.seed,
         }
+    }
+
+    /// The same as [`check`](Self::check), and that batches of these items can be made.
+    fn check_for(&self, data: &Dataset) -> Result<(), Error> {
+        self.check()?;
+        let field = "evaluation.batch times components";
+        bounded_product(field, &[self.evaluation.batch, data.shape.dims()], Cost::Numbers)?;
         Ok(())
     }
 
@@ -160,69 +156,21 @@ impl RunConfig {
     /// [`Error::Config`] naming the first field that does not, [`Error::Count`] for one that costs too much.
     pub fn check(&self) -> Result<(), Error> {
         check_preset_name(&self.preset)?;
-        let refuse = |field, value: String, remedy| Err(Error::Config { field, value, remedy });
-        self.check_counts()?;
-        objective::check(&self.diffusion)?;
+        self.training.check()?;
+        self.output.check()?;
+        self.evaluation.check()?;
         self.head.check()?;
+        self.objective.check(&self.diffusion, &self.training.optimizer)?;
         if let Method::OnGrid { grid, steps, .. } = &self.sampler.method {
             grid.time_grid(*steps, &self.diffusion.schedule, Scaling::VariancePreserving)?;
         }
-        Levels::new(self)?;
-        let TrainingSpec { steps, batch, accumulate, optimizer, averaging, .. } = &self.training;
-        let output = &self.output;
-        let counts = [
-            ("training.steps", *steps),
-            ("training.batch", *batch as u64),
-            ("training.accumulate", *accumulate as u64),
-            ("training.depth.discrete.steps", self.training.depth.steps().map_or(1, u64::from)),
-            ("evaluation.draws", self.evaluation.draws as u64),
-            ("evaluation.batch", self.evaluation.batch as u64),
-            ("output.log_every", output.log_every),
-            ("output.validate_every", output.validate_every),
-            ("output.validation_items", output.validation_items as u64),
-            ("output.sample_every", output.sample_every),
-            ("output.samples", output.samples as u64),
-            ("output.checkpoint_every", output.checkpoint_every),
-        ];
-        if let Some((field, _)) = counts.into_iter().find(|(_, value)| *value == 0) {
-            return refuse(field, "0".into(), "use at least 1");
-        }
-        if batch % accumulate != 0 {
-            let remedy = "use a divisor of training.batch";
-            return refuse("training.accumulate", accumulate.to_string(), remedy);
-        }
-        let positive = [
-            ("training.optimizer.learning_rate", optimizer.learning_rate),
-            ("training.optimizer.clip", optimizer.clip),
-        ];
-        if let Some((field, value)) = positive.into_iter().find(|(_, v)| *v <= 0.0 || v.is_nan()) {
-            return refuse(field, value.to_string(), "use a positive number");
-        }
-        let below_one = [
-            ("training.optimizer.beta1", optimizer.beta1),
-            ("training.optimizer.beta2", optimizer.beta2),
-            (
-                "training.averaging.rate",
-                if let Averaging::Exponential { rate } = *averaging { rate } else { 0.0 },
-            ),
-        ];
-        if let Some((field, value)) = below_one.into_iter().find(|(_, v)| !(0.0..1.0).contains(v)) {
-            return refuse(field, value.to_string(), "use a number from 0 to below 1");
-        }
-        if optimizer.weight_decay < 0.0 || optimizer.weight_decay.is_nan() {
-            let value = optimizer.weight_decay.to_string();
-            return refuse("training.optimizer.weight_decay", value, "use 0 or more");
-        }
-        if let Averaging::Power { exponent } = *averaging
-            && !(0.0..=1e6).contains(&exponent)
-        {
-            let value = exponent.to_string();
-            return refuse("training.averaging.exponent", value, "use 0 or more, such as 6.94");
-        }
         if self.head == Head::Image && self.training.precision == Precision::Bf16 {
             // Its rounding, 2^-9, would be multiplied by √SNR at the data end.
-            let remedy = "with head \"image\" use \"f32\"; other heads can use \"bf16\"";
-            return refuse("training.precision", "bf16".into(), remedy);
+            return Err(Error::Config {
+                field: "training.precision",
+                value: "bf16".into(),
+                remedy: "with head \"image\" use \"f32\"; other heads can use \"bf16\"",
+            });
         }
         Ok(())
     }
@@ -262,3 +210,52 @@ pub const PRESETS: [(&str, &str); 8] = [
     ("cifar10", include_str!("../presets/cifar10.json")),
     ("cifar10-paper", include_str!("../presets/cifar10-paper.json")),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Change;
+    use serde_json::Value;
+
+    /// What a user may edit in a run's `config.json`, and what would make another run of it.
+    #[test]
+    fn changes_are_named_and_judged() {
+        let before: Value = serde_json::from_str(PRESETS[0].1).unwrap();
+        let parsed = |document: &Value| serde_json::from_value::<RunConfig>(document.clone());
+        let run = parsed(&before).unwrap();
+        let identity = |config: &RunConfig| config.identity().unwrap();
+        let before_it = identity(&run);
+        assert_eq!(Change::between(before_it.config(), before_it.config()), []);
+        for (place, value, another) in [
+            ("/seed", 7.into(), true),
+            ("/training/batch", 3.into(), true),
+            ("/training/precision", "bf16".into(), true),
+            ("/network/width", 64.into(), true),
+            ("/head", "velocity".into(), true),
+            ("/diffusion/schedule/log_snr_max", 9.25.into(), true),
+            ("/training/ema/exponent", 3.5.into(), true),
+            (
+                "/objective/time_sampler",
+                serde_json::json!({"adaptive": {"bins": 9, "decay": 0.5}}),
+                true,
+            ),
+            ("/training/steps", 99.into(), false),
+            ("/training/optimizer/learning_rate", 0.5.into(), false),
+            ("/evaluation/draws", 3.into(), false),
+            ("/sampler/steps", 3.into(), false),
+            ("/output/keep", 7.into(), false),
+            ("/data", serde_json::json!({"kind": "swirl"}), false),
+        ] {
+            let mut document = serde_json::to_value(&run).unwrap();
+            *document.pointer_mut(place).unwrap() = value;
+            let now = identity(&parsed(&document).unwrap());
+            let changes = Change::between(before_it.config(), now.config());
+            assert!(!changes.is_empty(), "{place}");
+            let field = place[1..].replace('/', ".");
+            for change in changes {
+                assert!(change.is_below(&[&field]), "{place}: {change}");
+                assert_eq!(now.is_changed_by(&change), another, "{place}: {change}");
+            }
+        }
+    }
+}

@@ -15,7 +15,8 @@ use vdm_core::{
     Denoiser, Divergence, JacobianProduct, NoiseLevel, Parameterization, Prediction, Products,
 };
 
-use crate::model::{Mode, Model};
+use crate::model::Model;
+use crate::nn::Mode;
 use crate::{Batch, Error, PerSample};
 
 /// The most components of an item whose trace is taken exactly: it costs a pass back for each.

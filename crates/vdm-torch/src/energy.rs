@@ -28,7 +28,8 @@ use tch::{Device, Kind, Tensor};
 use vdm_core::NoiseLevel;
 
 use crate::head::Head;
-use crate::model::{Mode, Model};
+use crate::model::Model;
+use crate::nn::Mode;
 use crate::{Batch, Error, PerSample};
 
 impl Model {

@@ -75,7 +75,7 @@ pub enum Error {
     /// A step after which a learned schedule is none any more.
     #[error(
         "the learned schedule at step {step}: {source}; \
-         lower training.schedule.learned.learning_rate in the config.json of the run and continue \
+         lower objective.schedule.learned.learning_rate in the config.json of the run and continue \
          with --resume"
     )]
     LearnedSchedule {
@@ -126,12 +126,12 @@ pub enum Error {
         /// The system's answer.
         source: std::io::Error,
     },
-    /// What JSON has no words for.
-    #[error("cannot express {what} as JSON: {source}")]
+    /// What JSON has no words for, or JSON of something else.
+    #[error("{what} as JSON: {source}")]
     Json {
         /// The thing.
         what: &'static str,
-        /// Why not.
+        /// What is wrong.
         source: serde_json::Error,
     },
     /// Weights that safetensors cannot hold.
@@ -195,4 +195,15 @@ impl Error {
         let path = path.into();
         move |source| Self::Io { action, path, source }
     }
+}
+
+/// That a count is not 0.
+///
+/// # Errors
+/// [`Error::Config`] naming it.
+pub(crate) fn at_least_one(field: &'static str, value: u64) -> Result<(), Error> {
+    if value > 0 {
+        return Ok(());
+    }
+    Err(Error::Config { field, value: "0".into(), remedy: "use at least 1" })
 }

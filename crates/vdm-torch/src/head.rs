@@ -13,9 +13,9 @@
 //! | `score` | `ŝ = −z + o/σ` | the score of `N(0, I)` |
 //! | `energy` | `∇E = z + ∇φ/σ`, of `E = ½‖z‖² + φ/σ` | minus the same |
 //! | `edm` | `F = o`, of an input of unit variance | 0 |
-//! | `levels` | `x̂`, a mean over the data's levels | the best guess pixel by pixel |
+//! | `categorical` | `x̂`, a mean over the data's values | the best guess pixel by pixel |
 //!
-//! All but `levels` and `energy` differ in what is easy for the network, not in what can be
+//! All but `categorical` and `energy` differ in what is easy for the network, not in what can be
 //! represented. Score and energy start from the standard normal, which the data are at the noise end:
 //! with `α² + σ² = 1` their `o` or `∇φ` stands for `∓(ε − σz) = ∓αv`, which vanishes there.
 //!
@@ -55,12 +55,12 @@ pub enum Head {
         /// Standard deviation of the data in `[−1, 1]`, `> 0`; 0.5 in the paper.
         data_std: f64,
     },
-    /// `x̂` as the mean over the data's own levels `f_k`, whose log-probabilities are the output
+    /// `x̂` as the mean over the data's own values `f_k`, whose log-probabilities are the output
     /// plus that of `z` itself, `−(z − αf_k)²/2σ²`.
     ///
     /// The exact posterior `p(x_i = k|z)` has this form, with the output standing for what the
     /// other pixels say of pixel `i`; so the prediction is right at low noise before any training.
-    Levels,
+    Categorical,
 }
 
 impl Head {
@@ -69,7 +69,7 @@ impl Head {
     pub fn parameterization(self) -> Parameterization {
         match self {
             Self::Noise | Self::PlainNoise => Parameterization::Noise,
-            Self::Image | Self::Levels => Parameterization::Image,
+            Self::Image | Self::Categorical => Parameterization::Image,
             Self::Velocity => Parameterization::Velocity,
             Self::Flow => Parameterization::Flow,
             Self::Score => Parameterization::Score,
@@ -87,10 +87,10 @@ impl Head {
         }
     }
 
-    /// What it asks of its network for data of so many levels.
-    pub(crate) fn requirements(self, levels: u16) -> Requirements {
+    /// What it asks of its network for data of so many values.
+    pub(crate) fn requirements(self, values: u16) -> Requirements {
         Requirements {
-            outputs_per_channel: if self == Self::Levels { i64::from(levels) } else { 1 },
+            outputs_per_channel: if self == Self::Categorical { i64::from(values) } else { 1 },
             twice_differentiable: self == Self::Energy,
         }
     }

@@ -17,7 +17,7 @@
 //! let grid = TimeGrid::uniform_time(10, &schedule, Scaling::VariancePreserving)?;
 //! let spec = ModelSpec {
 //!     shape: Shape { channels: 1, height: 1, width: 2 },
-//!     levels: 256,
+//!     values: 256,
 //!     diffusion: Diffusion {
 //!         schedule,
 //!         scaling: Scaling::VariancePreserving,
@@ -25,7 +25,7 @@
 //!     },
 //!     network: NetworkSpec::Mlp(MlpSpec { width: 16, depth: 1, fourier: vec![], band_limit: BAND_LIMIT }),
 //!     head: Head::Noise,
-//!     conditioning: None,
+//!     clock: None,
 //! };
 //! let model = Model::new(&spec, Seed(0), Device::Cpu)?; // untrained, but a denoiser already
 //! let z1 = Batch::from_slice(&[0.3, -1.2], [1, 1, 1, 2], Device::Cpu);
@@ -35,16 +35,17 @@
 //! ```
 
 mod batch;
-mod changes;
 pub mod checkpoint;
 mod config;
 mod denoiser;
 mod device;
+pub mod diffusion;
 mod energy;
 mod error;
 mod evaluate;
 pub mod foreign;
 mod head;
+mod identity;
 mod model;
 pub mod nn;
 mod objective;
@@ -53,8 +54,7 @@ pub mod train;
 mod weights;
 
 pub use batch::{Batch, PerSample};
-pub use changes::Change;
-pub use config::{OutputSpec, PRESETS, RunConfig, TrainingSpec};
+pub use config::{PRESETS, RunConfig};
 pub use denoiser::EXACT_TRACE_DIMS;
 pub use device::DeviceChoice;
 pub use error::Error;
@@ -62,8 +62,9 @@ pub use evaluate::{
     EndTerms, Evaluation, EvaluationSpec, Likelihood, LossCurve, end_terms, evaluate,
 };
 pub use head::Head;
-pub use model::{Diffusion, Mode, Model, ModelSpec, Precision};
-pub use objective::Depth;
+pub use identity::{Change, RunIdentity};
+pub use model::{Diffusion, Model, ModelSpec};
+pub use objective::TimeDiscretization;
 pub use sample::{Samples, Sampling, sample};
 
 /// The libtorch this crate is written for; what it runs on is checked when it is built.

@@ -9,34 +9,10 @@ use vdm_core::{NoiseLevel, NoiseSchedule, Prediction, Scaling, Schedule, Weighti
 use vdm_data::Shape;
 use vdm_sample::Seed;
 
+use crate::checkpoint::Checkpoint;
 use crate::head::Head;
-use crate::nn::{Network, NetworkSpec, Parameters};
-use crate::{Batch, Error, PerSample};
-
-/// Precision of the network's matrix products and convolutions. Weights, sums and the loss of a training
-/// are always f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Precision {
-    /// 32-bit floats.
-    F32,
-    /// 16-bit brain floats through autocast.
-    Bf16,
-}
-
-/// How a network is run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mode {
-    /// Whether dropout is on.
-    pub train: bool,
-    /// Precision of products.
-    pub precision: Precision,
-}
-
-impl Mode {
-    /// No dropout, full precision.
-    pub const EVALUATION: Self = Self { train: false, precision: Precision::F32 };
-}
+use crate::nn::{Mode, Network, NetworkSpec, Parameters, Precision, Requirements, Scope};
+use crate::{Batch, Error, PerSample, weights};
 
 /// The process a model belongs to. Saved with every checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,7 +33,7 @@ pub struct ModelSpec {
     /// Channels, height and width of an item.
     pub shape: Shape,
     /// Number of values a component takes.
-    pub levels: u16,
+    pub values: u16,
     /// The process.
     pub diffusion: Diffusion,
     /// The architecture.
@@ -67,14 +43,14 @@ pub struct ModelSpec {
     /// The levels that the network takes for times 0 to 1, both ends finite; [`None`] for those of
     /// the schedule. It stays while a schedule is learned, and when a trained model is given another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub conditioning: Option<LogSnrRange>,
+    pub clock: Option<LogSnrRange>,
 }
 
 impl ModelSpec {
     /// The levels that the network takes for times 0 to 1.
     #[must_use]
-    pub fn conditioning_range(&self) -> LogSnrRange {
-        self.conditioning.unwrap_or_else(|| self.diffusion.schedule.range())
+    pub fn clock_range(&self) -> LogSnrRange {
+        self.clock.unwrap_or_else(|| self.diffusion.schedule.range())
     }
 }
 
@@ -82,10 +58,10 @@ impl ModelSpec {
 #[derive(Debug)]
 pub struct Model {
     spec: ModelSpec,
-    network: Network,
+    network: Box<dyn Network>,
     parameters: Parameters,
     code: Discretized,
-    /// Cell centers of all levels, `[1, 1, K, 1, 1]`.
+    /// Cell centers of all values, `[1, 1, K, 1, 1]`.
     centers: Tensor,
     device: Device,
     kind: Kind,
@@ -97,7 +73,24 @@ impl Model {
     /// # Errors
     /// [`Error::Config`] or [`Error::Core`] if the specification is not legal, [`Error::Count`] if it is too large.
     pub fn new(spec: &ModelSpec, seed: Seed, device: Device) -> Result<Self, Error> {
-        Self::build(spec, Parameters::new(seed, device), device)
+        Self::build(spec, Parameters::new(seed, device), device, build_named(spec))
+    }
+
+    /// The same with a network of your own, which `build` makes for the data's shape and what the head
+    /// requires of it, with weights in the scope given. [`ModelSpec::network`] says what files call it:
+    /// [`NetworkSpec::Custom`].
+    ///
+    /// # Errors
+    /// As [`Model::new`], and whatever `build` fails with.
+    pub fn with_network<N: Network + 'static>(
+        spec: &ModelSpec,
+        seed: Seed,
+        device: Device,
+        build: impl FnOnce(Shape, Requirements, &Scope<'_>) -> Result<N, Error>,
+    ) -> Result<Self, Error> {
+        Self::build(spec, Parameters::new(seed, device), device, |requirements, scope| {
+            Ok(Box::new(build(spec.shape, requirements, scope)?))
+        })
     }
 
     /// With copies of the weights given. What it allocates is bounded by them, whatever the specification
@@ -111,13 +104,19 @@ impl Model {
         weights: Vec<(String, Tensor)>,
         device: Device,
     ) -> Result<Self, Error> {
-        let model = Self::build(spec, Parameters::given(weights, device), device)?;
+        let model =
+            Self::build(spec, Parameters::given(weights, device), device, build_named(spec))?;
         model.parameters.finish()?;
         Ok(model)
     }
 
-    fn build(spec: &ModelSpec, parameters: Parameters, device: Device) -> Result<Self, Error> {
-        let code = Discretized::new(spec.levels)?;
+    fn build(
+        spec: &ModelSpec,
+        parameters: Parameters,
+        device: Device,
+        build: impl FnOnce(Requirements, &Scope<'_>) -> Result<Box<dyn Network>, Error>,
+    ) -> Result<Self, Error> {
+        let code = Discretized::new(spec.values)?;
         let Shape { channels, height, width } = spec.shape;
         bounded_product("components of an item", &[channels, height, width], Cost::Numbers)?;
         if spec.shape.dims() == 0 {
@@ -129,7 +128,7 @@ impl Model {
         }
         let ranges = [
             ("diffusion.schedule", spec.diffusion.schedule.range()),
-            ("conditioning", spec.conditioning_range()),
+            ("clock", spec.clock_range()),
         ];
         for (field, ends) in ranges {
             if ends.finite().is_err() {
@@ -140,11 +139,11 @@ impl Model {
                 });
             }
         }
-        let centers: Vec<f32> = (0..spec.levels).map(|k| code.encode(k) as f32).collect();
+        let centers: Vec<f32> = (0..spec.values).map(|k| code.encode(k) as f32).collect();
         let centers = Tensor::from_slice(&centers).view([1, 1, -1, 1, 1]).to_device(device);
         spec.head.check()?;
-        let requirements = spec.head.requirements(spec.levels);
-        let network = spec.network.build(spec.shape, requirements, &parameters.root())?;
+        let requirements = spec.head.requirements(spec.values);
+        let network = build(requirements, &parameters.root())?;
         let kind = Kind::Float;
         Ok(Self { spec: spec.clone(), network, parameters, code, centers, device, kind })
     }
@@ -161,6 +160,28 @@ impl Model {
         Ok(self)
     }
 
+    /// The averaged model of a checkpoint, to sample and evaluate with.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if its model cannot be built, [`Error::Json`] if it is of something else,
+    /// [`Error::Checkpoint`] if the weights are not those of its model, or not finite.
+    pub fn of_checkpoint(checkpoint: &Checkpoint, device: Device) -> Result<Self, Error> {
+        let model = Self::new(&checkpoint.info().model()?, Seed(0), device)?;
+        checkpoint.load_average(&model.parameters.named())?;
+        Ok(model)
+    }
+
+    /// SHA-256 of its specification as JSON, then of name and values of each weight: what two models
+    /// share that give the same answers.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] if the weights cannot be brought to the host, [`Error::Json`].
+    pub fn sha256(&self) -> Result<String, Error> {
+        let spec = serde_json::to_vec(&self.spec);
+        let spec = spec.map_err(|source| Error::Json { what: "a model", source })?;
+        weights::sha256(&spec, &self.parameters.named())
+    }
+
     /// What it was made from.
     #[must_use]
     pub fn spec(&self) -> &ModelSpec {
@@ -170,6 +191,12 @@ impl Model {
     /// Puts another schedule under the same weights.
     pub(crate) fn set_schedule(&mut self, schedule: Schedule) {
         self.spec.diffusion.schedule = schedule;
+    }
+
+    /// Its network.
+    #[must_use]
+    pub fn network(&self) -> &dyn Network {
+        &*self.network
     }
 
     /// Its weights.
@@ -215,13 +242,13 @@ impl Model {
                 let unit = Scaling::UnitVariance { data_std }.level(at.log_snr.clone());
                 self.output(&(z * (unit.alpha / at.alpha.clone()).0), at, mode)?
             }
-            Head::Levels => {
+            Head::Categorical => {
                 // In the network's floats: the largest tensors of the step are here.
                 let own = |number: &PerSample| PerSample(number.0.to_kind(self.kind));
                 let NoiseLevel { log_snr, alpha, sigma } = at;
                 let at = NoiseLevel { log_snr: own(log_snr), alpha: own(alpha), sigma: own(sigma) };
                 let own = z.to_kind(self.kind);
-                self.mean_level(&self.output(&own, &at, mode)?, &own, &at).to_kind(z.kind())
+                self.mean_value(&self.output(&own, &at, mode)?, &own, &at).to_kind(z.kind())
             }
         };
         Ok(Prediction { value: Batch(value), of: head.measured_as() })
@@ -235,7 +262,7 @@ impl Model {
         at: &NoiseLevel<PerSample>,
         mode: Mode,
     ) -> Result<Tensor, Error> {
-        let time = self.network.time(&at.log_snr.0.view([-1]), self.spec.conditioning_range());
+        let time = self.network.time(&at.log_snr.0.view([-1]), self.spec.clock_range());
         let (own, time) = (input.to_kind(self.kind), time.to_kind(self.kind));
         let forward = || self.network.forward(&own, &time, mode.train);
         let output = match mode.precision {
@@ -250,7 +277,7 @@ impl Model {
     ///
     /// With 256 levels these are the largest tensors of the whole step, so each line is one pass
     /// over them.
-    fn mean_level(&self, output: &Tensor, z: &Tensor, at: &NoiseLevel<PerSample>) -> Tensor {
+    fn mean_value(&self, output: &Tensor, z: &Tensor, at: &NoiseLevel<PerSample>) -> Tensor {
         let [batch, channels, height, width] = [0, 1, 2, 3].map(|i| z.size()[i]);
         let output = output.view([batch, channels, -1, height, width]);
         let centers = &self.centers;
@@ -264,7 +291,7 @@ impl Model {
         centers.matmul(&posterior).view([batch, channels, height, width])
     }
 
-    /// Cell centers of all levels, `[1, 1, K, 1, 1]`.
+    /// Cell centers of all values, `[1, 1, K, 1, 1]`.
     pub(crate) fn centers(&self) -> &Tensor {
         &self.centers
     }
@@ -272,18 +299,25 @@ impl Model {
     /// Data values `[B, C, H, W]` of any integer kind to latents.
     #[must_use]
     pub fn encode(&self, values: &Tensor) -> Batch {
-        let scale = 2.0 / f64::from(self.spec.levels);
+        let scale = 2.0 / f64::from(self.spec.values);
         Batch((values.to_kind(Kind::Float) + 0.5) * scale - 1.0)
     }
 
     /// The most likely data values of latents at the cleanest level, as bytes in host memory.
     #[must_use]
     pub fn decode(&self, z0: &Batch, at: &NoiseLevel) -> Vec<u8> {
-        let top = f64::from(self.spec.levels - 1);
-        let cells = ((&z0.0 / at.alpha + 1.0) * (f64::from(self.spec.levels) / 2.0)).floor();
+        let top = f64::from(self.spec.values - 1);
+        let cells = ((&z0.0 / at.alpha + 1.0) * (f64::from(self.spec.values) / 2.0)).floor();
         let bytes = cells.clamp(0.0, top).to_kind(Kind::Uint8).to_device(Device::Cpu);
         Vec::try_from(bytes.flatten(0, -1)).unwrap_or_default()
     }
+}
+
+/// Builds the network that the specification names.
+fn build_named(
+    spec: &ModelSpec,
+) -> impl FnOnce(Requirements, &Scope<'_>) -> Result<Box<dyn Network>, Error> {
+    |requirements, scope| spec.network.build(spec.shape, requirements, scope)
 }
 
 #[cfg(test)]
@@ -294,11 +328,11 @@ mod tests {
 
     /// The image is `c_skip·y + c_out·F(c_in·y)` with `y = z/α` and EDM's own numbers.
     #[test]
-    fn the_edm_head_is_karras_preconditioning() {
+    fn the_edm_head_is_karras_preclock() {
         let data_std = 0.6;
         let spec = ModelSpec {
             shape: Shape { channels: 1, height: 1, width: 2 },
-            levels: 256,
+            values: 256,
             diffusion: Diffusion {
                 schedule: Schedule::linear(12.0, -8.0).unwrap(),
                 scaling: Scaling::VariancePreserving,
@@ -311,7 +345,7 @@ mod tests {
                 band_limit: BAND_LIMIT,
             }),
             head: Head::Edm { data_std },
-            conditioning: None,
+            clock: None,
         };
         let model = Model::new(&spec, Seed(2), Device::Cpu).unwrap();
         tch::no_grad(|| {

@@ -11,13 +11,14 @@ use vdm_core::importance::{Draw, Estimator};
 use vdm_core::schedule::{LogSnrRange, Partials};
 use vdm_core::{Dual, Latent, LogSnr, NoiseLevel, NoiseSchedule, Parameterization, Scaling, bound};
 
-use crate::model::{Diffusion, Mode, Model};
+use crate::model::{Diffusion, Model};
+use crate::nn::Mode;
 use crate::{Batch, Error, PerSample};
 
 /// The discrete times `1/T, …, 1` of a `T`-step hierarchy, or all of `[0, 1]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Depth {
+pub enum TimeDiscretization {
     /// `L_∞`.
     #[default]
     Continuous,
@@ -28,7 +29,7 @@ pub enum Depth {
     },
 }
 
-impl Depth {
+impl TimeDiscretization {
     /// `T`; [`None`] for infinitely many.
     #[must_use]
     pub fn steps(self) -> Option<u32> {
@@ -97,12 +98,12 @@ impl Noising {
     }
 
     /// For uniform draws `u` in `[0, 1)`, with the bound's own weight of 1.
-    pub(crate) fn bound(u: &[f64], schedule: &dyn NoiseSchedule, depth: Depth) -> Self {
-        match depth {
-            Depth::Continuous => {
+    pub(crate) fn bound(u: &[f64], schedule: &dyn NoiseSchedule, time: TimeDiscretization) -> Self {
+        match time {
+            TimeDiscretization::Continuous => {
                 Self::new(u.to_vec(), schedule, |t| bound::continuous_factor(schedule.slope(t)))
             }
-            Depth::Discrete { steps } => {
+            TimeDiscretization::Discrete { steps } => {
                 let steps = f64::from(steps);
                 let snap = |u: &f64| ((u * steps).floor() + 1.0).min(steps) / steps;
                 Self::new(u.iter().map(snap).collect(), schedule, |t| {
@@ -130,9 +131,9 @@ impl Noising {
 
     /// For training with a hierarchy of discrete times, each step weighted by the level it starts at;
     /// what weighs by the schedule's density, by that of the step.
-    pub(crate) fn discrete(u: &[f64], diffusion: &Diffusion, depth: Depth) -> Self {
+    pub(crate) fn discrete(u: &[f64], diffusion: &Diffusion, time: TimeDiscretization) -> Self {
         let schedule = &diffusion.schedule;
-        let mut noising = Self::bound(u, schedule, depth);
+        let mut noising = Self::bound(u, schedule, time);
         for (factor, log_snr) in noising.factors.iter_mut().zip(&noising.log_snrs) {
             let step = Step { schedule, density: 0.5 / *factor };
             *factor *= diffusion.weighting.at(LogSnr::new(*log_snr), &step);
@@ -199,8 +200,6 @@ impl Noising {
 pub(crate) struct DiffusionLoss {
     /// Squared error of the network's own prediction per item, `[B]`; differentiable.
     pub(crate) squares: Tensor,
-    /// What the network predicted.
-    pub(crate) of: Parameterization,
     /// What turns each into nats of the loss, `[B]`.
     to_nats: Tensor,
 }
@@ -238,7 +237,7 @@ pub(crate) fn diffusion_loss(
     let prediction = model.predict(&z, at, mode)?;
     let target = target(of, x, eps, at);
     let squares = Batch((prediction.value.0 - target).square()).sum_per_item();
-    Ok(DiffusionLoss { squares, of, to_nats })
+    Ok(DiffusionLoss { squares, to_nats })
 }
 
 /// What a perfect network would have output. Image and noise are at hand; others are computed.
@@ -301,7 +300,7 @@ pub(crate) fn reconstruction_at(
     let index = values.to_kind(Kind::Int64).view([-1, 1]);
     let centers = model.centers().view([1, -1]);
     // Some values at a time: all of them by all levels would be gigabytes for color images.
-    let slice = (1 << 22) / i64::from(model.spec().levels);
+    let slice = (1 << 22) / i64::from(model.spec().values);
     let log_prob = |first: i64| {
         let count = slice.min(y.size()[0] - first);
         let distance = (y.narrow(0, first, count) - &centers) / edm_sigma;
@@ -373,13 +372,13 @@ mod tests {
         Head::Score,
         Head::Energy,
         Head::Edm { data_std: 0.5 },
-        Head::Levels,
+        Head::Categorical,
     ];
 
-    fn model(head: Head, levels: u16) -> Model {
+    fn model(head: Head, values: u16) -> Model {
         let spec = ModelSpec {
             shape: Shape { channels: 1, height: 2, width: 3 },
-            levels,
+            values,
             diffusion: Diffusion {
                 schedule: Schedule::cosine(7.0, -4.0).unwrap(),
                 scaling: Scaling::VariancePreserving,
@@ -392,7 +391,7 @@ mod tests {
                 band_limit: BAND_LIMIT,
             }),
             head,
-            conditioning: None,
+            clock: None,
         };
         Model::new(&spec, Seed(1), Device::Cpu).unwrap()
     }
@@ -434,7 +433,7 @@ mod tests {
             let model = model(head, 17);
             let Diffusion { schedule, scaling, .. } = &model.spec().diffusion;
             let (x, eps) = (model.encode(&values()), noise());
-            let noising = Noising::bound(&[0.3, 0.7], schedule, Depth::Continuous);
+            let noising = Noising::bound(&[0.3, 0.7], schedule, TimeDiscretization::Continuous);
             let levels = noising.levels(*scaling, Device::Cpu);
             let mode = Mode::EVALUATION;
             let loss = diffusion_loss(&model, &x, &eps, &noising, &levels, mode).unwrap();
@@ -461,7 +460,7 @@ mod tests {
             spec.diffusion.schedule = schedule.clone();
             let model = Model::new(&spec, Seed(1), Device::Cpu).unwrap();
             let (x, eps) = (model.encode(&values()), noise());
-            let noising = Noising::bound(&[0.0, 1.0], &schedule, Depth::Continuous);
+            let noising = Noising::bound(&[0.0, 1.0], &schedule, TimeDiscretization::Continuous);
             let mode = Mode { train: true, ..Mode::EVALUATION };
             let levels = noising.levels(Scaling::VariancePreserving, Device::Cpu);
             let nats = diffusion_loss(&model, &x, &eps, &noising, &levels, mode).unwrap().nats();
@@ -478,8 +477,11 @@ mod tests {
     #[test]
     fn discrete_times_are_those_of_the_hierarchy() {
         let schedule = Schedule::linear(7.0, -4.0).unwrap();
-        let noising =
-            Noising::bound(&[0.0, 0.3, 0.999_999], &schedule, Depth::Discrete { steps: 10 });
+        let noising = Noising::bound(
+            &[0.0, 0.3, 0.999_999],
+            &schedule,
+            TimeDiscretization::Discrete { steps: 10 },
+        );
         assert_eq!(noising.times, [0.1, 0.4, 1.0]);
         let whole_step = 10.0 * bound::discrete_factor(LogSnr::new(7.0), schedule.log_snr(0.1));
         assert!((noising.factors[0] / whole_step - 1.0).abs() < 1e-12);
@@ -489,7 +491,7 @@ mod tests {
     #[test]
     fn simple_is_uniform_over_discrete_steps() {
         let mut diffusion = model(Head::Noise, 17).spec().diffusion.clone();
-        let depth = Depth::Discrete { steps: 100 };
+        let depth = TimeDiscretization::Discrete { steps: 100 };
         let u: Vec<f64> = (0..100).map(|i| (f64::from(i) + 0.5) / 100.0).collect();
         let bound = Noising::discrete(&u, &diffusion, depth).factors;
         assert!(bound[0] / bound[50] > 10.0, "the bound is far from uniform");
@@ -505,7 +507,7 @@ mod tests {
             assert!((constant / constants[0] - 1.0).abs() < 1e-12, "{constants:?}");
         }
         // With many steps it is the objective of continuous time.
-        let (u, depth) = ([0.4], Depth::Discrete { steps: 100_000 });
+        let (u, depth) = ([0.4], TimeDiscretization::Discrete { steps: 100_000 });
         diffusion.weighting = Weighting::Simple;
         let fine = Noising::discrete(&u, &diffusion, depth).factors[0];
         let continuous = Noising::proposed(&u, &diffusion, &diffusion.schedule).unwrap().factors[0];
@@ -519,7 +521,7 @@ mod tests {
         let u: Vec<f64> = vdm_core::times::low_discrepancy(0.5, 20_000).collect();
         for schedule in [Schedule::linear(7.0, -4.0).unwrap(), Schedule::cosine(7.0, -4.0).unwrap()]
         {
-            let noising = Noising::bound(&u, &schedule, Depth::Continuous);
+            let noising = Noising::bound(&u, &schedule, TimeDiscretization::Continuous);
             let mean = noising.factors.iter().sum::<f64>() / 20_000.0;
             assert!((mean - 5.5).abs() < 1e-3, "{schedule:?}: {mean}");
         }

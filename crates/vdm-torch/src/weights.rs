@@ -8,8 +8,10 @@ use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
 use crate::Error;
-use crate::checkpoint::Named;
-use crate::model::Model;
+use crate::nn::fitting;
+
+/// A list of named tensors.
+pub type Named = Vec<(String, Tensor)>;
 
 /// A note that goes into a file beside its tensors: key and text. One only, since the format's library
 /// writes more than one in an order that changes from process to process.
@@ -65,23 +67,47 @@ fn bytes(tensor: &Tensor) -> Result<Vec<u8>, Error> {
     Ok(Vec::<f32>::try_from(flat)?.into_iter().flat_map(f32::to_le_bytes).collect())
 }
 
-impl Model {
-    /// SHA-256 of its specification as JSON, then of name and values of each weight: what two models
-    /// share that give the same answers.
-    ///
-    /// # Errors
-    /// [`Error::Torch`] if the weights cannot be brought to the host, [`Error::Json`].
-    pub fn sha256(&self) -> Result<String, Error> {
-        let mut hash = Sha256::new();
-        let spec = serde_json::to_vec(self.spec());
-        hash.update(spec.map_err(|source| Error::Json { what: "a model", source })?);
-        for (name, weight) in self.parameters().named() {
-            hash.update(name.as_bytes());
-            hash.update([0]);
-            hash.update(bytes(&weight)?);
-        }
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+/// Copies tensors over those of the same names.
+///
+/// # Errors
+/// In words, naming the first that is missing, extra, mis-shaped, of another type or not finite.
+/// Nothing is changed then.
+pub(crate) fn copy_into(found: Named, into: &Named) -> Result<(), String> {
+    let mut found: HashMap<String, Tensor> = found.into_iter().collect();
+    let mut pairs = Vec::with_capacity(into.len());
+    for (name, target) in into {
+        let value = fitting(name, found.remove(name), &target.size())?;
+        pairs.push((name.clone(), target, value));
     }
+    if let Some(name) = found.keys().min() {
+        return Err(format!("has a tensor {name} that the configured model does not have"));
+    }
+    let values = pairs.iter().map(|(name, _, value)| (name.clone(), value.shallow_clone()));
+    if let Some(name) = not_finite(&values.collect()) {
+        return Err(format!("{name} has values that are not finite; use other weights"));
+    }
+    tch::no_grad(|| {
+        for (_, target, value) in pairs {
+            target.shallow_clone().copy_(&value);
+        }
+    });
+    Ok(())
+}
+
+/// SHA-256 of a document, then of name and values of each tensor: what two models share that give the same
+/// answers.
+///
+/// # Errors
+/// [`Error::Torch`] if the tensors cannot be brought to the host.
+pub(crate) fn sha256(document: &[u8], tensors: &Named) -> Result<String, Error> {
+    let mut hash = Sha256::new();
+    hash.update(document);
+    for (name, tensor) in tensors {
+        hash.update(name.as_bytes());
+        hash.update([0]);
+        hash.update(bytes(tensor)?);
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

@@ -12,12 +12,13 @@ use std::sync::Arc;
 
 use common::tiny;
 use damage::{Chance, damaged};
+use serde_json::Value;
 use tch::Device;
 use vdm_data::{Dataset, Source};
 use vdm_torch::checkpoint::{Checkpoint, Checkpoints, Chosen, read_info};
+use vdm_torch::diffusion::DiffusionTrainer;
 use vdm_torch::foreign::{export, exported};
-use vdm_torch::train::Trainer;
-use vdm_torch::{Error, RunConfig};
+use vdm_torch::{Error, Model, RunConfig};
 
 const FILES: [&str; 3] = ["model.safetensors", "training.safetensors", "checkpoint.json"];
 
@@ -44,8 +45,8 @@ fn run(folder: &Path, saved: &[(u64, Option<f64>)]) -> Checkpoints {
 
 fn run_of(config: &RunConfig, folder: &Path, saved: &[(u64, Option<f64>)]) -> Checkpoints {
     let data = digits();
-    let checkpoints = Checkpoints::new(folder, config);
-    let mut trainer = Trainer::new(config, &data, Device::Cpu).unwrap();
+    let checkpoints = config.checkpoints(folder).unwrap();
+    let mut trainer = config.trainer(&data, Device::Cpu).unwrap();
     let mut batches = trainer.batches(Arc::new(data.train.clone())).unwrap();
     for &(step, validation) in saved {
         while trainer.steps_done() < step {
@@ -94,7 +95,7 @@ fn edit(path: &Path, from: &str, to: &str) {
 }
 
 /// Writes the description of a checkpoint anew, with a seal that fits: as whoever wrote it on purpose.
-fn rewrite(path: &Path, change: impl FnOnce(&mut serde_json::Value)) {
+fn rewrite(path: &Path, change: impl FnOnce(&mut Value)) {
     let (mut document, _) = vdm_files::unseal(&fs::read(path).unwrap()).unwrap();
     change(&mut document);
     fs::write(path, vdm_files::seal(&document).unwrap()).unwrap();
@@ -138,12 +139,11 @@ fn the_same_training_has_the_same_checkpoint() {
         let last = step_folder(f.path(), 4);
         let mut info = read_info(&last).unwrap();
         info.seconds = 0.0;
-        info.window.as_mut().unwrap().seconds_before = 0.0;
+        info.window["seconds_before"] = 0.0.into();
         (FILES[..2].iter().map(|name| fs::read(last.join(name)).unwrap()).collect::<Vec<_>>(), info)
     });
     assert_eq!(first, second);
-    let trainer =
-        Trainer::resume(&config(), &digits(), Device::Cpu, &resume(&checkpoints).checkpoint);
+    let trainer = config().resumed(&digits(), Device::Cpu, &resume(&checkpoints).checkpoint);
     let before = contents(folder.path());
     trainer.unwrap().save(&checkpoints).unwrap();
     assert_eq!(contents(folder.path()), before);
@@ -154,22 +154,22 @@ fn the_same_training_has_the_same_checkpoint() {
 fn a_window_of_metrics_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = run(folder.path(), &[(3, None), (5, None)]);
-    assert_eq!(read_info(&step_folder(folder.path(), 3)).unwrap().window, None);
+    assert_eq!(read_info(&step_folder(folder.path(), 3)).unwrap().window, Value::Null);
     let Chosen { checkpoint, .. } = resume(&checkpoints);
-    let mut trainer = Trainer::resume(&config(), &digits(), Device::Cpu, &checkpoint).unwrap();
+    let mut trainer = config().resumed(&digits(), Device::Cpu, &checkpoint).unwrap();
     assert_eq!(trainer.window().steps, 2);
     let whole = run(tempfile::tempdir().unwrap().path(), &[]);
     assert!(whole.steps().unwrap().is_empty());
-    let mut uninterrupted = Trainer::new(&config(), &digits(), Device::Cpu).unwrap();
+    let mut uninterrupted = config().trainer(&digits(), Device::Cpu).unwrap();
     for trainer in [&mut uninterrupted, &mut trainer] {
         let mut batches = trainer.batches(Arc::new(digits().train)).unwrap();
         while trainer.steps_done() < 6 {
             trainer.train_step(&batches.next().unwrap().unwrap()).unwrap();
         }
     }
-    let sums = |trainer: &Trainer| {
+    let sums = |trainer: &DiffusionTrainer| {
         let window = trainer.window();
-        (window.steps, window.loss.to_bits(), window.spread.clone())
+        (window.steps, window.loss.to_bits(), trainer.model().spread().clone())
     };
     assert_eq!(sums(&trainer), sums(&uninterrupted));
     assert_eq!(trainer.window().steps, 3);
@@ -180,24 +180,23 @@ fn what_is_not_of_this_run_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     run(folder.path(), &[(4, None)]);
     let last = Checkpoint::read_for_training(&step_folder(folder.path(), 4)).unwrap();
-    let refusal = |config: &RunConfig| {
-        Trainer::resume(config, &digits(), Device::Cpu, &last).unwrap_err().to_string()
-    };
+    let refusal =
+        |config: &RunConfig| config.resumed(&digits(), Device::Cpu, &last).unwrap_err().to_string();
     let seeded = RunConfig { seed: vdm_sample::Seed(9), ..config() };
     assert!(refusal(&seeded).contains("seed is 9, and was 1"), "{}", refusal(&seeded));
     let wider = tiny(|c| c["network"]["width"] = 16.into());
     assert!(refusal(&wider).contains("network.width is 16, and was 8"), "{}", refusal(&wider));
     let mut other = digits();
     other.sha256 = "0".repeat(64);
-    let error = Trainer::resume(&config(), &other, Device::Cpu, &last).unwrap_err().to_string();
+    let error = config().resumed(&other, Device::Cpu, &last).unwrap_err().to_string();
     assert!(error.contains("was trained on data with SHA-256"), "{error}");
     let for_sampling = Checkpoint::read(&step_folder(folder.path(), 4)).unwrap();
-    let error = Trainer::resume(&config(), &digits(), Device::Cpu, &for_sampling).unwrap_err();
+    let error = config().resumed(&digits(), Device::Cpu, &for_sampling).unwrap_err();
     assert!(error.to_string().contains("read_for_training"), "{error}");
     // What a run may change it may change.
     let mut longer = config();
     (longer.training.steps, longer.training.optimizer.learning_rate) = (99, 0.5);
-    assert!(Trainer::resume(&longer, &digits(), Device::Cpu, &last).is_ok());
+    assert!(longer.resumed(&digits(), Device::Cpu, &last).is_ok());
 }
 
 #[test]
@@ -224,14 +223,16 @@ fn damaged_files_are_refused_by_name_with_a_remedy() {
     let info = last.join("checkpoint.json");
     edit(&info, "\"step\": 4", "\"step\": 5");
     assert!(refusal().contains("damaged or edited"), "{}", refusal());
-    rewrite(&info, |document| document["format"] = 3.into());
-    assert!(refusal().contains("has format 3; this program reads format 2"), "{}", refusal());
-    // As it was before there were hashes.
+    rewrite(&info, |document| document["format"] = 4.into());
+    assert!(refusal().contains("has format 4; this program reads format 3"), "{}", refusal());
+    // As it was before fields were renamed, and before there were hashes.
+    rewrite(&info, |document| document["format"] = 2.into());
+    assert!(refusal().contains("format 2, which has other names of fields"), "{}", refusal());
     fs::write(&info, r#"{"format": 1, "step": 4}"#).unwrap();
     assert!(refusal().contains("format 1, which has no hashes"), "{}", refusal());
     fs::write(&info, r#"{"step": 4}"#).unwrap();
     assert!(refusal().contains("no format or no seal"), "{}", refusal());
-    let empty = Checkpoints::new(folder.path().join("nothing"), &config());
+    let empty = config().checkpoints(folder.path().join("nothing")).unwrap();
     assert!(empty.to_continue().unwrap().is_none());
     let error = empty.best().unwrap_err().to_string();
     assert!(error.contains("there is no checkpoint"), "{error}");
@@ -275,7 +276,7 @@ fn a_damaged_newest_checkpoint_falls_back_to_the_newest_whole_one() {
         let [passed] = &passed_over[..] else { panic!("{passed_over:?}") };
         assert_eq!(passed.path, step_folder(folder.path(), 4));
         assert!(passed.why.to_string().contains(named), "{named}: {}", passed.why);
-        Trainer::resume(&config(), &digits(), Device::Cpu, &checkpoint).unwrap();
+        config().resumed(&digits(), Device::Cpu, &checkpoint).unwrap();
         if named != "training.safetensors" {
             let best = checkpoints.best().unwrap();
             assert_eq!((best.checkpoint.info().step, best.passed_over.len()), (2, 1));
@@ -309,7 +310,7 @@ fn a_run_of_damaged_checkpoints_does_not_start_again() {
     }
     assert!(checkpoints.best().is_ok(), "the averaged weights are whole");
     let seeded = RunConfig { seed: vdm_sample::Seed(9), ..config() };
-    let error = Checkpoints::new(folder.path(), &seeded).to_continue().unwrap_err().to_string();
+    let error = seeded.checkpoints(folder.path()).unwrap().to_continue().unwrap_err().to_string();
     assert!(error.contains("seed is 9, and was 1") && error.contains("set that back"), "{error}");
 }
 
@@ -358,7 +359,7 @@ fn only_what_this_run_wrote_is_ever_deleted() {
     assert!(error.contains("is of another run"), "{error}");
 
     // Training that goes on without anybody having set them aside.
-    let mut trainer = Trainer::resume(&config(), &digits(), Device::Cpu, &checkpoint).unwrap();
+    let mut trainer = config().resumed(&digits(), Device::Cpu, &checkpoint).unwrap();
     let mut batches = trainer.batches(Arc::new(digits().train)).unwrap();
     while trainer.steps_done() < 8 {
         trainer.train_step(&batches.next().unwrap().unwrap()).unwrap();
@@ -413,8 +414,8 @@ fn what_a_killed_process_left_in_between_is_cleared_up() {
 fn a_run_that_is_gone_is_not_made_again() {
     let folder = tempfile::tempdir().unwrap();
     let inside = folder.path().join("run/checkpoints");
-    let trainer = Trainer::new(&config(), &digits(), Device::Cpu).unwrap();
-    let error = trainer.save(&Checkpoints::new(&inside, &config())).unwrap_err().to_string();
+    let trainer = config().trainer(&digits(), Device::Cpu).unwrap();
+    let error = trainer.save(&config().checkpoints(&inside).unwrap()).unwrap_err().to_string();
     assert!(error.contains("cannot create") && error.contains("run/checkpoints"), "{error}");
     assert!(!folder.path().join("run").exists());
 }
@@ -432,12 +433,12 @@ fn a_checkpoint_can_be_opened_while_others_are_pruned() {
             let saved: Vec<_> = (2..=120).map(|step| (step, Some(1.0 / step as f64))).collect();
             run_of(config, folder, &saved);
         });
-        let checkpoints = Checkpoints::new(folder, config);
+        let checkpoints = config.checkpoints(folder).unwrap();
         let mut opened = 0;
         while !writer.is_finished() {
             let Chosen { checkpoint, passed_over } = checkpoints.best().unwrap();
             assert!(passed_over.is_empty(), "{passed_over:?}");
-            checkpoint.model(Device::Cpu).unwrap();
+            Model::of_checkpoint(&checkpoint, Device::Cpu).unwrap();
             opened += 1;
         }
         assert!(opened > 10, "{opened}");
@@ -473,8 +474,8 @@ fn no_damage_of_an_export_is_used_without_a_word() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.safetensors");
     run(folder.path(), &[(2, None)]);
-    let model =
-        Checkpoint::read(&step_folder(folder.path(), 2)).unwrap().model(Device::Cpu).unwrap();
+    let checkpoint = Checkpoint::read(&step_folder(folder.path(), 2)).unwrap();
+    let model = Model::of_checkpoint(&checkpoint, Device::Cpu).unwrap();
     export(&model, &file).unwrap();
     let whole = fs::read(&file).unwrap();
     for _ in 0..10 {
@@ -486,7 +487,7 @@ fn no_damage_of_an_export_is_used_without_a_word() {
     for case in 0..300 {
         fs::write(&file, damaged(&whole, &mut chance)).unwrap();
         if let Ok(imported) = exported(&file) {
-            let again = imported.model(shape, imported.levels, Device::Cpu).unwrap();
+            let again = imported.model(shape, imported.values, Device::Cpu).unwrap();
             assert_eq!(again.sha256().unwrap(), model.sha256().unwrap(), "{case}");
         }
     }
@@ -495,17 +496,18 @@ fn no_damage_of_an_export_is_used_without_a_word() {
 #[test]
 fn weights_that_are_not_finite_are_neither_exported_nor_used() {
     let folder = tempfile::tempdir().unwrap();
-    let trainer = Trainer::new(&config(), &digits(), Device::Cpu).unwrap();
-    let (name, weight) = trainer.average().parameters().named().swap_remove(0);
+    let trainer = config().trainer(&digits(), Device::Cpu).unwrap();
+    let (name, weight) = trainer.average().model().parameters().named().swap_remove(0);
     let _ = tch::no_grad(|| weight.flatten(0, -1).get(3).fill_(f64::NAN));
     let file = folder.path().join("model.safetensors");
-    let error = export(trainer.average(), &file).unwrap_err().to_string();
+    let error = export(trainer.average().model(), &file).unwrap_err().to_string();
     assert!(error.contains(&name) && error.contains("not finite") && !file.exists(), "{error}");
-    let checkpoints = Checkpoints::new(folder.path(), &config());
+    let checkpoints = config().checkpoints(folder.path()).unwrap();
     trainer.save(&checkpoints).unwrap();
-    let error = checkpoints.best().unwrap().checkpoint.model(Device::Cpu).unwrap_err().to_string();
+    let Chosen { checkpoint, .. } = checkpoints.best().unwrap();
+    let error = Model::of_checkpoint(&checkpoint, Device::Cpu).unwrap_err().to_string();
     assert!(error.contains("model.safetensors") && error.contains("not finite"), "{error}");
-    let mut other = Trainer::new(&config(), &digits(), Device::Cpu).unwrap();
-    let error = other.start_from(trainer.average()).unwrap_err().to_string();
+    let mut other = config().trainer(&digits(), Device::Cpu).unwrap();
+    let error = other.start_from(trainer.average().model().parameters()).unwrap_err().to_string();
     assert!(error.contains("not finite"), "{error}");
 }

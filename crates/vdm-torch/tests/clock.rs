@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 use vdm_core::NoiseSchedule;
 use vdm_sample::{Adaptive, NoNoise, Seed, SolverSpec, TimeGrid, integrate};
 use vdm_torch::nn::{BAND_LIMIT, PUBLISHED_BAND_LIMIT};
-use vdm_torch::train::Trainer;
+
 use vdm_torch::{Batch, Model, RunConfig};
 
 /// Samples that are followed.
@@ -36,12 +36,12 @@ fn mlp(band_limit: f64) -> RunConfig {
 /// After so many steps, in f64.
 fn trained(config: &RunConfig, steps: usize) -> Model {
     let data = vdm_data::load(&config.data).unwrap();
-    let mut trainer = Trainer::new(config, &data, Device::Cpu).unwrap();
+    let mut trainer = config.trainer(&data, Device::Cpu).unwrap();
     let mut batches = trainer.batches(Arc::new(data.train.clone())).unwrap();
     for _ in 0..steps {
         trainer.train_step(&batches.next().unwrap().unwrap()).unwrap();
     }
-    let average = trainer.average();
+    let average = trainer.average().model();
     let copy = Model::new(average.spec(), Seed(0), Device::Cpu).unwrap();
     let weights = average.parameters().named().into_iter().zip(copy.parameters().named());
     tch::no_grad(|| weights.for_each(|((_, from), (_, mut to))| to.copy_(&from)));

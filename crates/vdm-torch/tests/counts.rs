@@ -6,7 +6,9 @@ use vdm_sample::Seed;
 use vdm_torch::{Error, Model, ModelSpec, PRESETS, RunConfig};
 
 fn preset() -> Value {
-    serde_json::from_str(PRESETS[0].1).unwrap()
+    let mut preset: Value = serde_json::from_str(PRESETS[0].1).unwrap();
+    preset["objective"] = json!({});
+    preset
 }
 
 /// What reading and checking a configuration says, if it is refused.
@@ -47,14 +49,14 @@ fn every_count_of_a_configuration_has_a_limit() {
     }
     for (pointer, value, told) in [
         (
-            "/training/times",
+            "/objective/time_sampler",
             json!({"adaptive": {"bins": u64::MAX, "decay": 0.9}}),
-            "training.times.adaptive.bins = 18446744073709551615 is more than 1048576",
+            "objective.time_sampler.adaptive.bins = 18446744073709551615 is more than 1048576",
         ),
         (
-            "/training/depth",
+            "/objective/time",
             json!({"discrete": {"steps": u32::MAX}}),
-            "training.depth.discrete.steps = 4294967295 is more than 1048576",
+            "objective.time.discrete.steps = 4294967295 is more than 1048576",
         ),
         ("/sampler/steps", u64::MAX.into(), "= 18446744073709551615 is more than 1000000"),
         (
@@ -77,7 +79,7 @@ fn networks_and_items_that_no_memory_holds_are_refused() {
     let config: RunConfig = serde_json::from_value(preset()).unwrap();
     let spec = |change: &dyn Fn(&mut Value)| {
         let mut spec = json!({
-            "shape": {"channels": 1, "height": 8, "width": 8}, "levels": 17,
+            "shape": {"channels": 1, "height": 8, "width": 8}, "values": 17,
             "diffusion": config.diffusion, "head": config.head,
             "network": {"kind": "mlp", "width": 16, "depth": 1, "fourier": []},
         });

@@ -18,7 +18,7 @@ use vdm_sample::{
 use vdm_torch::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
 use vdm_torch::{Batch, Diffusion, Error, Head, Model, ModelSpec};
 
-const HEADS: [Head; 4] = [Head::Noise, Head::Image, Head::Velocity, Head::Levels];
+const HEADS: [Head; 4] = [Head::Noise, Head::Image, Head::Velocity, Head::Categorical];
 const SCALINGS: [Scaling; 3] =
     [Scaling::VariancePreserving, Scaling::VarianceExploding, Scaling::StraightLine];
 const POINTS: Shape = Shape { channels: 1, height: 1, width: 2 };
@@ -27,7 +27,7 @@ const POINTS: Shape = Shape { channels: 1, height: 1, width: 2 };
 fn model(head: Head, shape: Shape) -> Model {
     let spec = ModelSpec {
         shape,
-        levels: 16,
+        values: 16,
         diffusion: Diffusion {
             schedule: Schedule::linear(6.0, -6.0).unwrap(),
             scaling: Scaling::VariancePreserving,
@@ -40,7 +40,7 @@ fn model(head: Head, shape: Shape) -> Model {
             band_limit: BAND_LIMIT,
         }),
         head,
-        conditioning: None,
+        clock: None,
     };
     let model = Model::new(&spec, Seed(5), Device::Cpu).unwrap();
     move_weights(&model, 0.2);

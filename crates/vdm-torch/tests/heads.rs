@@ -7,11 +7,12 @@ use tch::{Device, Kind, Tensor};
 use vdm_core::{Denoiser, Scaling};
 use vdm_data::{Dataset, Shape};
 use vdm_sample::{Purpose, Seed, fill_normal};
-use vdm_torch::nn::{Attention, BAND_LIMIT, NetworkSpec, UNetSpec};
-use vdm_torch::train::Trainer;
+use vdm_torch::diffusion::DiffusionTrainer;
+use vdm_torch::nn::{Attention, BAND_LIMIT, Mode, NetworkSpec, Precision, UNetSpec};
+
 use vdm_torch::{
-    Batch, Depth, EvaluationSpec, Head, Mode, Model, ModelSpec, PRESETS, PerSample, RunConfig,
-    evaluate,
+    Batch, EvaluationSpec, Head, Model, ModelSpec, PRESETS, PerSample, RunConfig,
+    TimeDiscretization, evaluate,
 };
 
 /// The preset of the energy model with a small network; `change` edits the document.
@@ -30,8 +31,8 @@ fn preset() -> &'static str {
 }
 
 /// A trainer after `steps`, and the losses on the way.
-fn trained(config: &RunConfig, data: &Dataset, steps: usize) -> (Trainer, Vec<f64>) {
-    let mut trainer = Trainer::new(config, data, Device::Cpu).unwrap();
+fn trained(config: &RunConfig, data: &Dataset, steps: usize) -> (DiffusionTrainer, Vec<f64>) {
+    let mut trainer = config.trainer(data, Device::Cpu).unwrap();
     let mut batches = trainer.batches(Arc::new(data.train.clone())).unwrap();
     let step = |_| trainer.train_step(&batches.next().unwrap().unwrap()).unwrap().loss;
     let losses = (0..steps).map(step).collect();
@@ -77,7 +78,7 @@ fn m33_an_energy_network_has_no_curl_and_a_score_network_has() {
         let config = clusters(|c| c["head"] = head.into());
         let (trainer, losses) = trained(&config, &data, 100);
         assert_learned(&losses, head);
-        let mut curls = curls(trainer.average(), &data, 256);
+        let mut curls = curls(trainer.average().model(), &data, 256);
         curls.sort_by(f64::total_cmp);
         curls
     };
@@ -106,7 +107,7 @@ fn an_energy_predicts_its_own_gradient() {
     let config = clusters(|c| c["network"]["fourier"] = json!([]));
     let data = vdm_data::load(&config.data).unwrap();
     let (trainer, _) = trained(&config, &data, 50);
-    let model = trainer.average();
+    let model = trainer.average().model();
     let (z, at) = noisy(model, &data, 64);
     let noise = tch::no_grad(|| model.predict(&z, &at, Mode::EVALUATION)).unwrap().value.0;
     for direction in [[1.0_f32, 0.0], [0.0, 1.0], [0.6, -0.8]] {
@@ -128,7 +129,7 @@ fn energies_are_evaluated_without_a_graph() {
     let config = clusters(|_| ());
     let data = vdm_data::load(&config.data).unwrap();
     let (trainer, _) = trained(&config, &data, 5);
-    let model = trainer.average();
+    let model = trainer.average().model();
     let (z, at) = noisy(model, &data, 4);
     let predict = || model.predict(&z, &at, Mode::EVALUATION).unwrap().value.0;
     let (recorded, plain) = (predict(), tch::no_grad(predict));
@@ -143,7 +144,7 @@ fn energies_are_evaluated_without_a_graph() {
     }
     let items = data.test.select(&(0..8).collect::<Vec<_>>());
     let spec = EvaluationSpec { draws: 2, batch: 16 };
-    assert!(evaluate(model, &items, Depth::Continuous, spec, Seed(1), |_| ()).is_ok());
+    assert!(evaluate(model, &items, TimeDiscretization::Continuous, spec, Seed(1), |_| ()).is_ok());
 }
 
 fn unet(head: Head) -> ModelSpec {
@@ -162,11 +163,11 @@ fn unet(head: Head) -> ModelSpec {
     });
     ModelSpec {
         shape: Shape { channels: 1, height: 4, width: 4 },
-        levels: 16,
+        values: 16,
         diffusion,
         network,
         head,
-        conditioning: None,
+        clock: None,
     }
 }
 
@@ -196,7 +197,7 @@ fn a_unet_carries_an_energy() {
     for (name, weight) in energy.parameters().named() {
         assert!(weight.grad().abs().max().double_value(&[]) > 0.0, "{name} has no gradient");
     }
-    let bf16 = Mode { precision: vdm_torch::Precision::Bf16, ..Mode::EVALUATION };
+    let bf16 = Mode { precision: Precision::Bf16, ..Mode::EVALUATION };
     let half = energy.predict(&z, &at, bf16).unwrap().value.0;
     let off = (&half - &noise).abs().max().double_value(&[]);
     assert!(off > 0.0 && off < 0.1 * noise.abs().max().double_value(&[]), "{off}");
@@ -274,8 +275,15 @@ fn the_energy_preset_learns_the_clusters() {
     let (trainer, _) = trained(&config, &data, config.training.steps as usize);
     let items = data.test.select(&(0..4000).collect::<Vec<_>>());
     let spec = EvaluationSpec { draws: 32, batch: 8192 };
-    let result =
-        evaluate(trainer.average(), &items, Depth::Continuous, spec, Seed(1), |_| ()).unwrap();
+    let result = evaluate(
+        trainer.average().model(),
+        &items,
+        TimeDiscretization::Continuous,
+        spec,
+        Seed(1),
+        |_| (),
+    )
+    .unwrap();
     let entropy = vdm_data::clusters_entropy_bits_per_dim();
     println!(
         "{:.4} ± {:.4} bits/dim, entropy {entropy:.4}",

@@ -1,5 +1,5 @@
 //! Estimators of likelihood on tensors, against a law that is known: independent components, uniform
-//! over 17 levels, of which an untrained levels head is the exact denoiser; and one trained model under
+//! over 17 levels, of which an untrained categorical head is the exact denoiser; and one trained model under
 //! every specification.
 
 mod common;
@@ -18,7 +18,7 @@ use vdm_data::{Items, Shape, Source};
 use vdm_sample::estimate::{Dequantization, DiffusionTerm, FlowBound, Rounds, Summary, Trace};
 use vdm_sample::{Adaptive, GridKind, GridSpec, ProbeLaw, Purpose, SamplerSpec, Seed};
 use vdm_torch::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
-use vdm_torch::train::Trainer;
+
 use vdm_torch::{Diffusion, Evaluation, Head, Model, ModelSpec, Sampling};
 
 fn model(head: Head) -> Model {
@@ -29,7 +29,7 @@ fn model(head: Head) -> Model {
     };
     let spec = ModelSpec {
         shape: Shape { channels: 1, height: 1, width: 2 },
-        levels: 17,
+        values: 17,
         diffusion,
         network: NetworkSpec::Mlp(MlpSpec {
             width: 8,
@@ -38,7 +38,7 @@ fn model(head: Head) -> Model {
             band_limit: BAND_LIMIT,
         }),
         head,
-        conditioning: None,
+        clock: None,
     };
     Model::new(&spec, Seed(0), Device::Cpu).unwrap()
 }
@@ -62,7 +62,7 @@ fn near_entropy(found: Summary, slack: f64) {
 /// few: under this law all cost the same.
 #[test]
 fn every_estimator_finds_the_entropy() {
-    let (model, items) = (model(Head::Levels), items(6));
+    let (model, items) = (model(Head::Categorical), items(6));
     let evaluation = Evaluation::new(&model, &items, Seed(1), 512);
     let term = DiffusionTerm::Continuous { draws: 64 };
     let bound = evaluation.bound(term, Rounds::exactly(64), |_, _| ()).unwrap();
@@ -156,12 +156,12 @@ fn fast_at_first(range: LogSnrRange) -> Monotone {
 fn m48_a_trained_model_samples_alike_under_every_specification() {
     let config = tiny(|c| c["training"]["optimizer"]["warmup"] = 5.into());
     let data = vdm_data::load(&Source::Digits {}).unwrap();
-    let mut trainer = Trainer::new(&config, &data, Device::Cpu).unwrap();
+    let mut trainer = config.trainer(&data, Device::Cpu).unwrap();
     let mut batches = trainer.batches(Arc::new(data.train.clone())).unwrap();
     for _ in 0..10 {
         trainer.train_step(&batches.next().unwrap().unwrap()).unwrap();
     }
-    let model = trainer.average();
+    let model = trainer.average().model();
     let items = data.test.select(&(0..4).collect::<Vec<_>>());
     let on_grid = |solver| json!({"solver": solver, "grid": "uniform_log_snr", "steps": 10});
     let solvers = ["ddim", "dpm_solver_pp_2m", "ancestral", "dpm_solver_pp_sde"].map(on_grid);

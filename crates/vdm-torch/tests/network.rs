@@ -40,7 +40,7 @@ fn with_trunk() -> UNetSpec {
 fn spec(network: NetworkSpec, shape: Shape, head: Head) -> ModelSpec {
     ModelSpec {
         shape,
-        levels: 16,
+        values: 16,
         diffusion: Diffusion {
             schedule: Schedule::linear(8.0, -5.0).unwrap(),
             scaling: Scaling::VariancePreserving,
@@ -48,7 +48,7 @@ fn spec(network: NetworkSpec, shape: Shape, head: Head) -> ModelSpec {
         },
         network,
         head,
-        conditioning: None,
+        clock: None,
     }
 }
 
@@ -126,7 +126,7 @@ fn an_untrained_network_gives_the_best_guess_of_its_head() {
         assert!(largest_difference(&energy.value.0, &z.0) < 1e-6);
 
         // Levels: the posterior mean of each pixel under equally likely levels.
-        let levels = predict(Head::Levels);
+        let levels = predict(Head::Categorical);
         let first = z.0.double_value(&[0, 0, 0, 0]);
         let terms: Vec<(f64, f64)> = (0..16)
             .map(|k| 2.0 * (f64::from(k) + 0.5) / 16.0 - 1.0)
@@ -242,7 +242,7 @@ fn a_model_answers_under_every_scaling() {
         Head::Score,
         Head::Energy,
         Head::Edm { data_std: 0.5 },
-        Head::Levels,
+        Head::Categorical,
     ] {
         let network = NetworkSpec::Unet(unet(1));
         let model = Model::new(&spec(network, COLOR, head), Seed(4), Device::Cpu).unwrap();
@@ -266,7 +266,7 @@ fn a_model_answers_under_every_scaling() {
 #[test]
 fn solvers_run_on_tensors() {
     let network = NetworkSpec::Unet(unet(1));
-    let model = Model::new(&spec(network, COLOR, Head::Levels), Seed(4), Device::Cpu).unwrap();
+    let model = Model::new(&spec(network, COLOR, Head::Categorical), Seed(4), Device::Cpu).unwrap();
     move_weights(&model, 0.05);
     let on_grid = SolverSpec::entries().into_iter().map(|Entry { solver, .. }| {
         SamplerSpec::from(Method::OnGrid { solver, grid: GridKind::UniformTime.into(), steps: 8 })

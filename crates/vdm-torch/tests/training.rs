@@ -16,14 +16,15 @@ use tch::Device;
 use vdm_core::{Scaling, Schedule, Weighting};
 use vdm_data::{Dataset, Source};
 use vdm_sample::{Purpose, Seed};
-use vdm_torch::checkpoint::{Checkpoint, Checkpoints, LevelState, read_info};
-use vdm_torch::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
-use vdm_torch::train::{
-    Observer, Outcome, ScheduleTraining, StepReport, Times, Trainer, TrainingBatch, run,
+use vdm_torch::checkpoint::{Checkpoint, read_info};
+use vdm_torch::diffusion::{
+    DiffusionDraws, DiffusionState, DiffusionTrainer, DiffusionTraining, ObjectiveSpec,
 };
+use vdm_torch::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
+use vdm_torch::train::{Observer, Outcome, StepReport, TrainingBatch, run};
 use vdm_torch::{
-    Depth, Diffusion, Error, EvaluationSpec, Head, Likelihood, Model, ModelSpec, PRESETS,
-    RunConfig, TrainingSpec, evaluate,
+    Diffusion, Error, EvaluationSpec, Head, Likelihood, Model, ModelSpec, PRESETS, RunConfig,
+    TimeDiscretization, evaluate,
 };
 
 fn digits() -> Dataset {
@@ -37,21 +38,21 @@ struct Listener<'a> {
     stop_after: u64,
 }
 
-impl Observer for Listener<'_> {
+impl Observer<DiffusionTraining> for Listener<'_> {
     type Error = Error;
-    fn step(&mut self, _: &Trainer, report: &StepReport) -> Result<(), Error> {
+    fn step(&mut self, _: &DiffusionTrainer, report: &StepReport) -> Result<(), Error> {
         self.losses.push(report.loss);
         self.stop.store(report.step >= self.stop_after, std::sync::atomic::Ordering::Relaxed);
         Ok(())
     }
-    fn saved(&mut self, _: &Trainer) -> Result<(), Error> {
+    fn saved(&mut self, _: &DiffusionTrainer) -> Result<(), Error> {
         Ok(())
     }
-    fn validation(&mut self, _: &Trainer, result: &Likelihood) -> Result<(), Error> {
+    fn validation(&mut self, _: &DiffusionTrainer, result: &Likelihood) -> Result<(), Error> {
         assert!(result.bits_per_dim.is_finite());
         Ok(())
     }
-    fn samples(&mut self, _: &Trainer) -> Result<(), Error> {
+    fn samples(&mut self, _: &DiffusionTrainer) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -59,10 +60,10 @@ impl Observer for Listener<'_> {
 /// Trains in `folder` from its last checkpoint until `stop_after`; returns losses and the end.
 fn train(config: &RunConfig, folder: &Path, stop_after: u64) -> (Vec<f64>, Outcome) {
     let data = digits();
-    let checkpoints = Checkpoints::new(folder, config);
+    let checkpoints = config.checkpoints(folder).unwrap();
     let mut trainer = match checkpoints.to_continue().unwrap() {
-        None => Trainer::new(config, &data, Device::Cpu).unwrap(),
-        Some(chosen) => Trainer::resume(config, &data, Device::Cpu, &chosen.checkpoint).unwrap(),
+        None => config.trainer(&data, Device::Cpu).unwrap(),
+        Some(chosen) => config.resumed(&data, Device::Cpu, &chosen.checkpoint).unwrap(),
     };
     let stop = AtomicBool::new(false);
     let mut listener = Listener { losses: Vec::new(), stop: &stop, stop_after };
@@ -106,15 +107,15 @@ struct Killed {
     left: usize,
 }
 
-impl Observer for Killed {
+impl Observer<DiffusionTraining> for Killed {
     type Error = Error;
-    fn step(&mut self, _: &Trainer, _: &StepReport) -> Result<(), Error> {
+    fn step(&mut self, _: &DiffusionTrainer, _: &StepReport) -> Result<(), Error> {
         Ok(())
     }
-    fn saved(&mut self, _: &Trainer) -> Result<(), Error> {
+    fn saved(&mut self, _: &DiffusionTrainer) -> Result<(), Error> {
         Ok(())
     }
-    fn validation(&mut self, trainer: &Trainer, result: &Likelihood) -> Result<(), Error> {
+    fn validation(&mut self, trainer: &DiffusionTrainer, result: &Likelihood) -> Result<(), Error> {
         self.validations.push((trainer.steps_done(), result.bits_per_dim));
         if self.left == 0 {
             return Ok(());
@@ -122,7 +123,7 @@ impl Observer for Killed {
         self.left -= 1;
         Err(Error::NonFiniteSamples)
     }
-    fn samples(&mut self, _: &Trainer) -> Result<(), Error> {
+    fn samples(&mut self, _: &DiffusionTrainer) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -133,15 +134,15 @@ fn a_run_is_saved_before_it_is_validated() {
     let (config, data) = (tiny(|_| ()), digits());
     let (whole, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     train(&config, whole.path(), 99);
-    let checkpoints = Checkpoints::new(folder.path(), &config);
+    let checkpoints = config.checkpoints(folder.path()).unwrap();
     let stop = AtomicBool::new(false);
     let mut killed = Killed { validations: Vec::new(), left: 2 };
-    let mut trainer = Trainer::new(&config, &data, Device::Cpu).unwrap();
+    let mut trainer = config.trainer(&data, Device::Cpu).unwrap();
     for _ in 0..2 {
         run(&mut trainer, &data, &checkpoints, &stop, &mut killed).unwrap_err();
         let latest = checkpoints.to_continue().unwrap().unwrap().checkpoint;
         assert_eq!((latest.info().step, latest.info().validation), (5, None));
-        trainer = Trainer::resume(&config, &data, Device::Cpu, &latest).unwrap();
+        trainer = config.resumed(&data, Device::Cpu, &latest).unwrap();
     }
     run(&mut trainer, &data, &checkpoints, &stop, &mut killed).unwrap();
     let steps: Vec<u64> = killed.validations.iter().map(|(step, _)| *step).collect();
@@ -149,7 +150,7 @@ fn a_run_is_saved_before_it_is_validated() {
     assert!(killed.validations[..3].iter().all(|found| *found == killed.validations[0]));
     assert_eq!(files_of_last(whole.path()), files_of_last(folder.path()));
     let results = |folder: &Path| -> Vec<Option<f64>> {
-        let checkpoints = Checkpoints::new(folder, &config);
+        let checkpoints = config.checkpoints(folder).unwrap();
         let steps = checkpoints.steps().unwrap();
         steps.into_iter().map(|step| checkpoints.describe(step).unwrap().validation).collect()
     };
@@ -160,9 +161,10 @@ fn a_run_is_saved_before_it_is_validated() {
 }
 
 /// What a checkpoint has learned about noise levels, to the last digit, without the seconds it took.
-fn levels_of_last(folder: &Path) -> (Schedule, LevelState) {
+fn levels_of_last(folder: &Path) -> (Schedule, DiffusionState) {
     let info = read_info(&last(folder)).unwrap();
-    (info.model.diffusion.schedule, info.levels)
+    let state = serde_json::from_value(info.state.clone()).unwrap();
+    (info.model::<ModelSpec>().unwrap().diffusion.schedule, state)
 }
 
 /// 40 steps at once, or 20 and 20, while the noise levels are learned: the same bytes, the same
@@ -179,8 +181,8 @@ fn what_is_learned_about_levels_survives_an_interruption() {
                          "slope": 1.0, "hidden": [8.0, 8.0], "hidden_bias": [3.0, -3.0],
                          "output": [1.0, -1.0]});
     let linear = json!({"kind": "linear", "log_snr_max": 6.0, "log_snr_min": -4.0});
-    let adaptive = json!({"times": {"adaptive": {"bins": 20, "decay": 0.9}}});
-    for (schedule, training) in [
+    let adaptive = json!({"time_sampler": {"adaptive": {"bins": 20, "decay": 0.9}}});
+    for (schedule, objective) in [
         (&monotone, learned("learned", "learned")),
         (&network, learned("pinned", "learned")),
         (&linear, learned("learned", "pinned")),
@@ -192,7 +194,7 @@ fn what_is_learned_about_levels_survives_an_interruption() {
             c["training"]["steps"] = 40.into();
             c["output"]["validate_every"] = 100.into();
             c["output"]["checkpoint_every"] = 100.into();
-            c["training"].as_object_mut().unwrap().extend(training.as_object().unwrap().clone());
+            c["objective"] = objective.clone();
         });
         let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (losses, _) = train(&config, whole.path(), 99);
@@ -204,18 +206,11 @@ fn what_is_learned_about_levels_survives_an_interruption() {
         let (schedule, levels) = levels_of_last(whole.path());
         assert_eq!(levels_of_last(parts.path()), (schedule.clone(), levels.clone()));
         assert_eq!(schedule != config.diffusion.schedule, levels.adaptive.is_none());
-        assert_ne!(levels, LevelState::default());
+        assert!(levels.adaptive.is_some() != levels.schedule.is_some());
 
         let latest = Checkpoint::read_for_training(&last(whole.path())).unwrap();
-        let fixed = RunConfig {
-            training: TrainingSpec {
-                times: Times::Schedule,
-                schedule: ScheduleTraining::Fixed,
-                ..config.training.clone()
-            },
-            ..config
-        };
-        let error = Trainer::resume(&fixed, &digits(), Device::Cpu, &latest).unwrap_err();
+        let fixed = RunConfig { objective: ObjectiveSpec::default(), ..config };
+        let error = fixed.resumed(&digits(), Device::Cpu, &latest).unwrap_err();
         assert!(error.to_string().contains("is of another run than config.json"), "{error}");
     }
 }
@@ -237,7 +232,7 @@ fn accumulated_gradients_equal_those_of_the_whole_batch() {
     let data = digits();
     let step = |accumulate: u64| {
         let config = tiny(|c| c["training"]["accumulate"] = accumulate.into());
-        let mut trainer = Trainer::new(&config, &data, Device::Cpu).unwrap();
+        let mut trainer = config.trainer(&data, Device::Cpu).unwrap();
         let mut batches = trainer.batches(Arc::new(data.train.clone())).unwrap();
         trainer.train_step(&batches.next().unwrap().unwrap()).unwrap()
     };
@@ -254,7 +249,7 @@ fn every_head_learns() {
     let data = digits();
     let items = data.test.select(&(0..64).collect::<Vec<_>>());
     let edm = json!({"edm": {"data_std": 0.5}});
-    let named = ["noise", "image", "velocity", "flow", "score", "energy", "levels"];
+    let named = ["noise", "image", "velocity", "flow", "score", "energy", "categorical"];
     for head in named.map(Value::from).into_iter().chain([edm]) {
         let config = tiny(|c| {
             c["head"] = head.clone();
@@ -264,17 +259,19 @@ fn every_head_learns() {
             // Levels at which an image is more than its pixels.
             c["diffusion"]["schedule"]["log_snr_max"] = 4.0.into();
         });
-        let mut trainer = Trainer::new(&config, &data, Device::Cpu).unwrap();
+        let mut trainer = config.trainer(&data, Device::Cpu).unwrap();
         let diffusion = |model: &Model| {
             let spec = EvaluationSpec { draws: 8, batch: 512 };
-            evaluate(model, &items, Depth::Continuous, spec, Seed(5), |_| ()).unwrap().diffusion
+            evaluate(model, &items, TimeDiscretization::Continuous, spec, Seed(5), |_| ())
+                .unwrap()
+                .diffusion
         };
-        let before = diffusion(trainer.average());
+        let before = diffusion(trainer.average().model());
         let mut batches = trainer.batches(Arc::new(data.train.clone())).unwrap();
         for _ in 0..100 {
             trainer.train_step(&batches.next().unwrap().unwrap()).unwrap();
         }
-        let after = diffusion(trainer.average());
+        let after = diffusion(trainer.average().model());
         assert!(after < 0.88 * before, "{head}: {before} to {after}");
     }
 }
@@ -282,10 +279,16 @@ fn every_head_learns() {
 #[test]
 fn a_loss_that_is_not_finite_stops_with_what_led_to_it() {
     let data = digits();
-    let mut trainer = Trainer::new(&tiny(|_| ()), &data, Device::Cpu).unwrap();
+    let mut trainer = tiny(|_| ()).trainer(&data, Device::Cpu).unwrap();
     let mut batches = trainer.batches(Arc::new(data.train.clone())).unwrap();
     let good = batches.next().unwrap().unwrap();
-    let bad = TrainingBatch { noise: vec![f32::NAN; good.noise.len()], ..good.clone() };
+    let bad = TrainingBatch {
+        draws: DiffusionDraws {
+            noise: vec![f32::NAN; good.draws.noise.len()],
+            ..good.draws.clone()
+        },
+        ..good.clone()
+    };
     let error = trainer.train_step(&bad).unwrap_err();
     assert!(error.to_string().len() < 250, "what is long goes into a file: {error}");
     let Error::NonFinite { step: 1, dump } = &error else { panic!("{error}") };
@@ -301,14 +304,14 @@ fn a_loss_that_is_not_finite_stops_with_what_led_to_it() {
 #[test]
 fn a_likelihood_does_not_depend_on_the_batch_size() {
     let (config, data) = (tiny(|_| ()), digits());
-    let trainer = Trainer::new(&config, &data, Device::Cpu).unwrap();
-    move_weights(trainer.average(), 0.2);
+    let trainer = config.trainer(&data, Device::Cpu).unwrap();
+    move_weights(trainer.average().model(), 0.2);
     let items = data.test.select(&(0..24).collect::<Vec<_>>());
     let with = |batch, depth| {
         let spec = EvaluationSpec { draws: 4, batch };
-        evaluate(trainer.average(), &items, depth, spec, config.seed, |_| ()).unwrap()
+        evaluate(trainer.average().model(), &items, depth, spec, config.seed, |_| ()).unwrap()
     };
-    for depth in [Depth::Continuous, Depth::Discrete { steps: 100 }] {
+    for depth in [TimeDiscretization::Continuous, TimeDiscretization::Discrete { steps: 100 }] {
         let (small, large) = (with(1, depth), with(1000, depth));
         assert!((small.bits_per_dim / large.bits_per_dim - 1.0).abs() < 1e-5);
         assert_eq!(small.items, 24);
@@ -318,7 +321,7 @@ fn a_likelihood_does_not_depend_on_the_batch_size() {
 }
 
 /// A likelihood against the truth: for pixels that are independent and uniform over 17 levels, an
-/// untrained levels head is the exact denoiser, so the continuous bound is tight but for its end
+/// untrained categorical head is the exact denoiser, so the continuous bound is tight but for its end
 /// terms: log2 17 bits per dimension, plus a prior below 1e-6 and minus nothing, since at λ = 13
 /// the reconstruction is certain. The bound of 1000 steps lies above it, by less than 2 %.
 #[test]
@@ -326,7 +329,7 @@ fn the_bound_of_an_exact_model_is_the_entropy() {
     let shape = vdm_data::Shape { channels: 1, height: 4, width: 4 };
     let spec = ModelSpec {
         shape,
-        levels: 17,
+        values: 17,
         diffusion: Diffusion {
             schedule: Schedule::linear(13.0, -13.0).unwrap(),
             scaling: Scaling::VariancePreserving,
@@ -338,8 +341,8 @@ fn the_bound_of_an_exact_model_is_the_entropy() {
             fourier: vec![],
             band_limit: BAND_LIMIT,
         }),
-        head: Head::Levels,
-        conditioning: None,
+        head: Head::Categorical,
+        clock: None,
     };
     let model = Model::new(&spec, Seed(0), Device::Cpu).unwrap();
     let pixels: Vec<u8> =
@@ -348,11 +351,11 @@ fn the_bound_of_an_exact_model_is_the_entropy() {
     let spec = EvaluationSpec { draws: 64, batch: 4096 };
     let bound = |depth| evaluate(&model, &items, depth, spec, Seed(3), |_| ()).unwrap();
     let entropy = 17.0_f64.log2();
-    let continuous = bound(Depth::Continuous);
+    let continuous = bound(TimeDiscretization::Continuous);
     let error = (continuous.bits_per_dim - entropy).abs();
     assert!(error < 4.0 * continuous.standard_error, "{continuous:?}");
     assert!(continuous.standard_error < 0.04 && continuous.reconstruction < 1e-6);
-    let discrete = bound(Depth::Discrete { steps: 1000 });
+    let discrete = bound(TimeDiscretization::Discrete { steps: 1000 });
     let gap = discrete.bits_per_dim / entropy - 1.0;
     let noise = 4.0 * discrete.standard_error / entropy;
     assert!((-noise..0.02 + noise).contains(&gap), "{gap} ± {noise}");
@@ -366,15 +369,22 @@ fn the_swirl_is_learned_to_within_4_percent() {
     let (_, text) = PRESETS.iter().find(|(name, _)| *name == "swirl").unwrap();
     let config: RunConfig = serde_json::from_str(text).unwrap();
     let data = vdm_data::load(&config.data).unwrap();
-    let mut trainer = Trainer::new(&config, &data, Device::Cpu).unwrap();
+    let mut trainer = config.trainer(&data, Device::Cpu).unwrap();
     let mut batches = trainer.batches(Arc::new(data.train.clone())).unwrap();
     for _ in 0..1500 {
         trainer.train_step(&batches.next().unwrap().unwrap()).unwrap();
     }
     let items = data.test.select(&(0..4000).collect::<Vec<_>>());
     let spec = EvaluationSpec { draws: 32, batch: 8192 };
-    let result =
-        evaluate(trainer.average(), &items, Depth::Continuous, spec, Seed(1), |_| ()).unwrap();
+    let result = evaluate(
+        trainer.average().model(),
+        &items,
+        TimeDiscretization::Continuous,
+        spec,
+        Seed(1),
+        |_| (),
+    )
+    .unwrap();
     let entropy = vdm_data::swirl_entropy_bits_per_dim();
     assert!(result.bits_per_dim > entropy - 3.0 * result.standard_error, "{result:?}");
     assert!(result.bits_per_dim < 1.04 * entropy, "{result:?}");
@@ -386,7 +396,7 @@ fn bf16_follows_f32() {
     let data = digits();
     let loss = |precision: &str| {
         let config = tiny(|c| c["training"]["precision"] = precision.into());
-        let mut trainer = Trainer::new(&config, &data, Device::Cpu).unwrap();
+        let mut trainer = config.trainer(&data, Device::Cpu).unwrap();
         let mut batches = trainer.batches(Arc::new(data.train.clone())).unwrap();
         let step = |_| trainer.train_step(&batches.next().unwrap().unwrap()).unwrap().loss;
         (0..12).map(step).sum::<f64>()

@@ -10,9 +10,8 @@ use anyhow::{Context, Result, bail};
 use tch::{Device, Kind, Tensor};
 use vdm_core::{NoiseSchedule, Scaling};
 use vdm_sample::{Adaptive, NoNoise, Seed, SolverSpec, TimeGrid, integrate, prior};
-use vdm_torch::checkpoint::Checkpoints;
 use vdm_torch::nn::{BAND_LIMIT, NetworkSpec};
-use vdm_torch::{Batch, Depth, Likelihood, Model, RunConfig, evaluate};
+use vdm_torch::{Batch, Likelihood, Model, RunConfig, TimeDiscretization, evaluate};
 
 pub use report::markdown;
 
@@ -62,14 +61,21 @@ pub fn rows(run: &Path) -> Result<Vec<Row>> {
     let (document, _) = vdm_files::unseal(&text).with_context(of_a_run)?;
     let config: RunConfig = serde_json::from_value(document).with_context(of_a_run)?;
     let data = vdm_data::load(&config.data)?;
-    let best = Checkpoints::new(run.join("checkpoints"), &config).best()?.checkpoint;
+    let best = config.checkpoints(run.join("checkpoints"))?.best()?.checkpoint;
     let row = |frozen: bool| -> Result<Row> {
-        let model = best.model(Device::Cpu)?;
+        let model = Model::of_checkpoint(&best, Device::Cpu)?;
         if frozen {
             freeze(&model)?;
         }
         let spec = config.evaluation;
-        let test = evaluate(&model, &data.test, Depth::Continuous, spec, config.seed, |_| ())?;
+        let test = evaluate(
+            &model,
+            &data.test,
+            TimeDiscretization::Continuous,
+            spec,
+            config.seed,
+            |_| (),
+        )?;
         let model = model.in_f64()?;
         Ok(Row {
             band_limit: band_limit(&model)?,
@@ -91,6 +97,7 @@ fn band_limit(model: &Model) -> Result<f64> {
         NetworkSpec::Unet(spec) => Ok(spec.band_limit),
         NetworkSpec::Mlp(spec) => Ok(spec.band_limit),
         NetworkSpec::Diffusers(_) => bail!("networks of diffusers have a clock of their own"),
+        NetworkSpec::Custom { name, .. } => bail!("{name} is a network of another program"),
     }
 }
 

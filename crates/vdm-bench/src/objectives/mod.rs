@@ -15,8 +15,8 @@ use tch::{Device, Kind};
 use vdm_core::importance::Spread;
 use vdm_core::{NoiseSchedule, Schedule};
 use vdm_data::Dataset;
-use vdm_torch::train::{Times, Trainer};
-use vdm_torch::{Depth, Likelihood, Model, RunConfig, evaluate};
+use vdm_torch::diffusion::{DiffusionTrainer, TimeSampler};
+use vdm_torch::{Likelihood, Model, RunConfig, TimeDiscretization, evaluate};
 
 pub use report::markdown;
 
@@ -57,7 +57,7 @@ pub struct Outcome {
 /// Every parameterization, with levels drawn by the preset's linear schedule.
 #[must_use]
 pub fn heads() -> Vec<Variant> {
-    let names = ["levels", "noise", "image", "velocity", "flow", "score", "energy"];
+    let names = ["categorical", "noise", "image", "velocity", "flow", "score", "energy"];
     let head = |label| Variant { label, changes: vec![("/head", json!(label))] };
     let edm = ("/head", json!({"edm": {"data_std": 0.7}}));
     names.into_iter().map(head).chain([Variant { label: "edm", changes: vec![edm] }]).collect()
@@ -109,18 +109,19 @@ pub fn schedules() -> Result<Vec<Variant>> {
 /// # Errors
 /// A variant that is no configuration, or whatever training fails with.
 pub fn compare(variants: &[Variant], seconds: f64) -> Result<Vec<Outcome>> {
-    let mut first: Option<Trainer> = None;
+    let mut first: Option<DiffusionTrainer> = None;
     let mut outcomes = Vec::new();
     for variant in variants {
         let config = variant.config()?;
         let data = vdm_data::load(&config.data)?;
         let (trainer, spread) = train(&config, &data, seconds)?;
         let spec = config.evaluation;
-        let model = trainer.average();
-        let test = evaluate(model, &data.test, Depth::Continuous, spec, config.seed, |_| ())?;
+        let model = trainer.average().model();
+        let test =
+            evaluate(model, &data.test, TimeDiscretization::Continuous, spec, config.seed, |_| ())?;
         eprintln!("{}: {:.4} after {}", variant.label, test.bits_per_dim, trainer.steps_done());
-        let (steps, proposal) = (trainer.steps_done(), trainer.proposal());
-        let weights = first.get_or_insert(trainer).model();
+        let (steps, proposal) = (trainer.steps_done(), trainer.model().proposal());
+        let weights = first.get_or_insert(trainer).model().model();
         let noise = gradient_noise(&variants[0].config()?, &data, weights, &proposal)?;
         let label = variant.label;
         outcomes.push(Outcome { label, steps, test, spread, gradient_noise: noise });
@@ -140,18 +141,19 @@ impl Variant {
     }
 }
 
-fn train(config: &RunConfig, data: &Dataset, seconds: f64) -> Result<(Trainer, Spread)> {
-    let mut trainer = Trainer::new(config, data, Device::Cpu)?;
+fn train(config: &RunConfig, data: &Dataset, seconds: f64) -> Result<(DiffusionTrainer, Spread)> {
+    let mut trainer = config.trainer(data, Device::Cpu)?;
     let mut batches = trainer.batches(Arc::new(data.train.clone()))?;
     let mut draws = std::collections::VecDeque::new();
     while trainer.seconds() < seconds {
         let batch = batches.next().context("batches go on for ever")??;
-        draws.push_back(trainer.train_step(&batch)?.draws);
+        trainer.train_step(&batch)?;
+        draws.push_back(trainer.model().last_losses().to_vec());
         if draws.len() as u64 > LAST_STEPS {
             draws.pop_front();
         }
     }
-    let mut spread = Spread::new(trainer.average().spec().diffusion.schedule.range(), BINS);
+    let mut spread = Spread::new(trainer.average().model().spec().diffusion.schedule.range(), BINS);
     draws.iter().flatten().for_each(|draw| spread.observe(draw));
     Ok((trainer, spread))
 }
@@ -167,9 +169,9 @@ fn gradient_noise(
         return Ok(None);
     }
     let mut config = config.clone();
-    config.training.times = Times::Proposal(proposal.clone());
-    let mut trainer = Trainer::new(&config, data, Device::Cpu)?;
-    trainer.start_from(weights)?;
+    config.objective.time_sampler = TimeSampler::Proposal(proposal.clone());
+    let mut trainer = config.trainer(data, Device::Cpu)?;
+    trainer.start_from(weights.parameters())?;
     let mut batches = trainer.batches(Arc::new(data.train.clone()))?;
     let (mut sum, mut squares) = (None, 0.0);
     for _ in 0..GRADIENTS {

@@ -150,7 +150,7 @@ pub fn optimal(
 /// A share `u` of the time stays uniform, for errors that no draw has shown yet: whatever the averages
 /// miss, the second moment is at most `1/u` times that of uniform levels, and where they miss nothing at
 /// most `1/(1 − u)` times the least. [`UNIFORM`](Self::UNIFORM) suits training. With a hundredth an
-/// untrained levels head, of the same kind of errors, had three times the variance of uniform levels after
+/// untrained categorical head, of the same kind of errors, had three times the variance of uniform levels after
 /// 20,000 items, and with a tenth three tenths of it.
 ///
 /// ```

@@ -24,7 +24,8 @@
 //!
 //! Those that run to infinity, `karras` and `polyexponential` may be cut to a range: [`Truncated`].
 //! Those that training can learn have parameters: [`Parametric`].
-//! To add one, write it once as a [`Curve`] over any [`Scalar`]; slope and density come from dual numbers.
+//! One of your own is written once as a [`Curve`] over any [`Scalar`], for [`Schedule::custom`]; slope and density
+//! come from dual numbers.
 
 /// The form a schedule has in a configuration, for one that keeps it in `raw`: read by `new`, with
 /// its checks, and written as it was given.
@@ -73,6 +74,7 @@ pub use parametric::{Parameters, Parametric, Partials};
 pub use truncated::Truncated;
 pub use vp::{IddpmCosine, Sigmoid, VpLinear};
 
+use crate::custom::CustomSchedule;
 use crate::{Dual, Error, LogSnr, Scalar};
 use sound::sound;
 
@@ -398,6 +400,8 @@ pub enum Schedule {
     Histogram(Histogram),
     /// A table for integer timesteps.
     Discrete(Discrete),
+    /// One that a program brings: [`Schedule::custom`].
+    Custom(CustomSchedule),
 }
 
 /// Runs an expression on whichever schedule it is.
@@ -419,6 +423,7 @@ macro_rules! dispatch {
             Schedule::MonotoneNetwork($inner) => $body,
             Schedule::Histogram($inner) => $body,
             Schedule::Discrete($inner) => $body,
+            Schedule::Custom($inner) => $body,
         }
     };
 }

@@ -41,6 +41,7 @@ pub use augmentation::Augmentation;
 pub use rise::Rise;
 pub use sum::Term;
 
+use crate::custom::CustomWeighting;
 use crate::level::checked_std;
 use crate::{Dual, Error, LogSnr, NoiseSchedule, Parameterization, Real, Scalar, Scaling};
 
@@ -129,6 +130,8 @@ pub enum Weighting {
         /// At least one.
         terms: Vec<Term>,
     },
+    /// One that a program brings: [`Weighting::custom`](Self::custom).
+    Custom(CustomWeighting),
 }
 
 impl Serialize for Weighting {
@@ -254,6 +257,7 @@ impl Weighting {
                 edm.log_weight(if log_snr.value() < mode { constant(mode) } else { log_snr })
             }
             Self::Sum { ref terms } => return sum::log_weight(terms, log_snr),
+            Self::Custom(ref custom) => custom.log_weight(log_snr),
         })
     }
 
@@ -265,6 +269,7 @@ impl Weighting {
         let refuse = |field, value, wanted| Err(Error::Weighting { field, value, wanted });
         let (any, positive) = match self {
             Self::Sum { terms } => return Ok(Self::Sum { terms: sum::checked(terms)? }),
+            Self::Custom(custom) => return Ok(Self::Custom(custom.checked()?)),
             Self::Sigmoid { bias } => (Some(("bias", bias)), vec![]),
             Self::Edm { p_mean, p_std, data_std }
             | Self::EdmMonotonic { p_mean, p_std, data_std } => {

@@ -36,7 +36,7 @@ fn an_idx_folder_loads_under_all_its_names_with_its_own_test_split() {
         }
         let data = load_path(dir.path()).unwrap();
         assert_eq!(data.shape, Shape { channels: 1, height: 2, width: 3 });
-        assert_eq!((lengths(&data), data.levels), ([55, 5, 12], 256));
+        assert_eq!((lengths(&data), data.values), ([55, 5, 12], 256));
         assert_eq!(data.test.pixels(), pixels(12));
         assert_eq!(data.test.labels().unwrap()[..3], [0, 1, 2]);
         let mut all = pixels(60).into_iter().step_by(6).collect::<Vec<_>>();

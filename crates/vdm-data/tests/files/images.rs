@@ -10,7 +10,7 @@ use crate::make::*;
 const RED: [u8; 3] = [200, 40, 10];
 
 fn at_size(dir: &Path, size: usize) -> Dataset {
-    load(&Source::Path { path: dir.into(), size: Some(size), levels: None }).unwrap()
+    load(&Source::Path { path: dir.into(), size: Some(size), values: None }).unwrap()
 }
 
 fn plain(width: u32, height: u32, color: [u8; 3]) -> DynamicImage {

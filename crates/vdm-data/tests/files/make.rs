@@ -13,7 +13,7 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 pub(crate) fn load_path(path: &Path) -> Result<Dataset, DataError> {
-    load(&Source::Path { path: path.into(), size: None, levels: None })
+    load(&Source::Path { path: path.into(), size: None, values: None })
 }
 
 pub(crate) fn write(dir: &Path, name: &str, bytes: impl AsRef<[u8]>) {

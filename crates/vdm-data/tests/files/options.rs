@@ -12,8 +12,8 @@ fn every_kind_has_its_name_and_unknown_keys_are_refused() {
         (r#"{"kind":"swirl","items":5}"#, Source::Swirl { items: Some(5) }),
         (r#"{"kind":"clusters"}"#, Source::Clusters { items: None }),
         (
-            r#"{"kind":"path","path":"p","levels":17}"#,
-            Source::Path { path: "p".into(), size: None, levels: Some(17) },
+            r#"{"kind":"path","path":"p","values":17}"#,
+            Source::Path { path: "p".into(), size: None, values: Some(17) },
         ),
     ] {
         assert_eq!(parse(text).unwrap(), source);
@@ -30,12 +30,12 @@ fn levels_bound_the_pixels() {
     write(dir.path(), "a.npy", npy_bytes("(10, 1, 2)", &[0, 16].repeat(10)));
     let path = dir.path().join("a.npy");
     let with =
-        |levels| load(&Source::Path { path: path.clone(), size: None, levels: Some(levels) });
-    assert_eq!(with(17).unwrap().levels, 17);
+        |values| load(&Source::Path { path: path.clone(), size: None, values: Some(values) });
+    assert_eq!(with(17).unwrap().values, 17);
     let error = with(16).unwrap_err();
-    assert!(matches!(error, DataError::PixelRange { found: 16, levels: 16, .. }), "{error}");
-    for levels in [0, 1, 257] {
-        assert!(matches!(with(levels).unwrap_err(), DataError::Option { name: "levels", .. }));
+    assert!(matches!(error, DataError::PixelRange { found: 16, values: 16, .. }), "{error}");
+    for values in [0, 1, 257] {
+        assert!(matches!(with(values).unwrap_err(), DataError::Option { name: "values", .. }));
     }
 }
 
@@ -44,10 +44,10 @@ fn a_size_outside_its_domain_or_of_no_use_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "a.npy", npy_bytes("(10, 1, 2)", &[0; 20]));
     let with =
-        |path, size| load(&Source::Path { path, size: Some(size), levels: None }).unwrap_err();
+        |path, size| load(&Source::Path { path, size: Some(size), values: None }).unwrap_err();
     let square = dir.path().join("square.npy");
     write(dir.path(), "square.npy", npy_bytes("(10, 2, 2)", &[0; 40]));
-    let own = load(&Source::Path { path: square, size: Some(2), levels: None }).unwrap();
+    let own = load(&Source::Path { path: square, size: Some(2), values: None }).unwrap();
     assert_eq!((own.shape.height, own.shape.width), (2, 2));
     std::fs::remove_file(dir.path().join("square.npy")).unwrap();
     for error in [

@@ -39,11 +39,11 @@ fn picture(scratch: &Scratch, extension: &str, input: &[u8]) -> Verdict {
 
 fn file(scratch: &Scratch, name: &str, input: &[u8]) -> Verdict {
     let path = scratch.write(name, input);
-    loaded(&Source::Path { path, size: None, levels: None })
+    loaded(&Source::Path { path, size: None, values: None })
 }
 
 fn folder(scratch: &Scratch, name: &str, size: Option<usize>) -> Verdict {
-    loaded(&Source::Path { path: scratch.path(name), size, levels: None })
+    loaded(&Source::Path { path: scratch.path(name), size, values: None })
 }
 
 /// A set that was loaded is consistent; an error names the file.

@@ -31,5 +31,5 @@ const SOURCES: &[&str] = &[
     r#"{"kind": "digits"}"#,
     r#"{"kind": "swirl", "items": 100}"#,
     r#"{"kind": "clusters", "items": 50}"#,
-    r#"{"kind": "path", "path": "nowhere/pictures", "size": 64, "levels": 17}"#,
+    r#"{"kind": "path", "path": "nowhere/pictures", "size": 64, "values": 17}"#,
 ];

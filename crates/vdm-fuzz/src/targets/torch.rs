@@ -7,8 +7,9 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use vdm_sample::Seed;
 use vdm_torch::checkpoint::{CheckpointInfo, read_info};
+use vdm_torch::diffusion::DiffusionState;
 use vdm_torch::foreign::{DiffusersOptions, VdmFlaxOptions, diffusers, export, exported, vdm_flax};
-use vdm_torch::{DeviceChoice, Model, PRESETS, RunConfig};
+use vdm_torch::{DeviceChoice, Model, ModelSpec, PRESETS, RunConfig};
 
 use super::{Kind, Scratch, Target, Verdict, document, sealed, verdict};
 
@@ -104,10 +105,16 @@ pub(super) fn targets() -> Vec<Target> {
             check: |scratch, input| {
                 scratch.write("checkpoint/checkpoint.json", &sealed(input));
                 let read = read_info(&scratch.path("checkpoint"));
-                if read.is_ok() {
-                    return document::<CheckpointInfo>(input, |_| ());
+                let Ok(info) = read else { return Verdict::Refused };
+                // What those ask for who use it; each accepts or refuses its part.
+                let state = serde_json::from_value::<DiffusionState>(info.state.clone());
+                let accepted = info.config::<RunConfig>().is_ok()
+                    && info.model::<ModelSpec>().is_ok()
+                    && state.is_ok();
+                match document::<CheckpointInfo>(input, |_| ()) {
+                    Verdict::Accepted if !accepted => Verdict::Refused,
+                    verdict => verdict,
                 }
-                Verdict::Refused
             },
         },
     ]
@@ -221,8 +228,8 @@ fn exports() -> Vec<Vec<u8>> {
 
 /// The specification of a preset's model, of digits.
 fn model(config: &Value) -> Value {
-    json!({"shape": {"channels": 1, "height": 8, "width": 8}, "levels": 17, "diffusion": config["diffusion"],
-           "network": config["network"], "head": config["head"], "conditioning": null})
+    json!({"shape": {"channels": 1, "height": 8, "width": 8}, "values": 17, "diffusion": config["diffusion"],
+           "network": config["network"], "head": config["head"], "clock": null})
 }
 
 /// Of the presets' models.
@@ -230,11 +237,12 @@ fn checkpoints() -> Vec<Vec<u8>> {
     let of = |(_, text): &(&str, &str)| {
         let config: Value = serde_json::from_str(text).expect("a preset is JSON");
         let info = json!({
-            "format": 2, "step": 200, "seconds": 12.5,
+            "format": 3, "step": 200, "seconds": 12.5,
             "config": config, "model": model(&config),
             "data_sha256": "ab12", "validation": 1.9,
-            "levels": {"adaptive": {"log_snr_max": 4, "log_snr_min": -4, "decay": 0.9, "uniform": 0.1,
-                                    "bins": [{"count": 3, "mean_square": 0.5}]}},
+            "state": {"adaptive": {"log_snr_max": 4, "log_snr_min": -4, "decay": 0.9, "uniform": 0.1,
+                                   "bins": [{"count": 3, "mean_square": 0.5}]},
+                      "spread": {"log_snr_max": 4, "log_snr_min": -4, "count": 3, "sum": 6, "squares": 20, "bins": [1, 2]}},
         });
         info.to_string().into_bytes()
     };

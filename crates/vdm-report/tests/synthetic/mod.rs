@@ -31,7 +31,7 @@ pub(crate) fn write_finished(run: &RunDir) -> Result<(), Error> {
 pub(crate) fn write_unfinished(run: &RunDir) -> Result<(), Error> {
     let config = serde_json::json!({
         "preset": "digits", "seed": 0,
-        "data": {"name": "digits", "levels": LEVELS},
+        "data": {"name": "digits", "values": LEVELS},
         "schedule": {"kind": "linear", "log_snr_max": 7.0, "log_snr_min": -4.0},
         "train": {"steps": 4000, "batch": 32, "learning_rate": 3e-3, "warm_up": 100},
     });

@@ -1,7 +1,7 @@
 //! The checkpoints of one run: which to take, when one is deleted, and what never is.
 //!
-//! A checkpoint counts if its folder bears the name of its step, its description is whole and a run of
-//! this configuration wrote it. Only such a one is ever deleted, once newer ones are on disk. Whatever
+//! A checkpoint counts if its folder bears the name of its step, its description is whole and this run
+//! wrote it. Only such a one is ever deleted, once newer ones are on disk. Whatever
 //! else lies in the folder (copies under other names, links, what is damaged or of another run) is
 //! passed over, and at most given another name.
 
@@ -9,9 +9,10 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Checkpoint, CheckpointInfo, INFO, MODEL, Named, TRAINING, Use, check_hash, read_info};
-use crate::config::RunConfig;
-use crate::{Error, weights};
+use super::{Checkpoint, CheckpointInfo, INFO, MODEL, TRAINING, Use, check_hash, read_info};
+use crate::Error;
+use crate::identity::RunIdentity;
+use crate::weights::{self, Named};
 
 /// Start of the names of folders that are no checkpoints yet, or no more.
 const UNFINISHED: &str = "unfinished-";
@@ -27,7 +28,8 @@ const ATTEMPTS: usize = 50;
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
     folder: PathBuf,
-    config: RunConfig,
+    run: RunIdentity,
+    keep: usize,
 }
 
 /// A checkpoint, and those that would have been preferred if they could be used.
@@ -62,11 +64,10 @@ enum By {
 type Failed = Vec<(u64, PassedOver)>;
 
 impl Checkpoints {
-    /// Those in `folder` of the run of `config`, which says how many are kept beside the best on
-    /// validation: at least 1.
+    /// Those in `folder` of a run, of which `keep` are kept beside the best on validation: at least 1.
     #[must_use]
-    pub fn new(folder: impl Into<PathBuf>, config: &RunConfig) -> Self {
-        Self { folder: folder.into(), config: config.clone() }
+    pub fn new(folder: impl Into<PathBuf>, run: RunIdentity, keep: usize) -> Self {
+        Self { folder: folder.into(), run, keep }
     }
 
     /// Steps of all folders that are named as checkpoints are, ascending.
@@ -210,7 +211,7 @@ impl Checkpoints {
             );
             return Err(Error::Checkpoint { path, problem });
         }
-        info.check_config(&path, &self.config)?;
+        info.check_run(&path, &self.run)?;
         Ok(info)
     }
 
@@ -284,7 +285,7 @@ impl Checkpoints {
         for step in self.steps()?.into_iter().filter(|step| !self.is_link(*step)) {
             own.extend(self.describe(step));
         }
-        let old = own.len().saturating_sub(self.config.output.keep.max(1));
+        let old = own.len().saturating_sub(self.keep.max(1));
         let best = own.iter().min_by(|a, b| By::Validation.prefers(a, b)).map(|info| info.step);
         for info in own[..old].iter().filter(|info| Some(info.step) != best) {
             self.retire(info.step)?;

@@ -5,9 +5,9 @@
 //! checkpoints/step-00000500/
 //!     model.safetensors      weights of the average, the ones to sample and evaluate with
 //!     training.safetensors   trained weights `weights.*` and moments `exp_avg.*`, `exp_avg_sq.*`
-//!     checkpoint.json        format, step, seconds trained, the run's configuration, model with its
-//!                            schedule, data, validation result, what was learned about noise levels,
-//!                            sums since the last line of metrics; SHA-256 of the two files, and a seal
+//!     checkpoint.json        format, step, seconds trained, the run's configuration, what fixes the model
+//!                            but its weights, data, validation result, what else was learned, sums since
+//!                            the last line of metrics; SHA-256 of the two files, and a seal
 //! ```
 //!
 //! A [`Checkpoint`] is one that was read: its description is sealed, the description vouches for the
@@ -15,6 +15,9 @@
 //! [`Checkpoints`] are those of a run. One appears under its name when all of it is on disk and was read
 //! back, and loses that name before any of it is deleted; folders called `unfinished-…` are in between.
 //! Nothing else is state: order of data, times and noise are functions of (seed, step).
+//!
+//! What is trained is no concern of this module: configuration and model are JSON documents here, which
+//! [`CheckpointInfo::config`] and [`CheckpointInfo::model`] read as the types that they are of.
 
 mod folder;
 
@@ -23,20 +26,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use folder::{Checkpoints, Chosen, PassedOver};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor};
-use vdm_core::importance::Adaptive;
+use serde_json::Value;
 use vdm_data::Dataset;
 use vdm_files::{Seal, sha256, unseal};
-use vdm_sample::Seed;
 
-use crate::config::RunConfig;
-use crate::model::{Model, ModelSpec};
-use crate::nn::fitting;
-use crate::train::{ScheduleMoments, Window};
+use crate::identity::{Change, RunIdentity};
+pub use crate::weights::Named;
 use crate::{Error, weights};
 
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 const MODEL: &str = "model.safetensors";
 const TRAINING: &str = "training.safetensors";
 const INFO: &str = "checkpoint.json";
@@ -55,38 +55,23 @@ pub struct CheckpointInfo {
     /// Seconds spent on them. All else is the same whenever the run is repeated.
     pub seconds: f64,
     /// What the run was configured as when it was written.
-    pub config: RunConfig,
-    /// The model the weights are of.
-    pub model: ModelSpec,
+    pub config: Value,
+    /// What fixes the model that the weights are of.
+    pub model: Value,
     /// SHA-256 of the data it was trained on.
     pub data_sha256: String,
     /// Bits per dimension on the validation split, once it is measured at this step.
     pub validation: Option<f64>,
-    /// What training needs to go on noising as it did.
+    /// What was learned or seen beside the weights, as training needs it to go on as it did; null if nothing.
     #[serde(default)]
-    pub levels: LevelState,
-    /// Sums since the last line of metrics; none where a line was due at this step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub window: Option<Window>,
+    pub state: Value,
+    /// Sums since the last line of metrics; null where a line was due at this step.
+    #[serde(default)]
+    pub window: Value,
     /// SHA-256 of each file beside this one; set when they are written.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
 }
-
-/// What a training has learned about noise levels, beyond the schedule in its model.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LevelState {
-    /// Errors seen, of an adaptive proposal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub adaptive: Option<Adaptive>,
-    /// Moments of a learned schedule.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<ScheduleMoments>,
-}
-
-/// A list of named tensors.
-pub type Named = Vec<(String, Tensor)>;
 
 /// A checkpoint in memory, every byte of which is as it was written.
 #[derive(Debug, Clone)]
@@ -141,19 +126,11 @@ impl Checkpoint {
         &self.info
     }
 
-    /// The averaged model, to sample and evaluate with.
+    /// Copies the averaged weights over those named.
     ///
     /// # Errors
-    /// [`Error::Config`] if its model cannot be built, [`Error::Checkpoint`] if the weights are not those
-    /// of its model, or not finite.
-    pub fn model(&self, device: Device) -> Result<Model, Error> {
-        let model = Model::new(&self.info.model, Seed(0), device)?;
-        self.load_average(&model.parameters().named())?;
-        Ok(model)
-    }
-
-    /// Copies the averaged weights over those named.
-    pub(crate) fn load_average(&self, into: &Named) -> Result<(), Error> {
+    /// [`Error::Checkpoint`] if they have other names or shapes, or are not finite; nothing is changed then.
+    pub fn load_average(&self, into: &Named) -> Result<(), Error> {
         self.load(MODEL, &self.model, into)
     }
 
@@ -167,7 +144,7 @@ impl Checkpoint {
 
     fn load(&self, file: &str, bytes: &[u8], into: &Named) -> Result<(), Error> {
         weights::from_bytes(bytes)
-            .and_then(|found| copy_into(found, into))
+            .and_then(|found| weights::copy_into(found, into))
             .map_err(|problem| self.refuse(file, problem))
     }
 
@@ -191,19 +168,35 @@ impl Checkpoint {
         Err(Error::Checkpoint { path: self.path.clone(), problem })
     }
 
-    /// That a run of this configuration wrote it, or one that differs in what may change.
+    /// That this run wrote it, or one that differs in what may change.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] naming the fields that make another run of it.
-    pub fn check_config(&self, config: &RunConfig) -> Result<(), Error> {
-        self.info.check_config(&self.path, config)
+    pub fn check_run(&self, run: &RunIdentity) -> Result<(), Error> {
+        self.info.check_run(&self.path, run)
     }
 }
 
 impl CheckpointInfo {
-    fn check_config(&self, path: &Path, config: &RunConfig) -> Result<(), Error> {
-        let mut changes = config.changes_since(&self.config)?;
-        changes.retain(|change| change.makes_another_run());
+    /// The configuration of the run.
+    ///
+    /// # Errors
+    /// [`Error::Json`] if it is that of something else.
+    pub fn config<C: DeserializeOwned>(&self) -> Result<C, Error> {
+        read_as("the configuration in a checkpoint", &self.config)
+    }
+
+    /// What fixes the model.
+    ///
+    /// # Errors
+    /// [`Error::Json`] if it is that of something else.
+    pub fn model<M: DeserializeOwned>(&self) -> Result<M, Error> {
+        read_as("the model in a checkpoint", &self.model)
+    }
+
+    fn check_run(&self, path: &Path, run: &RunIdentity) -> Result<(), Error> {
+        let mut changes = Change::between(&self.config, run.config());
+        changes.retain(|change| run.is_changed_by(change));
         if changes.is_empty() {
             return Ok(());
         }
@@ -215,6 +208,10 @@ impl CheckpointInfo {
         );
         Err(Error::Checkpoint { path: path.into(), problem })
     }
+}
+
+fn read_as<T: DeserializeOwned>(what: &'static str, document: &Value) -> Result<T, Error> {
+    T::deserialize(document).map_err(|source| Error::Json { what, source })
 }
 
 /// Reads the description of a checkpoint folder.
@@ -229,14 +226,18 @@ pub fn read_info(path: &Path) -> Result<CheckpointInfo, Error> {
     })?;
     let none = |e| refuse(format!("is not the description of a checkpoint ({e}); {REMEDY}"));
     let (document, seal) = unseal(&bytes).map_err(none)?;
-    let format = document.get("format").and_then(serde_json::Value::as_u64);
+    let format = document.get("format").and_then(Value::as_u64);
     if seal == Seal::Broken {
         return Err(refuse(format!("was damaged or edited: its seal does not fit; {REMEDY}")));
     }
     match (seal, format) {
         (Seal::Whole, Some(format)) if format == u64::from(FORMAT) => {}
         (_, Some(format)) if format != u64::from(FORMAT) => {
-            let why = if format == 1 { ", which has no hashes to tell damage by" } else { "" };
+            let why = match format {
+                1 => ", which has no hashes to tell damage by",
+                2 => ", which has other names of fields",
+                _ => "",
+            };
             return Err(refuse(format!(
                 "has format {format}{why}; this program reads format {FORMAT}: use the version that \
                  wrote it"
@@ -266,31 +267,4 @@ fn check_hash(file: &Path, name: &str, info: &CheckpointInfo, found: &str) -> Re
         wanted.unwrap_or("none")
     );
     Err(Error::Checkpoint { path: file.into(), problem })
-}
-
-/// Copies tensors over those of the same names.
-///
-/// # Errors
-/// In words, naming the first that is missing, extra, mis-shaped, of another type or not finite.
-/// Nothing is changed then.
-pub(crate) fn copy_into(found: Named, into: &Named) -> Result<(), String> {
-    let mut found: std::collections::HashMap<String, Tensor> = found.into_iter().collect();
-    let mut pairs = Vec::with_capacity(into.len());
-    for (name, target) in into {
-        let value = fitting(name, found.remove(name), &target.size())?;
-        pairs.push((name.clone(), target, value));
-    }
-    if let Some(name) = found.keys().min() {
-        return Err(format!("has a tensor {name} that the configured model does not have"));
-    }
-    let values = pairs.iter().map(|(name, _, value)| (name.clone(), value.shallow_clone()));
-    if let Some(name) = weights::not_finite(&values.collect()) {
-        return Err(format!("{name} has values that are not finite; use other weights"));
-    }
-    tch::no_grad(|| {
-        for (_, target, value) in pairs {
-            target.shallow_clone().copy_(&value);
-        }
-    });
-    Ok(())
 }

@@ -3,7 +3,7 @@
 mod process;
 
 use serde::{Deserialize, Serialize};
-use vdm_core::count::{Cost, TooMany, bounded_product};
+use vdm_core::count::{Cost, TooMany, bounded, bounded_product};
 use vdm_core::{NoiseSchedule, Scaling, Schedule, bound};
 use vdm_data::Items;
 use vdm_sample::estimate::{
@@ -12,8 +12,9 @@ use vdm_sample::estimate::{
 };
 use vdm_sample::{GridSpec, LossTable, Seed};
 
+use crate::error::at_least_one;
 use crate::model::Model;
-use crate::objective::Depth;
+use crate::objective::TimeDiscretization;
 use crate::{Batch, Error};
 use process::{OneByOne, Tensors};
 
@@ -25,6 +26,24 @@ pub struct EvaluationSpec {
     pub draws: usize,
     /// Items per pass of the network. Does not change the result.
     pub batch: usize,
+}
+
+impl EvaluationSpec {
+    /// That its numbers make sense.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the first that does not, below `evaluation`; [`Error::Count`] for one that costs
+    /// too much.
+    pub fn check(&self) -> Result<(), Error> {
+        for (field, value, cost) in [
+            ("evaluation.draws", self.draws as u64, Cost::List),
+            ("evaluation.batch", self.batch as u64, Cost::Items),
+        ] {
+            bounded(field, value, cost)?;
+            at_least_one(field, value)?;
+        }
+        Ok(())
+    }
 }
 
 /// A bound on the negative log-likelihood, all terms in bits per dimension.
@@ -111,12 +130,12 @@ impl LossCurve {
 pub fn evaluate(
     model: &Model,
     items: &Items,
-    depth: Depth,
+    time: TimeDiscretization,
     spec: EvaluationSpec,
     seed: Seed,
     progress: impl FnMut(usize),
 ) -> Result<Likelihood, Error> {
-    Evaluation::new(model, items, seed, spec.batch).likelihood(depth, spec.draws, progress)
+    Evaluation::new(model, items, seed, spec.batch).likelihood(time, spec.draws, progress)
 }
 
 fn of_bound(error: EstimateError<Error>) -> Error {
@@ -207,13 +226,13 @@ impl<'a> Evaluation<'a> {
     /// [`Error::NonFiniteLikelihood`].
     pub fn likelihood(
         &self,
-        depth: Depth,
+        time: TimeDiscretization,
         draws: usize,
         mut progress: impl FnMut(usize),
     ) -> Result<Likelihood, Error> {
-        let diffusion = match depth {
-            Depth::Continuous => DiffusionTerm::Continuous { draws },
-            Depth::Discrete { steps } => DiffusionTerm::Sparse { steps, draws },
+        let diffusion = match time {
+            TimeDiscretization::Continuous => DiffusionTerm::Continuous { draws },
+            TimeDiscretization::Discrete { steps } => DiffusionTerm::Sparse { steps, draws },
         };
         let found = self.bound(diffusion, Rounds::exactly(1), |_, done| progress(done));
         let BoundEstimate { estimate, curve } = found.map_err(of_bound)?;

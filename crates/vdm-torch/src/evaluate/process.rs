@@ -8,7 +8,8 @@ use vdm_data::Items;
 use vdm_sample::estimate::{self, Draw, Process};
 use vdm_sample::{Purpose, Seed, fill_normal};
 
-use crate::model::{Mode, Model};
+use crate::model::Model;
+use crate::nn::Mode;
 use crate::objective;
 use crate::{Batch, Error, PerSample};
 
@@ -146,7 +147,7 @@ impl estimate::Items<Batch> for OneByOne<'_> {
     }
 
     fn cell_width(&self) -> Option<f64> {
-        Some(2.0 / f64::from(self.model.spec().levels))
+        Some(2.0 / f64::from(self.model.spec().values))
     }
 }
 

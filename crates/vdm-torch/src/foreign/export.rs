@@ -1,7 +1,7 @@
 //! A model as one file: safetensors with the weights under their dotted names, and one entry in the
 //! metadata, `vdm_model`: a JSON document with
 //!
-//! - `format`: `vdm-model/2`,
+//! - `format`: `vdm-model/3`,
 //! - `sha256`: what [`Model::sha256`] is of it, so that damage is found when it is read,
 //! - `model`: its [`ModelSpec`].
 
@@ -16,7 +16,7 @@ use super::{Imported, file};
 use crate::model::{Model, ModelSpec};
 use crate::{Error, weights};
 
-const FORMAT: &str = "vdm-model/2";
+const FORMAT: &str = "vdm-model/3";
 const KEY: &str = "vdm_model";
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -73,8 +73,8 @@ pub fn exported(path: &Path) -> Result<Imported, Error> {
         diffusion: spec.diffusion,
         network: spec.network,
         head: spec.head,
-        conditioning: spec.conditioning,
-        levels: spec.levels,
+        clock: spec.clock,
+        values: spec.values,
         converted,
         path: path.into(),
         weights: model.parameters().named(),

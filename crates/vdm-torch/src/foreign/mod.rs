@@ -31,10 +31,10 @@ pub use export::{export, exported};
 pub use vdm_flax::{VdmFlaxOptions, vdm_flax};
 
 use crate::Error;
-use crate::checkpoint::Named;
 use crate::head::Head;
 use crate::model::{Diffusion, Model, ModelSpec};
 use crate::nn::NetworkSpec;
+use crate::weights::Named;
 
 /// A trained network, its weights in the names and layouts of ours.
 #[derive(Debug)]
@@ -48,9 +48,9 @@ pub struct Imported {
     /// The levels that it knows as its first and last, if not the ends of the schedule. VDM's own code
     /// tells the network where a level lies between the ends that its schedule had before it was
     /// learned.
-    pub conditioning: Option<LogSnrRange>,
+    pub clock: Option<LogSnrRange>,
     /// Number of values a component of its data takes.
-    pub levels: u16,
+    pub values: u16,
     /// Types other than f32 that weights are stored as. They are f32 here.
     pub converted: Vec<String>,
     path: PathBuf,
@@ -58,26 +58,26 @@ pub struct Imported {
 }
 
 impl Imported {
-    /// The model of items of `shape` with components of `levels` values.
+    /// The model of items of `shape` with components of `values` values.
     ///
     /// # Errors
     /// [`Error::Foreign`] if a tensor is missing, extra or mis-shaped, or the data have another
-    /// number of levels; [`Error::Config`] if the architecture does not fit the shape.
-    pub fn model(&self, shape: Shape, levels: u16, device: Device) -> Result<Model, Error> {
+    /// number of values; [`Error::Config`] if the architecture does not fit the shape.
+    pub fn model(&self, shape: Shape, values: u16, device: Device) -> Result<Model, Error> {
         let refuse = |problem| Error::Foreign { path: self.path.clone(), problem };
-        if levels != self.levels {
+        if values != self.values {
             return Err(refuse(format!(
-                "was trained on data of {} levels, these have {levels}; choose other data",
-                self.levels
+                "was trained on data of {} values, these have {values}; choose other data",
+                self.values
             )));
         }
         let spec = ModelSpec {
             shape,
-            levels,
+            values,
             diffusion: self.diffusion.clone(),
             network: self.network.clone(),
             head: self.head,
-            conditioning: self.conditioning,
+            clock: self.clock,
         };
         let weights = self.weights.iter().map(|(name, t)| (name.clone(), t.shallow_clone()));
         Model::with_weights(&spec, weights.collect(), device).map_err(|error| match error {

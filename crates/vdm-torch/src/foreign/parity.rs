@@ -11,8 +11,9 @@ use vdm_data::Shape;
 use vdm_sample::{Ancestral, Recorded, TimeGrid, integrate};
 
 use super::{VdmFlaxOptions, vdm_flax};
-use crate::model::{Mode, Model};
-use crate::objective::{self, Depth, Noising};
+use crate::model::Model;
+use crate::nn::Mode;
+use crate::objective::{self, Noising, TimeDiscretization};
 use crate::{Batch, PerSample};
 
 /// A recorded case: its file of weights, its arrays, the largest relative error of the network's
@@ -131,9 +132,9 @@ fn bounds_are_those_of_the_original() {
         let values = case.images("loss/images");
         let dims = values.numel() / values.size()[0] as usize;
         for (depth, name, bits) in [
-            (Depth::Continuous, "loss_T0".to_owned(), case.bits_per_dim[0]),
+            (TimeDiscretization::Continuous, "loss_T0".to_owned(), case.bits_per_dim[0]),
             (
-                Depth::Discrete { steps: case.steps },
+                TimeDiscretization::Discrete { steps: case.steps },
                 format!("loss_T{}", case.steps),
                 case.bits_per_dim[1],
             ),

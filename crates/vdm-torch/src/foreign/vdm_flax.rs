@@ -13,10 +13,10 @@ use vdm_core::{Scaling, Schedule, Weighting};
 use super::tensors::{self, Tensors};
 use super::{Imported, file, flax};
 use crate::Error;
-use crate::checkpoint::Named;
 use crate::head::Head;
 use crate::model::Diffusion;
 use crate::nn::{Attention, NetworkSpec, PUBLISHED_BAND_LIMIT, UNetSpec};
+use crate::weights::Named;
 
 /// What its files of weights do not say.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,7 +26,7 @@ pub struct VdmFlaxOptions {
     pub gamma_min: f64,
     /// `gamma_max`, the noisiest.
     pub gamma_max: f64,
-    /// The number given as `conditioning`, a class label; 0 for models without.
+    /// The number given as `clock`, a class label; 0 for models without.
     pub label: f64,
 }
 
@@ -79,8 +79,8 @@ pub fn vdm_flax(path: &Path, options: &VdmFlaxOptions) -> Result<Imported, Error
         },
         network: NetworkSpec::Unet(spec),
         head: Head::Noise,
-        conditioning: Some(known),
-        levels: 256,
+        clock: Some(known),
+        values: 256,
         converted,
         path: path.into(),
         weights: score.weights,

@@ -4,10 +4,9 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use vdm_data::Shape;
 
-use super::clock::{TimeEmbedding, band_limit};
-use super::layers::{Linear, Start};
+use super::layers::{Linear, Start, TimeEmbedding, band_limit};
 use super::parameters::Scope;
-use super::{Requirements, check_sizes, fourier_features};
+use super::{Network, Requirements, check_sizes, fourier_features};
 use crate::Error;
 
 /// Sizes of an [`Mlp`].
@@ -74,9 +73,10 @@ impl Mlp {
             ),
         })
     }
+}
 
-    /// See [`Network::forward`](super::Network::forward).
-    pub fn forward(&self, z: &Tensor, time: &Tensor) -> Tensor {
+impl Network for Mlp {
+    fn forward(&self, z: &Tensor, time: &Tensor, _train: bool) -> Tensor {
         let [batch, channels, height, width] = [0, 1, 2, 3].map(|i| z.size()[i]);
         let flat = z.flatten(1, -1);
         let mut parts = fourier_features(&flat, &self.spec.fourier);

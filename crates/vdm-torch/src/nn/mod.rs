@@ -1,17 +1,17 @@
-//! Networks, as plain functions over named tensors.
+//! Networks, as plain functions over named tensors: those that configurations can name ([`NetworkSpec`]), what
+//! any other has to be ([`Network`]), and the layers that both are made of ([`layers`]).
 
-mod clock;
 mod diffusers;
-mod layers;
+pub mod layers;
 mod mlp;
 mod parameters;
 mod unet;
 
-pub use clock::{BAND_LIMIT, PUBLISHED_BAND_LIMIT};
 pub use diffusers::{
     Activation, DiffusersSpec, DiffusersUNet, DownBlock, MidBlock, Resampling, TimeEmbeddingType,
     TimeScaleShift, UNet2DConfig, UpBlock,
 };
+pub use layers::{BAND_LIMIT, PUBLISHED_BAND_LIMIT};
 pub use mlp::{Mlp, MlpSpec};
 pub(crate) use parameters::fitting;
 pub use parameters::{Initial, Parameters, Scope};
@@ -25,6 +25,31 @@ use vdm_data::Shape;
 
 use crate::Error;
 
+/// Precision of the network's matrix products and convolutions. Weights, sums and the loss of a training
+/// are always f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit brain floats through autocast.
+    Bf16,
+}
+
+/// How a network is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mode {
+    /// Whether dropout is on.
+    pub train: bool,
+    /// Precision of products.
+    pub precision: Precision,
+}
+
+impl Mode {
+    /// No dropout, full precision.
+    pub const EVALUATION: Self = Self { train: false, precision: Precision::F32 };
+}
+
 /// The architecture a configuration names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -35,6 +60,14 @@ pub enum NetworkSpec {
     Mlp(MlpSpec),
     /// Diffusers' `UNet2DModel`, for images.
     Diffusers(Box<DiffusersSpec>),
+    /// One that another program brings: what its files say of it. Only that program can build it; see
+    /// [`Model::with_network`](crate::Model::with_network).
+    Custom {
+        /// What it is called.
+        name: String,
+        /// Whatever fixes it but its weights.
+        settings: serde_json::Value,
+    },
 }
 
 /// What the meaning of its output asks of a network.
@@ -52,75 +85,64 @@ impl Requirements {
     pub const PLAIN: Self = Self { outputs_per_channel: 1, twice_differentiable: false };
 }
 
-/// A network with its weights: `[B, C, H, W]` and a time per item to `[B, outputs, H, W]`.
-#[derive(Debug)]
-pub enum Network {
-    /// See [`UNet`].
-    Unet(Box<UNet>),
-    /// See [`Mlp`].
-    Mlp(Mlp),
-    /// See [`DiffusersUNet`].
-    Diffusers(Box<DiffusersUNet>),
+/// A network with its weights, and how it is told the noise level. What [`Model`](crate::Model) makes of its
+/// output is the [`Head`](crate::Head)'s.
+///
+/// A network of your own is built by [`Model::with_network`](crate::Model::with_network); its weights are
+/// created in the [`Scope`] given there, so that they are trained, averaged and saved like any other's.
+/// `examples/own_network.rs` has a diffusion transformer.
+pub trait Network: std::fmt::Debug + Send {
+    /// `z` is `[B, C, H, W]`; `time` is `[B]`, as [`time`](Self::time) gives it. Returns `[B, C·K, H, W]`, with
+    /// `K` the [outputs per channel](Requirements::outputs_per_channel) it was built for. `train` turns dropout on.
+    /// Both inputs are of the weights' kind, f32 or [f64](Parameters::to_f64).
+    fn forward(&self, z: &Tensor, time: &Tensor, train: bool) -> Tensor;
+
+    /// What the network is told of log-SNR, `[B]` to `[B]`: 0 at the data end of `range` and 1 at its noise end
+    /// unless overridden, as by networks that expect timesteps.
+    fn time(&self, log_snr: &Tensor, range: LogSnrRange) -> Tensor {
+        (range.max() - log_snr) / (range.max() - range.min())
+    }
+
+    /// Whether [`time`](Self::time) can be differentiated by the log-SNR, without which no schedule can be
+    /// learned.
+    fn has_differentiable_time(&self) -> bool {
+        true
+    }
+
+    /// Whether training draws random masks.
+    fn has_dropout(&self) -> bool {
+        false
+    }
 }
 
 impl NetworkSpec {
     /// Builds the network for items of `shape`, registering its weights in `scope`.
     ///
     /// # Errors
-    /// [`Error::Config`] if the sizes do not fit together.
+    /// [`Error::Config`] if the sizes do not fit together, or if the network is another program's.
     pub fn build(
         &self,
         shape: Shape,
         requirements: Requirements,
         scope: &Scope<'_>,
-    ) -> Result<Network, Error> {
+    ) -> Result<Box<dyn Network>, Error> {
+        let refuse = |field, value: &str, remedy| {
+            Err(Error::Config { field, value: value.to_owned(), remedy })
+        };
         Ok(match self {
-            Self::Unet(spec) => {
-                Network::Unet(Box::new(UNet::new(spec, shape, requirements, scope)?))
-            }
-            Self::Mlp(spec) => Network::Mlp(Mlp::new(spec, shape, requirements, scope)?),
+            Self::Unet(spec) => Box::new(UNet::new(spec, shape, requirements, scope)?),
+            Self::Mlp(spec) => Box::new(Mlp::new(spec, shape, requirements, scope)?),
             Self::Diffusers(_) if requirements != Requirements::PLAIN => {
-                let value = "diffusers".into();
-                let remedy =
-                    "heads \"levels\" and \"energy\" need a network of kind \"unet\" or \"mlp\"";
-                return Err(Error::Config { field: "network.kind", value, remedy });
+                let remedy = "heads \"categorical\" and \"energy\" need a network of kind \"unet\" or \"mlp\"";
+                return refuse("network.kind", "diffusers", remedy);
             }
-            Self::Diffusers(spec) => {
-                Network::Diffusers(Box::new(DiffusersUNet::new(spec, shape, scope)?))
+            Self::Diffusers(spec) => Box::new(DiffusersUNet::new(spec, shape, scope)?),
+            Self::Custom { name, .. } => {
+                let remedy =
+                    "it is of another program: use that, or build it by Model::with_network";
+                return refuse("network.custom", name, remedy);
             }
         })
-    }
-
-    /// Whether training draws random masks.
-    #[must_use]
-    pub fn has_dropout(&self) -> bool {
-        match self {
-            Self::Unet(spec) => spec.dropout > 0.0,
-            Self::Mlp(_) => false,
-            Self::Diffusers(spec) => spec.config.dropout > 0.0,
-        }
-    }
-}
-
-impl Network {
-    /// `z` is `[B, C, H, W]`; `time` is `[B]`, as [`time`](Self::time) gives it. `train` turns
-    /// dropout on. Both are of the weights' kind, f32 or [f64](Parameters::to_f64).
-    pub fn forward(&self, z: &Tensor, time: &Tensor, train: bool) -> Tensor {
-        match self {
-            Self::Unet(net) => net.forward(z, time, train),
-            Self::Mlp(net) => net.forward(z, time),
-            // What lies beyond is a learned variance.
-            Self::Diffusers(net) => net.forward(z, time, train).narrow(1, 0, z.size()[1]),
-        }
-    }
-
-    /// What the network is told of noise levels, `[B]` to `[B]`: 0 at the data end of `range` and 1
-    /// at its noise end; of diffusers' networks, timesteps.
-    pub fn time(&self, log_snr: &Tensor, range: LogSnrRange) -> Tensor {
-        match self {
-            Self::Unet(_) | Self::Mlp(_) => (range.max() - log_snr) / (range.max() - range.min()),
-            Self::Diffusers(net) => net.timesteps(log_snr),
-        }
     }
 }
 
@@ -147,5 +169,5 @@ fn check_sizes(width: i64, depth: usize, fourier: &[i32], band_limit: f64) -> Re
     if let Some(n) = fourier.iter().find(|n| !(-16..=16).contains(*n)) {
         return refuse("network.fourier", n.to_string(), "use exponents from -16 to 16");
     }
-    clock::check(band_limit)
+    layers::check_band_limit(band_limit)
 }

@@ -115,6 +115,12 @@ impl Parameters {
         Ok(())
     }
 
+    /// Where they are.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
     /// How many numbers there are in all.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -5,10 +5,9 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use vdm_data::Shape;
 
-use super::clock::{TimeEmbedding, band_limit};
-use super::layers::{Conv, GroupNorm, Linear, Start};
+use super::layers::{Conv, GroupNorm, Linear, Start, TimeEmbedding, attend, band_limit};
 use super::parameters::Scope;
-use super::{Requirements, check_sizes, fourier_features};
+use super::{Network, Requirements, check_sizes, fourier_features};
 use crate::Error;
 
 /// Sizes of a [`UNet`].
@@ -38,7 +37,7 @@ pub struct UNetSpec {
     #[serde(default = "one")]
     pub patch: i64,
     /// Side of the last convolution's kernel, odd; 3 (VDM). 1 saves a quarter of the time where a
-    /// levels head has 256 outputs per pixel.
+    /// categorical head has 256 outputs per pixel.
     #[serde(default = "three")]
     pub output_kernel: i64,
     /// A trunk of lower resolution in place of the middle. VDM has none: what a likelihood depends on
@@ -169,28 +168,19 @@ impl ResBlock {
     }
 }
 
-/// How attention is computed.
-#[derive(Debug, Clone, Copy)]
-enum Kernel {
-    /// In one pass that never holds all pairs of pixels. Its gradient has no gradient.
-    Fused,
-    /// Product by product, differentiable any number of times.
-    Plain,
-}
-
 /// Single-head self-attention over all pixels, as a residual branch.
 #[derive(Debug)]
 struct SelfAttention {
-    kernel: Kernel,
+    requirements: Requirements,
     norm: GroupNorm,
     query_key_value: Conv,
     output: Conv,
 }
 
 impl SelfAttention {
-    fn new(scope: &Scope<'_>, width: i64, groups: i64, kernel: Kernel) -> Self {
+    fn new(scope: &Scope<'_>, width: i64, groups: i64, requirements: Requirements) -> Self {
         Self {
-            kernel,
+            requirements,
             norm: GroupNorm::new(&scope.child("norm"), width, groups, NORM_EPSILON),
             query_key_value: Conv::new(&scope.child("qkv"), width, 3 * width, 1, Start::FanIn),
             output: Conv::new(&scope.child("output"), width, width, 1, Start::Zero),
@@ -205,15 +195,7 @@ impl SelfAttention {
         // Contiguous, as the fused kernels demand.
         let qkv = qkv.view([batch, 3, channels, -1]).transpose(2, 3).contiguous().unsqueeze(2);
         let [q, k, v] = [0, 1, 2].map(|i| qkv.select(1, i));
-        let mixed = match self.kernel {
-            Kernel::Fused => Tensor::scaled_dot_product_attention::<Tensor>(
-                &q, &k, &v, None, 0.0, false, None, false,
-            ),
-            Kernel::Plain => {
-                let scale = (channels as f64).sqrt().recip();
-                (q * scale).matmul(&k.transpose(-2, -1)).softmax(-1, None).matmul(&v)
-            }
-        };
+        let mixed = attend(&q, &k, &v, self.requirements);
         let mixed = mixed.squeeze_dim(1).transpose(1, 2).reshape(size.as_slice());
         x + self.output.forward(&mixed)
     }
@@ -230,11 +212,12 @@ impl Stage {
     fn new(
         scope: &Scope<'_>,
         [inputs, width]: [i64; 2],
-        attention: Option<Kernel>,
+        attention: Option<Requirements>,
         spec: &UNetSpec,
     ) -> Self {
-        let attend =
-            |kernel| SelfAttention::new(&scope.child("attention"), width, spec.groups, kernel);
+        let attend = |requirements| {
+            SelfAttention::new(&scope.child("attention"), width, spec.groups, requirements)
+        };
         Self {
             block: ResBlock::new(&scope.child("block"), inputs, width, spec),
             attention: attention.map(attend),
@@ -260,16 +243,16 @@ enum Middle {
 }
 
 impl Middle {
-    fn new(scope: &Scope<'_>, spec: &UNetSpec, kernel: Kernel) -> Self {
+    fn new(scope: &Scope<'_>, spec: &UNetSpec, requirements: Requirements) -> Self {
         let width = spec.width;
         let Some(TrunkSpec { factor, width: wide, depth }) = spec.trunk else {
             let stage = |name: &str, attention| {
                 Stage::new(&scope.child(name), [width, width], attention, spec)
             };
-            return Self::Pixels(vec![stage("0", Some(kernel)), stage("1", None)]);
+            return Self::Pixels(vec![stage("0", Some(requirements)), stage("1", None)]);
         };
         let folded = width * factor * factor;
-        let stage = |i| Stage::new(&scope.child(&i), [wide, wide], Some(kernel), spec);
+        let stage = |i| Stage::new(&scope.child(&i), [wide, wide], Some(requirements), spec);
         Self::Trunk {
             factor,
             enter: Conv::new(&scope.child("enter"), folded, wide, 1, Start::FanIn),
@@ -321,8 +304,7 @@ impl UNet {
     ) -> Result<Self, Error> {
         spec.check(shape)?;
         let width = spec.width;
-        let kernel = if requirements.twice_differentiable { Kernel::Plain } else { Kernel::Fused };
-        let everywhere = (spec.attention == Attention::Everywhere).then_some(kernel);
+        let everywhere = (spec.attention == Attention::Everywhere).then_some(requirements);
         let folded = shape.channels as i64 * spec.patch * spec.patch;
         let inputs = folded * (1 + 2 * spec.fourier.len() as i64);
         let stage = |name: String, inputs| {
@@ -337,7 +319,7 @@ impl UNet {
             ],
             input: Conv::new(&scope.child("input"), inputs, width, 3, Start::FanIn),
             down: (0..spec.depth).map(|i| stage(format!("down.{i}"), width)).collect(),
-            middle: Middle::new(&scope.child("middle"), spec, kernel),
+            middle: Middle::new(&scope.child("middle"), spec, requirements),
             up: (0..=spec.depth).map(|i| stage(format!("up.{i}"), 2 * width)).collect(),
             norm: GroupNorm::new(&scope.child("norm"), width, spec.groups, NORM_EPSILON),
             output: Conv::new(
@@ -350,8 +332,24 @@ impl UNet {
         })
     }
 
-    /// See [`Network::forward`](super::Network::forward).
-    pub fn forward(&self, z: &Tensor, time: &Tensor, train: bool) -> Tensor {
+    /// The input with its Fourier features, squares of pixels folded into channels.
+    fn features(&self, z: &Tensor) -> Tensor {
+        let z = if self.spec.patch > 1 {
+            z.pixel_unshuffle(self.spec.patch)
+        } else {
+            z.shallow_clone()
+        };
+        if self.spec.fourier.is_empty() {
+            return z;
+        }
+        let mut parts = fourier_features(&z, &self.spec.fourier);
+        parts.insert(0, z);
+        Tensor::cat(&parts, 1)
+    }
+}
+
+impl Network for UNet {
+    fn forward(&self, z: &Tensor, time: &Tensor, train: bool) -> Tensor {
         let condition = self
             .embedding
             .iter()
@@ -370,18 +368,7 @@ impl UNet {
         if self.spec.patch > 1 { out.pixel_shuffle(self.spec.patch) } else { out }
     }
 
-    /// The input with its Fourier features, squares of pixels folded into channels.
-    fn features(&self, z: &Tensor) -> Tensor {
-        let z = if self.spec.patch > 1 {
-            z.pixel_unshuffle(self.spec.patch)
-        } else {
-            z.shallow_clone()
-        };
-        if self.spec.fourier.is_empty() {
-            return z;
-        }
-        let mut parts = fourier_features(&z, &self.spec.fourier);
-        parts.insert(0, z);
-        Tensor::cat(&parts, 1)
+    fn has_dropout(&self) -> bool {
+        self.spec.dropout > 0.0
     }
 }

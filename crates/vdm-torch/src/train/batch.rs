@@ -2,43 +2,30 @@
 
 use std::sync::Arc;
 
-use vdm_core::times;
 use vdm_data::{Batches, Items};
-use vdm_sample::{Purpose, Seed, fill_normal};
+use vdm_sample::Seed;
 
-/// Data, times and noise of one step; a function of (data, seed, step).
+/// The items of one step and what it draws at random; a function of (data, seed, step).
 #[derive(Debug, Clone, PartialEq)]
-pub struct TrainingBatch {
+pub struct TrainingBatch<D> {
     /// The step, from 1.
     pub step: u64,
     /// Data values `[B, C, H, W]`.
     pub pixels: Vec<u8>,
-    /// One number in `[0, 1)` per item: its time before any change of density.
-    pub times: Vec<f64>,
-    /// Unit normals of the shape of the data.
-    pub noise: Vec<f32>,
+    /// Random numbers.
+    pub draws: D,
 }
 
-impl TrainingBatch {
+impl<D> TrainingBatch<D> {
     /// The batches of all steps, by step.
     pub(crate) fn maker(
         items: Arc<Items>,
         seed: Seed,
         batch: usize,
-        dims: usize,
+        mut draws: impl FnMut(u64) -> D + Send + 'static,
     ) -> impl FnMut(u64) -> Self + Send + 'static {
         let mut batches = Batches::new(items, seed.0, batch);
-        move |step| {
-            let u = seed.uniform(Purpose::TrainingTime, step, 0);
-            let mut noise = vec![0.0; batch * dims];
-            fill_normal(&mut noise, dims, seed, Purpose::TrainingNoise, step, 0);
-            Self {
-                step,
-                // The first step takes the first batch of the first epoch.
-                pixels: batches.at(step - 1).pixels,
-                times: times::low_discrepancy(u, batch).collect(),
-                noise,
-            }
-        }
+        // The first step takes the first batch of the first epoch.
+        move |step| Self { step, pixels: batches.at(step - 1).pixels, draws: draws(step) }
     }
 }

@@ -1,19 +1,20 @@
-//! Training: one step as a function of (configuration, seed, step), and the loop around it.
+//! Training: one step as a function of (configuration, data, seed, step), and the loop around it.
+//!
+//! Nothing here knows what is trained but for [`Trainable`]: optimizer, average of the weights, accumulated
+//! gradients, batches prepared ahead, checkpoints, bit-exact resumption and the loop are the same for all.
 
 mod batch;
-mod levels;
 mod optimizer;
-mod proposal;
 mod run;
-mod schedule;
+mod spec;
+mod trainable;
 mod trainer;
 mod window;
 
 pub use batch::TrainingBatch;
-pub(crate) use levels::Levels;
-pub use optimizer::{Averaging, Decay, OptimizerSpec};
-pub use proposal::Times;
+pub use optimizer::{Decay, Ema, OptimizerSpec};
 pub use run::{Observer, Outcome, run};
-pub use schedule::{LearnedSchedule, Part, ScheduleMoments, ScheduleTraining};
+pub use spec::{OutputSpec, Plan, TrainingSpec};
+pub use trainable::{Bound, Loss, Observe, StepTaken, Term, Trainable};
 pub use trainer::{StepReport, Trainer};
 pub use window::Window;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
+use vdm_core::count::{Cost, bounded};
 use vdm_torch_sys::{AdamW, AdamWState};
 
 use crate::Error;
@@ -43,6 +44,29 @@ pub enum Decay {
 }
 
 impl OptimizerSpec {
+    /// That its numbers make sense.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the first that does not, below `training.optimizer`; [`Error::Count`] for one
+    /// that costs too much.
+    pub fn check(&self) -> Result<(), Error> {
+        let Self { learning_rate, warmup, beta1, beta2, weight_decay, clip, .. } = *self;
+        bounded("training.optimizer.warmup", warmup, Cost::Training)?;
+        let (positive, below_one) = ("use a positive number", "use a number from 0 to below 1");
+        for (field, value, holds, remedy) in [
+            ("training.optimizer.learning_rate", learning_rate, learning_rate > 0.0, positive),
+            ("training.optimizer.clip", clip, clip > 0.0, positive),
+            ("training.optimizer.beta1", beta1, (0.0..1.0).contains(&beta1), below_one),
+            ("training.optimizer.beta2", beta2, (0.0..1.0).contains(&beta2), below_one),
+            ("training.optimizer.weight_decay", weight_decay, weight_decay >= 0.0, "use 0 or more"),
+        ] {
+            if !holds {
+                return Err(Error::Config { field, value: value.to_string(), remedy });
+            }
+        }
+        Ok(())
+    }
+
     /// The rate of step `step` (from 1) of a run of `steps`.
     #[must_use]
     pub fn learning_rate_at(&self, step: u64, steps: u64) -> f64 {
@@ -60,10 +84,10 @@ impl OptimizerSpec {
     }
 }
 
-/// How the weights that are evaluated follow those that are trained.
+/// The moving average of the trained weights, which is what is evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Averaging {
+pub enum Ema {
     /// Exponential with a fixed rate, after a warm-up of `(1 + step)/(10 + step)`.
     Exponential {
         /// What remains of the average at each step, such as 0.9999.
@@ -77,7 +101,28 @@ pub enum Averaging {
     },
 }
 
-impl Averaging {
+impl Ema {
+    /// That its number makes sense.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the one that does not, below `training.ema`.
+    pub fn check(self) -> Result<(), Error> {
+        let (field, value, holds, remedy) = match self {
+            Self::Exponential { rate } => {
+                let remedy = "use a number from 0 to below 1";
+                ("training.ema.rate", rate, (0.0..1.0).contains(&rate), remedy)
+            }
+            Self::Power { exponent } => {
+                let holds = (0.0..=1e6).contains(&exponent);
+                ("training.ema.exponent", exponent, holds, "use 0 or more, such as 6.94")
+            }
+        };
+        if holds {
+            return Ok(());
+        }
+        Err(Error::Config { field, value: value.to_string(), remedy })
+    }
+
     /// What remains of the average at step `step`, from 1.
     #[must_use]
     pub fn rate_at(self, step: u64) -> f64 {
@@ -175,8 +220,8 @@ mod tests {
 
     #[test]
     fn averages_start_at_the_weights_themselves() {
-        assert_eq!(Averaging::Power { exponent: 6.94 }.rate_at(1), 0.0);
-        let exponential = Averaging::Exponential { rate: 0.9999 };
+        assert_eq!(Ema::Power { exponent: 6.94 }.rate_at(1), 0.0);
+        let exponential = Ema::Exponential { rate: 0.9999 };
         assert!(exponential.rate_at(1) < 0.2 && exponential.rate_at(1_000_000) == 0.9999);
     }
 

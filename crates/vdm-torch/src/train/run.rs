@@ -5,18 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use vdm_data::{Dataset, Items};
 
-use super::{StepReport, Trainer};
+use super::{Bound, OutputSpec, Plan, StepReport, Trainable, Trainer};
 use crate::Error;
 use crate::checkpoint::Checkpoints;
-use crate::config::{OutputSpec, RunConfig};
-use crate::evaluate::{EvaluationSpec, Likelihood, evaluate};
-use crate::objective::Depth;
-
-/// Draws per item of the bound on the validation split during training.
-const VALIDATION_DRAWS: usize = 8;
 
 /// What a run tells of itself while it goes on. An error of the observer ends the run.
-pub trait Observer {
+pub trait Observer<T: Trainable> {
     /// What the observer can fail with.
     type Error: From<Error>;
 
@@ -24,26 +18,26 @@ pub trait Observer {
     ///
     /// # Errors
     /// Ends the run.
-    fn step(&mut self, trainer: &Trainer, report: &StepReport) -> Result<(), Self::Error>;
+    fn step(&mut self, trainer: &Trainer<T>, report: &StepReport) -> Result<(), Self::Error>;
 
     /// A checkpoint of all steps so far is on disk.
     ///
     /// # Errors
     /// Ends the run.
-    fn saved(&mut self, trainer: &Trainer) -> Result<(), Self::Error>;
+    fn saved(&mut self, trainer: &Trainer<T>) -> Result<(), Self::Error>;
 
     /// The bound on the validation split. It comes again if the run ended before the checkpoint had it.
     ///
     /// # Errors
     /// Ends the run.
-    fn validation(&mut self, trainer: &Trainer, result: &Likelihood) -> Result<(), Self::Error>;
+    fn validation(&mut self, trainer: &Trainer<T>, bound: &T::Bound) -> Result<(), Self::Error>;
 
     /// Time to draw samples from the averaged model. It comes again where a run goes on from a step that
     /// has samples.
     ///
     /// # Errors
     /// Ends the run.
-    fn samples(&mut self, trainer: &Trainer) -> Result<(), Self::Error>;
+    fn samples(&mut self, trainer: &Trainer<T>) -> Result<(), Self::Error>;
 }
 
 /// How a run ended.
@@ -62,16 +56,16 @@ pub enum Outcome {
 ///
 /// # Errors
 /// Whatever a step, a checkpoint or the observer fails with. Checkpoints written before stay.
-pub fn run<O: Observer>(
-    trainer: &mut Trainer,
+pub fn run<T: Trainable, O: Observer<T>>(
+    trainer: &mut Trainer<T>,
     data: &Dataset,
     checkpoints: &Checkpoints,
     stop: &AtomicBool,
     observer: &mut O,
 ) -> Result<Outcome, O::Error> {
-    let steps = trainer.config().training.steps;
-    let every = trainer.config().output.checkpoint_every;
-    let looks = Looks::new(trainer.config(), data, checkpoints, stop);
+    let steps = trainer.plan().training.steps;
+    let every = trainer.plan().output.checkpoint_every;
+    let looks = Looks::new(trainer.plan(), data, checkpoints, stop);
     let mut batches = trainer.batches(Arc::new(data.train.clone()))?;
     let mut saved = (trainer.steps_done() > 0).then(|| trainer.steps_done());
     if saved.is_some() {
@@ -104,7 +98,8 @@ pub fn run<O: Observer>(
 
 /// What is looked at between steps, on averaged weights.
 struct Looks<'a> {
-    config: RunConfig,
+    output: OutputSpec,
+    steps: u64,
     validation: Items,
     checkpoints: &'a Checkpoints,
     stop: &'a AtomicBool,
@@ -112,50 +107,55 @@ struct Looks<'a> {
 
 impl<'a> Looks<'a> {
     fn new(
-        config: &RunConfig,
+        plan: &Plan,
         data: &Dataset,
         checkpoints: &'a Checkpoints,
         stop: &'a AtomicBool,
     ) -> Self {
-        let validation = first_items(&data.validation, config.output.validation_items);
-        Self { config: config.clone(), validation, checkpoints, stop }
+        let output = plan.output.clone();
+        let validation = first_items(&data.validation, output.validation_items);
+        Self { output, steps: plan.training.steps, validation, checkpoints, stop }
     }
 
     fn is_due(&self, step: u64, every: u64) -> bool {
-        step.is_multiple_of(every) || step == self.config.training.steps
+        step.is_multiple_of(every) || step == self.steps
     }
 
     fn are_due(&self, step: u64) -> bool {
-        let OutputSpec { validate_every, sample_every, .. } = self.config.output;
+        let OutputSpec { validate_every, sample_every, .. } = self.output;
         self.is_due(step, validate_every) || self.is_due(step, sample_every)
     }
 
     /// Those that are due at the step of the newest checkpoint.
-    fn take<O: Observer>(&self, trainer: &Trainer, observer: &mut O) -> Result<(), O::Error> {
-        let output = &self.config.output;
+    fn take<T: Trainable, O: Observer<T>>(
+        &self,
+        trainer: &Trainer<T>,
+        observer: &mut O,
+    ) -> Result<(), O::Error> {
         let step = trainer.steps_done();
         let asked = || self.stop.load(Ordering::Relaxed);
-        if self.is_due(step, output.validate_every) && !asked() {
+        if self.is_due(step, self.output.validate_every) && !asked() {
             self.validate(trainer, observer)?;
         }
-        if self.is_due(step, output.sample_every) && !asked() {
+        if self.is_due(step, self.output.sample_every) && !asked() {
             observer.samples(trainer)?;
         }
         Ok(())
     }
 
     /// The bound on the validation split, unless the checkpoint has it already.
-    fn validate<O: Observer>(&self, trainer: &Trainer, observer: &mut O) -> Result<(), O::Error> {
-        let RunConfig { evaluation, seed, .. } = self.config;
+    fn validate<T: Trainable, O: Observer<T>>(
+        &self,
+        trainer: &Trainer<T>,
+        observer: &mut O,
+    ) -> Result<(), O::Error> {
         let step = trainer.steps_done();
         if self.checkpoints.describe(step)?.validation.is_some() {
             return Ok(());
         }
-        let spec = EvaluationSpec { draws: VALIDATION_DRAWS, batch: evaluation.batch };
-        let (model, items) = (trainer.average(), &self.validation);
-        let result = evaluate(model, items, Depth::Continuous, spec, seed, |_| ())?;
-        observer.validation(trainer, &result)?;
-        Ok(self.checkpoints.record_validation(step, result.bits_per_dim)?)
+        let bound = trainer.average().validate(&self.validation)?;
+        observer.validation(trainer, &bound)?;
+        Ok(self.checkpoints.record_validation(step, bound.bits_per_dim())?)
     }
 }
 

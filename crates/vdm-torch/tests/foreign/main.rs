@@ -89,7 +89,7 @@ fn diffusers_networks_answer_as_the_original() {
                 parameters.to_f64().unwrap();
             }
             let [sample, timestep] = ["sample", "timestep"].map(|name| io(name).to_kind(kind));
-            let out = tch::no_grad(|| net.forward(&sample, &timestep, false));
+            let out = tch::no_grad(|| net.all_channels(&sample, &timestep, false));
             assert_eq!((out.size(), out.kind()), (wanted.size(), kind));
             let largest = wanted.abs().max().double_value(&[]);
             let error = (&out - &wanted).abs().max().double_value(&[]) / largest;
@@ -200,7 +200,7 @@ fn folders_and_data_that_do_not_fit_are_named() {
     };
     assert!(refused(3, 8, 256).starts_with("network.config.in_channels = 1"));
     assert!(refused(1, 7, 256).contains("2 resolutions of 7×7"));
-    assert!(refused(1, 8, 17).contains("data of 256 levels, these have 17"));
+    assert!(refused(1, 8, 17).contains("data of 256 values, these have 17"));
     let error = |path: &Path| diffusers(path, &options).unwrap_err().to_string();
     fs::remove_file(folder.path().join("scheduler_config.json")).unwrap();
     assert!(error(folder.path()).contains("--scheduler FILE"));

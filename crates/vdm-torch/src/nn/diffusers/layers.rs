@@ -3,7 +3,8 @@
 use tch::Tensor;
 
 use super::config::{Activation, TimeScaleShift, UNet2DConfig};
-use crate::nn::layers::{Conv, GroupNorm, Linear, Start};
+use crate::nn::Requirements;
+use crate::nn::layers::{Conv, GroupNorm, Linear, MultiHeadAttention, Start};
 use crate::nn::parameters::Scope;
 
 impl Activation {
@@ -115,11 +116,7 @@ impl ResnetBlock {
 #[derive(Debug)]
 pub(super) struct Attention {
     norm: Option<GroupNorm>,
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    output: Linear,
-    heads: i64,
+    mix: MultiHeadAttention,
     scale: f64,
 }
 
@@ -133,36 +130,25 @@ impl Attention {
         config: &UNet2DConfig,
     ) -> Self {
         let head = config.attention_head_dim.unwrap_or(channels);
-        let heads = channels / head;
-        let inner = heads * head;
-        let linear = |name, from, to| Linear::new(&scope.child(name), from, to, Start::FanIn);
+        let norm =
+            |groups| GroupNorm::new(&scope.child("group_norm"), channels, groups, config.norm_eps);
         Self {
-            norm: groups.map(|groups| {
-                GroupNorm::new(&scope.child("group_norm"), channels, groups, config.norm_eps)
-            }),
-            query: linear("to_q", channels, inner),
-            key: linear("to_k", channels, inner),
-            value: linear("to_v", channels, inner),
-            output: linear("to_out.0", inner, channels),
-            heads,
+            norm: groups.map(norm),
+            mix: MultiHeadAttention::new(
+                scope,
+                channels,
+                [channels / head, head],
+                Requirements::PLAIN,
+            ),
             scale,
         }
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
-        let size = x.size();
         let h = self.norm.as_ref().map_or_else(|| x.shallow_clone(), |norm| norm.forward(x));
-        // [B, C, H, W] to [B, HW, C], and each projection to [B, heads, HW, channels of a head].
-        let h = h.flatten(2, 3).transpose(1, 2);
-        let split = |linear: &Linear| {
-            linear.forward(&h).view([size[0], size[2] * size[3], self.heads, -1]).transpose(1, 2)
-        };
-        let [q, k, v] = [&self.query, &self.key, &self.value].map(split);
-        let mixed = Tensor::scaled_dot_product_attention::<Tensor>(
-            &q, &k, &v, None, 0.0, false, None, false,
-        );
-        let mixed = self.output.forward(&mixed.transpose(1, 2).flatten(2, 3));
-        (mixed.transpose(1, 2).reshape(size.as_slice()) + x) / self.scale
+        // [B, C, H, W] to [B, HW, C] and back.
+        let mixed = self.mix.forward(&h.flatten(2, 3).transpose(1, 2));
+        (mixed.transpose(1, 2).reshape(x.size().as_slice()) + x) / self.scale
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A U-Net of several resolutions (Ho et al. 2020): residual blocks with group normalization, at
 //! some resolutions with self-attention, conditioned on a timestep. All options of the class are
-//! here but blocks of the score-SDE kind with FIR filters (`Skip…`), text conditioning
+//! here but blocks of the score-SDE kind with FIR filters (`Skip…`), text clock
 //! (`…CrossAttn…`), learned embeddings of timesteps, which know integers only, and the
 //! normalizations `spatial` and `ada_group`.
 //!
@@ -18,11 +18,12 @@ pub use config::{
 };
 
 use tch::{Device, Kind, Tensor};
-use vdm_core::schedule::Discrete;
+use vdm_core::schedule::{Discrete, LogSnrRange};
 use vdm_core::{LogSnr, NoiseSchedule};
 use vdm_data::Shape;
 
 use self::layers::{Attention, Resampler, ResnetBlock, Sides};
+use super::Network;
 use super::layers::{Conv, GroupNorm, Linear, Start};
 use super::parameters::{Initial, Scope};
 use crate::Error;
@@ -250,21 +251,9 @@ impl DiffusersUNet {
         })
     }
 
-    /// The timesteps of levels, `[B]` to `[B]`: indices into the table where a level is one of its
-    /// own, between two of them by the share of log-SNR where it lies between theirs, and those of
-    /// the table's ends beyond. Found in f64 on the host.
-    pub fn timesteps(&self, log_snr: &Tensor) -> Tensor {
-        let last = (self.timesteps.steps() - 1) as f64;
-        let host = log_snr.to_kind(Kind::Double).to_device(Device::Cpu);
-        let levels: Vec<f64> = Vec::try_from(host).unwrap_or_default();
-        let timestep = |level: &f64| (last * self.timesteps.time(LogSnr::new(*level))) as f32;
-        let timesteps: Vec<f32> = levels.iter().map(timestep).collect();
-        Tensor::from_slice(&timesteps).to_device(log_snr.device())
-    }
-
     /// `[B, C, H, W]` and timesteps `[B]` to `[B, out_channels, H, W]`, that of a learned variance
     /// included. The latents are of the weights' kind, f32 or [f64](super::Parameters::to_f64).
-    pub fn forward(&self, z: &Tensor, timesteps: &Tensor, train: bool) -> Tensor {
+    pub fn all_channels(&self, z: &Tensor, timesteps: &Tensor, train: bool) -> Tensor {
         let [first, second] = &self.embedding;
         let features = self.features.forward(timesteps).to_kind(z.kind());
         let embedding = second.forward(&first.forward(&features).silu());
@@ -303,5 +292,32 @@ impl DiffusersUNet {
             TimeEmbeddingType::Positional => out,
             TimeEmbeddingType::Fourier => out / timesteps.view([-1, 1, 1, 1]),
         }
+    }
+}
+
+impl Network for DiffusersUNet {
+    fn forward(&self, z: &Tensor, timesteps: &Tensor, train: bool) -> Tensor {
+        // What lies beyond is a learned variance.
+        self.all_channels(z, timesteps, train).narrow(1, 0, z.size()[1])
+    }
+
+    /// The timesteps of levels, `[B]` to `[B]`: indices into the table where a level is one of its
+    /// own, between two of them by the share of log-SNR where it lies between theirs, and those of
+    /// the table's ends beyond. Found in f64 on the host.
+    fn time(&self, log_snr: &Tensor, _: LogSnrRange) -> Tensor {
+        let last = (self.timesteps.steps() - 1) as f64;
+        let host = log_snr.to_kind(Kind::Double).to_device(Device::Cpu);
+        let levels: Vec<f64> = Vec::try_from(host).unwrap_or_default();
+        let timestep = |level: &f64| (last * self.timesteps.time(LogSnr::new(*level))) as f32;
+        let timesteps: Vec<f32> = levels.iter().map(timestep).collect();
+        Tensor::from_slice(&timesteps).to_device(log_snr.device())
+    }
+
+    fn has_differentiable_time(&self) -> bool {
+        false
+    }
+
+    fn has_dropout(&self) -> bool {
+        self.config.dropout > 0.0
     }
 }

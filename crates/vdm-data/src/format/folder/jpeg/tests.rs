@@ -116,7 +116,7 @@ fn color_spaces_are_those_of_libjpeg() {
         assert_eq!(found.len(), expected.len());
         let off = found.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max();
         // Transforms of integers differ by a level or two between decoders.
-        assert!(off <= Some(3), "{name}: {off:?} gray levels off");
+        assert!(off <= Some(3), "{name}: {off:?} gray values off");
     }
 }
 

@@ -21,12 +21,12 @@ pub const PUBLISHED_BAND_LIMIT: f64 = 1000.0;
 const SLOWEST: f64 = 0.1;
 
 /// What `serde` takes for a field that is left out.
-pub(super) fn band_limit() -> f64 {
+pub(in crate::nn) fn band_limit() -> f64 {
     BAND_LIMIT
 }
 
 /// That a band can be made up to this limit.
-pub(super) fn check(band_limit: f64) -> Result<(), Error> {
+pub(in crate::nn) fn check(band_limit: f64) -> Result<(), Error> {
     if (1.0..=1e6).contains(&band_limit) {
         return Ok(());
     }
@@ -38,13 +38,14 @@ pub(super) fn check(band_limit: f64) -> Result<(), Error> {
 /// Sines, then cosines, of a time, `[B]` to `[B, dims]`: of frequencies that fall geometrically from
 /// the band limit to 0.1.
 #[derive(Debug)]
-pub(super) struct TimeEmbedding {
+pub struct TimeEmbedding {
     frequencies: Tensor,
 }
 
 impl TimeEmbedding {
-    /// For an even number of dimensions from 4.
-    pub(super) fn new(dims: i64, band_limit: f64, device: Device) -> Self {
+    /// For an even number of dimensions from 4, and a band limit in radians per unit of time.
+    #[must_use]
+    pub fn new(dims: i64, band_limit: f64, device: Device) -> Self {
         let half = dims / 2;
         let rate = (band_limit / SLOWEST).ln() / (half - 1) as f64;
         let frequencies: Vec<f32> =
@@ -52,7 +53,8 @@ impl TimeEmbedding {
         Self { frequencies: Tensor::from_slice(&frequencies).unsqueeze(0).to_device(device) }
     }
 
-    pub(super) fn forward(&self, time: &Tensor) -> Tensor {
+    /// Times `[B]` to `[B, dims]`.
+    pub fn forward(&self, time: &Tensor) -> Tensor {
         let angles = time.unsqueeze(1) * &self.frequencies;
         Tensor::cat(&[angles.sin(), angles.cos()], 1)
     }

@@ -9,12 +9,11 @@ use serde::{Deserialize, Serialize};
 use vdm_core::schedule::{Parameters, Parametric, Partials};
 use vdm_core::{Schedule, Weighting};
 
-use super::Times;
-use super::optimizer::OptimizerSpec;
+use super::{ObjectiveSpec, TimeSampler};
 use crate::Error;
-use crate::config::RunConfig;
-use crate::nn::NetworkSpec;
-use crate::objective::Depth;
+use crate::model::Diffusion;
+use crate::objective::TimeDiscretization;
+use crate::train::OptimizerSpec;
 
 /// Whether the noise schedule is learned.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -83,10 +82,14 @@ impl Learner {
     ///
     /// # Errors
     /// [`Error::Config`] naming the first field that does not fit.
-    pub(super) fn new(config: &RunConfig) -> Result<Option<Self>, Error> {
-        let ScheduleTraining::Learned(spec) = config.training.schedule else { return Ok(None) };
-        let moments = check(config, spec)?;
-        let &OptimizerSpec { beta1, beta2, .. } = &config.training.optimizer;
+    pub(super) fn new(
+        objective: &ObjectiveSpec,
+        diffusion: &Diffusion,
+        optimizer: &OptimizerSpec,
+    ) -> Result<Option<Self>, Error> {
+        let ScheduleTraining::Learned(spec) = objective.schedule else { return Ok(None) };
+        let moments = check(objective, diffusion, spec)?;
+        let &OptimizerSpec { beta1, beta2, .. } = optimizer;
         Ok(Some(Self { spec, betas: [beta1, beta2], moments }))
     }
 
@@ -168,9 +171,12 @@ impl Learner {
 
 /// That there is something to learn, and that it leaves the objective what it is. Returns moments
 /// for as many parameters.
-fn check(config: &RunConfig, spec: LearnedSchedule) -> Result<ScheduleMoments, Error> {
+fn check(
+    objective: &ObjectiveSpec,
+    diffusion: &Diffusion,
+    spec: LearnedSchedule,
+) -> Result<ScheduleMoments, Error> {
     let refuse = |field, value: String, remedy| Err(Error::Config { field, value, remedy });
-    let diffusion = &config.diffusion;
     let Some(parametric) = diffusion.schedule.parametric() else {
         let remedy = "a schedule that is learned is \"monotone\" or \"monotone_network\", or \"linear\" \
                       to learn its ends";
@@ -180,28 +186,23 @@ fn check(config: &RunConfig, spec: LearnedSchedule) -> Result<ScheduleMoments, E
     if spec.interior == Part::Learned && parameters.interior.is_empty() {
         let remedy = "use a \"monotone\" diffusion.schedule, with an increment for each interval, or a \
                       \"monotone_network\"; \"linear\" has no interior";
-        return refuse("training.schedule.learned.interior", "learned".into(), remedy);
+        return refuse("objective.schedule.learned.interior", "learned".into(), remedy);
     }
     if [spec.ends, spec.interior] == [Part::Pinned; 2] {
         let remedy = "learn the ends or the interior, or use \"fixed\"";
-        return refuse("training.schedule.learned", "nothing".into(), remedy);
+        return refuse("objective.schedule.learned", "nothing".into(), remedy);
     }
     if !(spec.learning_rate > 0.0 && spec.learning_rate.is_finite()) {
         let value = spec.learning_rate.to_string();
-        return refuse("training.schedule.learned.learning_rate", value, "use a positive number");
+        return refuse("objective.schedule.learned.learning_rate", value, "use a positive number");
     }
-    if config.training.times != Times::Schedule {
+    if objective.time_sampler != TimeSampler::Schedule {
         let remedy = "use \"schedule\" while the schedule is learned: it is what it learns to draw";
-        return refuse("training.times", format!("{:?}", config.training.times), remedy);
+        return refuse("objective.time_sampler", format!("{:?}", objective.time_sampler), remedy);
     }
-    if config.training.depth != Depth::Continuous {
+    if objective.time != TimeDiscretization::Continuous {
         let remedy = "use \"continuous\" while the schedule is learned";
-        return refuse("training.depth", format!("{:?}", config.training.depth), remedy);
-    }
-    if matches!(config.network, NetworkSpec::Diffusers(_)) {
-        let remedy = "use \"fixed\" with a \"diffusers\" network: it looks its timesteps up in a \
-                      table, which has no slope to learn by";
-        return refuse("training.schedule", "learned, network = diffusers".into(), remedy);
+        return refuse("objective.time", format!("{:?}", objective.time), remedy);
     }
     let weighting = &diffusion.weighting;
     if weighting.depends_on_schedule() {
@@ -221,8 +222,8 @@ fn check(config: &RunConfig, spec: LearnedSchedule) -> Result<ScheduleMoments, E
 mod tests {
     use super::*;
     use crate::head::Head;
-    use crate::model::{Diffusion, Mode, Model, ModelSpec};
-    use crate::nn::{BAND_LIMIT, MlpSpec};
+    use crate::model::{Model, ModelSpec};
+    use crate::nn::{BAND_LIMIT, MlpSpec, Mode, NetworkSpec};
     use crate::objective::{self, Noising};
     use crate::{Batch, PerSample};
     use tch::{Device, Kind, Tensor};
@@ -256,7 +257,7 @@ mod tests {
     fn model(head: Head, schedule: Schedule) -> Model {
         let spec = ModelSpec {
             shape: Shape { channels: 1, height: 2, width: 3 },
-            levels: 17,
+            values: 17,
             diffusion: Diffusion {
                 schedule,
                 scaling: Scaling::VariancePreserving,
@@ -269,7 +270,7 @@ mod tests {
                 band_limit: BAND_LIMIT,
             }),
             head,
-            conditioning: Some(range()),
+            clock: Some(range()),
         };
         let model = Model::new(&spec, Seed(1), Device::Cpu).unwrap();
         for (i, weights) in model.parameters().tensors().into_iter().enumerate() {
@@ -312,7 +313,8 @@ mod tests {
         let nats = loss.nats();
         nats.sum(Kind::Double).backward();
         let (nats, by_squares) = (host(&nats), host(&leaf.grad()));
-        let partials = noising.partials(diffusion, loss.of, &nats, &by_squares);
+        let partials =
+            noising.partials(diffusion, model.spec().head.measured_as(), &nats, &by_squares);
         (nats, partials)
     }
 
@@ -366,9 +368,11 @@ mod tests {
     /// f32 sums leave 1e-3 of those.
     #[test]
     fn m47_a_networks_loss_has_no_gradient_but_through_the_ends() {
-        for (head, schedule) in
-            [(Head::Levels, monotone()), (Head::Velocity, monotone()), (Head::Velocity, network())]
-        {
+        for (head, schedule) in [
+            (Head::Categorical, monotone()),
+            (Head::Velocity, monotone()),
+            (Head::Velocity, network()),
+        ] {
             let model = model(head, schedule);
             let (losses, partials) = losses(&model);
             let parametric = model.spec().diffusion.schedule.parametric().unwrap();
@@ -396,9 +400,11 @@ mod tests {
     /// the noisy one: so a wider step there.
     #[test]
     fn m47_gradients_of_bound_and_variance_are_slopes() {
-        for (head, schedule) in
-            [(Head::Levels, monotone()), (Head::Velocity, monotone()), (Head::Velocity, network())]
-        {
+        for (head, schedule) in [
+            (Head::Categorical, monotone()),
+            (Head::Velocity, monotone()),
+            (Head::Velocity, network()),
+        ] {
             let mut model = model(head, schedule);
             let (nats, partials) = losses(&model);
             let (pixels, eps) = item();
@@ -438,7 +444,7 @@ mod tests {
     /// what is pinned stays to the last bit.
     #[test]
     fn a_step_moves_what_is_learned() {
-        let model = model(Head::Levels, network());
+        let model = model(Head::Categorical, network());
         let (nats, partials) = losses(&model);
         let observed = Observed { losses: &nats, partials: &partials, end_slopes: [0.5, 0.1] };
         let before = model.spec().diffusion.schedule.parametric().unwrap().parameters();

@@ -1,20 +1,20 @@
 //! The noise levels of a training: where items are noised, and what is learned about that.
 
 use vdm_core::Schedule;
-use vdm_core::importance::Draw;
+use vdm_core::importance::{Adaptive, Draw};
 
-use super::proposal::Proposal;
-use super::schedule::{Learner, Observed};
+use super::ObjectiveSpec;
+use super::learned_schedule::{Learner, Observed, ScheduleMoments};
+use super::time_sampler::Proposal;
 use crate::Error;
-use crate::checkpoint::LevelState;
-use crate::config::RunConfig;
 use crate::model::Diffusion;
-use crate::objective::{Depth, Noising};
+use crate::objective::{Noising, TimeDiscretization};
+use crate::train::OptimizerSpec;
 
 /// All that changes about noise levels from step to step, but for the schedule itself.
 #[derive(Debug)]
 pub(crate) struct Levels {
-    depth: Depth,
+    time: TimeDiscretization,
     proposal: Proposal,
     learner: Option<Learner>,
 }
@@ -23,13 +23,16 @@ impl Levels {
     /// Before the first step.
     ///
     /// # Errors
-    /// [`Error::Config`] or [`Error::Core`] if `training.times`, `training.depth` and
-    /// `training.schedule` do not fit the process or each other.
-    pub(crate) fn new(config: &RunConfig) -> Result<Self, Error> {
-        let depth = config.training.depth;
-        let learner = Learner::new(config)?;
-        let proposal = Proposal::new(&config.training.times, &config.diffusion, depth)?;
-        Ok(Self { depth, proposal, learner })
+    /// [`Error::Config`] or [`Error::Core`] if the objective's fields do not fit the process or each other.
+    pub(crate) fn new(
+        objective: &ObjectiveSpec,
+        diffusion: &Diffusion,
+        optimizer: &OptimizerSpec,
+    ) -> Result<Self, Error> {
+        let learner = Learner::new(objective, diffusion, optimizer)?;
+        let time = objective.time;
+        let proposal = Proposal::new(&objective.time_sampler, diffusion, time)?;
+        Ok(Self { time, proposal, learner })
     }
 
     /// Whether losses have to be differentiated by their levels.
@@ -47,10 +50,10 @@ impl Levels {
     /// # Errors
     /// [`Error::Core`] if the proposal does not have the ends of the process.
     pub(super) fn noising(&self, u: &[f64], diffusion: &Diffusion) -> Result<Noising, Error> {
-        self.proposal.noising(u, diffusion, self.depth)
+        self.proposal.noising(u, diffusion, self.time)
     }
 
-    /// Takes note of a step's losses.
+    /// Observes a step's losses.
     pub(super) fn observe(&mut self, draws: &[Draw]) {
         self.proposal.observe(draws);
     }
@@ -74,26 +77,25 @@ impl Levels {
     }
 
     /// What a checkpoint has to keep.
-    pub(super) fn state(&self) -> LevelState {
-        LevelState {
-            adaptive: self.proposal.state().cloned(),
-            schedule: self.learner.as_ref().map(|learner| learner.state().clone()),
-        }
+    pub(super) fn state(&self) -> (Option<Adaptive>, Option<ScheduleMoments>) {
+        let learner = self.learner.as_ref().map(|learner| learner.state().clone());
+        (self.proposal.state().cloned(), learner)
     }
 
     /// Continues from what a checkpoint kept, with the schedule it had come to from the configured
     /// one; `false` if those are of another configuration.
     pub(super) fn restore(
         &mut self,
-        state: LevelState,
+        adaptive: Option<Adaptive>,
+        moments: Option<ScheduleMoments>,
         configured: &Schedule,
         schedule: &Schedule,
     ) -> bool {
-        let learned = match (&mut self.learner, state.schedule) {
+        let learned = match (&mut self.learner, moments) {
             (Some(learner), Some(moments)) => learner.restore(configured, schedule, moments),
             (None, None) => true,
             _ => false,
         };
-        learned && self.proposal.restore(state.adaptive)
+        learned && self.proposal.restore(adaptive)
     }
 }

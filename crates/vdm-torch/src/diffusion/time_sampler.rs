@@ -6,13 +6,13 @@ use vdm_core::{NoiseSchedule, Schedule};
 
 use crate::Error;
 use crate::model::Diffusion;
-use crate::objective::{Depth, Noising};
+use crate::objective::{Noising, TimeDiscretization};
 
 /// How noise levels are proposed. The objective is the same for all of them; its variance is not
 /// (monograph §2.4.3).
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Times {
+pub enum TimeSampler {
     /// By the process's own schedule.
     #[default]
     Schedule,
@@ -35,7 +35,7 @@ fn uniform_share() -> f64 {
     Adaptive::UNIFORM
 }
 
-/// What [`Times`] is while training goes on.
+/// What [`TimeSampler`] is while training goes on.
 #[derive(Debug)]
 pub(super) enum Proposal {
     /// The process's schedule, which may be learned.
@@ -52,20 +52,24 @@ impl Proposal {
     /// # Errors
     /// [`Error::Core`] if the ends differ from the process's or a number is not legal,
     /// [`Error::Config`] if a hierarchy of discrete times is to be drawn from by anything but itself.
-    pub(super) fn new(times: &Times, diffusion: &Diffusion, depth: Depth) -> Result<Self, Error> {
+    pub(super) fn new(
+        sampler: &TimeSampler,
+        diffusion: &Diffusion,
+        time: TimeDiscretization,
+    ) -> Result<Self, Error> {
         let own = &diffusion.schedule;
-        let proposal = match times {
-            Times::Schedule => return Ok(Self::Own),
-            Times::Proposal(schedule) => Self::Fixed(schedule.clone()),
-            Times::Adaptive { bins, decay, uniform } => {
+        let proposal = match sampler {
+            TimeSampler::Schedule => return Ok(Self::Own),
+            TimeSampler::Proposal(schedule) => Self::Fixed(schedule.clone()),
+            TimeSampler::Adaptive { bins, decay, uniform } => {
                 Self::Adaptive(Adaptive::new(own.range(), *bins, *decay, *uniform)?)
             }
         };
-        if depth != Depth::Continuous {
+        if time != TimeDiscretization::Continuous {
             return Err(Error::Config {
-                field: "training.times",
-                value: format!("{times:?}"),
-                remedy: "with a discrete training.depth use \"schedule\": the levels of a \
+                field: "objective.time_sampler",
+                value: format!("{sampler:?}"),
+                remedy: "with a discrete objective.time use \"schedule\": the levels of a \
                          hierarchy are its own",
             });
         }
@@ -83,17 +87,17 @@ impl Proposal {
         &self,
         u: &[f64],
         diffusion: &Diffusion,
-        depth: Depth,
+        time: TimeDiscretization,
     ) -> Result<Noising, Error> {
-        match (self, depth) {
-            (_, Depth::Discrete { .. }) => Ok(Noising::discrete(u, diffusion, depth)),
+        match (self, time) {
+            (_, TimeDiscretization::Discrete { .. }) => Ok(Noising::discrete(u, diffusion, time)),
             (Self::Own, _) => Noising::proposed(u, diffusion, &diffusion.schedule),
             (Self::Fixed(schedule), _) => Noising::proposed(u, diffusion, schedule),
             (Self::Adaptive(adaptive), _) => Noising::proposed(u, diffusion, &adaptive.schedule()),
         }
     }
 
-    /// Takes note of what a step saw.
+    /// Observes what a step saw.
     pub(super) fn observe(&mut self, draws: &[Draw]) {
         if let Self::Adaptive(adaptive) = self {
             for draw in draws {
@@ -134,8 +138,8 @@ mod tests {
     use super::*;
     use crate::Batch;
     use crate::head::Head;
-    use crate::model::{Mode, Model, ModelSpec};
-    use crate::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
+    use crate::model::{Model, ModelSpec};
+    use crate::nn::{BAND_LIMIT, MlpSpec, Mode, NetworkSpec};
     use crate::objective;
     use tch::{Device, Tensor};
     use vdm_core::importance::Spread;
@@ -148,7 +152,7 @@ mod tests {
     fn model(head: Head) -> Model {
         let spec = ModelSpec {
             shape: Shape { channels: 1, height: 2, width: 2 },
-            levels: 17,
+            values: 17,
             diffusion: Diffusion {
                 schedule: Schedule::linear(11.0, -9.0).unwrap(),
                 scaling: Scaling::VariancePreserving,
@@ -161,7 +165,7 @@ mod tests {
                 band_limit: BAND_LIMIT,
             }),
             head,
-            conditioning: None,
+            clock: None,
         };
         Model::new(&spec, Seed(0), Device::Cpu).unwrap()
     }
@@ -180,7 +184,7 @@ mod tests {
             fill_normal(&mut eps, 4, Seed(9), Purpose::TrainingNoise, step, 0);
             let x = model.encode(&Tensor::from_slice(&pixels).view(size));
             let eps = Batch::from_slice(&eps, size, Device::Cpu);
-            let noising = proposal.noising(&u, diffusion, Depth::Continuous).unwrap();
+            let noising = proposal.noising(&u, diffusion, TimeDiscretization::Continuous).unwrap();
             let levels = noising.levels(diffusion.scaling, Device::Cpu);
             let mode = Mode::EVALUATION;
             let loss = objective::diffusion_loss(model, &x, &eps, &noising, &levels, mode).unwrap();
@@ -196,21 +200,23 @@ mod tests {
     /// M56 and M59 on a network: proposals leave the mean as it is, within 4 standard errors of the
     /// difference, and the adaptive one lowers the variance, to near the least there is. Untrained, the
     /// noise head answers `z`, which is the noise itself where there is nothing else: its loss is in the
-    /// cleaner half of the levels, and smooth there. The levels head is exact for these pixels: its loss is
+    /// cleaner half of the levels, and smooth there. The categorical head is exact for these pixels: its loss is
     /// in a few levels, and beyond them errors are rare but large, so that levels drawn by the mean error
     /// would do worse, and with a smaller uniform share worse than by the schedule.
     #[test]
     fn m59_the_adaptive_proposal_is_unbiased_and_lowers_the_variance() {
-        for head in [Head::Noise, Head::Levels] {
+        for head in [Head::Noise, Head::Categorical] {
             let model = model(head);
-            let of =
-                |times| Proposal::new(&times, &model.spec().diffusion, Depth::Continuous).unwrap();
-            let own = observe(&model, &mut of(Times::Schedule), 100, 140);
+            let of = |times| {
+                Proposal::new(&times, &model.spec().diffusion, TimeDiscretization::Continuous)
+                    .unwrap()
+            };
+            let own = observe(&model, &mut of(TimeSampler::Schedule), 100, 140);
             let mut adaptive =
-                of(Times::Adaptive { bins: 40, decay: 0.999, uniform: uniform_share() });
+                of(TimeSampler::Adaptive { bins: 40, decay: 0.999, uniform: uniform_share() });
             observe(&model, &mut adaptive, 0, 40);
             let adapted = observe(&model, &mut adaptive, 200, 240);
-            let cosine = Times::Proposal(Schedule::cosine(11.0, -9.0).unwrap());
+            let cosine = TimeSampler::Proposal(Schedule::cosine(11.0, -9.0).unwrap());
             let fixed = observe(&model, &mut of(cosine), 300, 340);
             for other in [&adapted, &fixed] {
                 let draws = 40.0 * ITEMS as f64;
@@ -233,14 +239,14 @@ mod tests {
     #[test]
     fn proposals_that_do_not_fit_are_named() {
         let model = model(Head::Noise);
-        let refusal = |times: Times, depth| {
+        let refusal = |times: TimeSampler, depth| {
             Proposal::new(&times, &model.spec().diffusion, depth).unwrap_err().to_string()
         };
-        let shorter = Times::Proposal(Schedule::linear(10.0, -9.0).unwrap());
-        assert!(refusal(shorter, Depth::Continuous).contains("10"));
-        let adaptive = |bins| Times::Adaptive { bins, decay: 0.9, uniform: 0.1 };
-        assert!(refusal(adaptive(0), Depth::Continuous).contains("bins"));
-        let discrete = refusal(adaptive(10), Depth::Discrete { steps: 10 });
-        assert!(discrete.contains("training.times"), "{discrete}");
+        let shorter = TimeSampler::Proposal(Schedule::linear(10.0, -9.0).unwrap());
+        assert!(refusal(shorter, TimeDiscretization::Continuous).contains("10"));
+        let adaptive = |bins| TimeSampler::Adaptive { bins, decay: 0.9, uniform: 0.1 };
+        assert!(refusal(adaptive(0), TimeDiscretization::Continuous).contains("bins"));
+        let discrete = refusal(adaptive(10), TimeDiscretization::Discrete { steps: 10 });
+        assert!(discrete.contains("objective.time_sampler"), "{discrete}");
     }
 }
