@@ -72,3 +72,8 @@ pub use budget::Budget;
 pub use codec::{Codec, Levels, Settings};
 pub use error::{CodecError, Error};
 pub use stack::Code;
+
+/// The example of the README, so that it cannot rot.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -73,3 +73,8 @@ pub use schedule::{NoiseSchedule, Schedule};
 pub use specification::Respecified;
 pub use transition::{Posterior, Transition};
 pub use weighting::Weighting;
+
+/// The example of the README, so that it cannot rot.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

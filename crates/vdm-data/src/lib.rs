@@ -59,3 +59,8 @@ pub use points::{
 };
 pub use prefetch::{Prefetch, PrefetchError};
 pub use source::{Source, load};
+
+/// The example of the README, so that it cannot rot.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -20,3 +20,8 @@ mod seed;
 
 pub use normal::fill_normal;
 pub use seed::{Purpose, Seed};
+
+/// The example of the README, so that it cannot rot.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

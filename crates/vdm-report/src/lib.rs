@@ -59,3 +59,8 @@ pub mod tensorboard;
 pub use error::Error;
 pub use picture::Picture;
 pub use run_dir::RunDir;
+
+/// The example of the README, so that it cannot rot.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

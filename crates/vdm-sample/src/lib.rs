@@ -98,5 +98,5 @@ pub use vdm_random::{Purpose, Seed, fill_normal};
 
 /// The example of the README, so that it cannot rot.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

@@ -312,6 +312,11 @@ pub fn autocast_bf16<T>(cuda: bool, body: impl FnOnce() -> T) -> Result<T, Error
     Ok(body())
 }
 
+/// The example of the README, so that it cannot rot.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(test)]
 mod tests {
     use super::*;

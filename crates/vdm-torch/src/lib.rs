@@ -69,3 +69,8 @@ pub use sample::{Samples, Sampling, sample};
 
 /// The libtorch this crate is written for; what it runs on is checked when it is built.
 pub const LIBTORCH_VERSION: &str = "2.11.0";
+
+/// The example of the README, so that it cannot rot.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

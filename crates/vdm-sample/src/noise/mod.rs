@@ -11,6 +11,8 @@
 //! All but the last are functions of (seed, sample), whatever batch a sample is drawn in.
 
 mod antithetic;
+#[cfg(feature = "ndarray")]
+mod arrays;
 mod brownian;
 mod iid;
 mod recorded;
