@@ -171,7 +171,7 @@ def table(answers):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--program", default=ROOT / "target/release/vdm", help="the Rust program")
+    add("--program", default=ROOT / "target/program/vdm", help="the Rust program")
     add("--rounds", type=int, default=5)
     add("--steps", type=int, default=400, help="of one turn; even")
     add("--batches", type=int, nargs="+", default=[16, 64])

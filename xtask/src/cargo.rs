@@ -1,6 +1,6 @@
 //! Child cargos that build with the checkout's own configuration, whatever the environment says.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::{Context, Result};
@@ -67,6 +67,18 @@ pub(crate) const OPTIMIZED: [&str; 4] = [
     "--config",
     "profile.dev.package.vdm-sample.opt-level=1",
 ];
+
+/// Builds the program as people run it, and says where it lies.
+///
+/// # Errors
+///
+/// If it does not build, or cargo put it elsewhere.
+pub(crate) fn build_program(checkout: &Checkout) -> Result<PathBuf> {
+    run(cargo(checkout).args(["build", "--profile", "program", "--package", "vdm-cli"]))?;
+    let program = Checkout::target_dir()?.join("program/vdm");
+    anyhow::ensure!(program.is_file(), "cargo built no {}", program.display());
+    Ok(program)
+}
 
 /// Runs to the end; a failed status becomes an error that names the command.
 ///

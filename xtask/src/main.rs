@@ -7,6 +7,7 @@ mod cache;
 mod cargo;
 mod checkout;
 mod command;
+mod examples;
 mod hash;
 mod install;
 mod libtorch;

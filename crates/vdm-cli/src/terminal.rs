@@ -10,7 +10,9 @@ use std::sync::LazyLock;
 
 use anyhow::{Context, Error, Result};
 use indicatif::{MultiProgress, ProgressBar};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The bars on the terminal; lines are printed above them.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
@@ -78,11 +80,10 @@ pub(crate) fn described(error: &Error) -> String {
 
 /// Sends diagnostics (`RUST_LOG`) through the same door.
 pub(crate) fn trace() {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()))
-        .with_ansi(false)
-        .with_writer(|| Notes)
-        .init();
+    let chosen = std::env::var("RUST_LOG").ok().and_then(|chosen| chosen.parse().ok());
+    let chosen = chosen.unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN));
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| Notes);
+    tracing_subscriber::registry().with(lines).with(chosen).init();
 }
 
 /// Each write is one event of diagnostics, with a line break at its end.

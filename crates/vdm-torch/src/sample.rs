@@ -132,11 +132,11 @@ impl<'a> Sampling<'a> {
             let z1 = Batch(Batch::from_slice(&noise, size, model.device()).0.to_kind(Kind::Double));
             let z1 = Batch::lincomb(&[(unit(model, &noisiest), &z1)]);
             let mut path = sampler.noise.path(seed, first, dims);
-            let on_kept = |place: usize, z: &Batch, at: &NoiseLevel| {
+            let on_kept = &mut |place: usize, z: &Batch, at: &NoiseLevel| {
                 along_the_way[place].extend(picture(model, z, at));
             };
             let on_done =
-                |share: f64| progress((start as f64 + share * items as f64) / count as f64);
+                &mut |share: f64| progress((start as f64 + share * items as f64) / count as f64);
             let (method, path) = (&sampler.method, &mut path);
             let mut draw = Draw { method, schedule, scaling, path, first, keep, on_kept, on_done };
             let (z0, clean) = tch::no_grad(|| match correction {
@@ -192,8 +192,11 @@ fn unit(model: &Model, at: &NoiseLevel) -> f64 {
     at.alpha / model.spec().diffusion.scaling.level(at.log_snr).alpha
 }
 
+/// A model with what is put around it. Behind a pointer, so that every solver is compiled once for all.
+type AnyModel<'a> = dyn Denoiser<Batch, Error = Error> + 'a;
+
 /// How one batch gets from noise to data.
-struct Draw<'a, F, P> {
+struct Draw<'a> {
     method: &'a Method,
     schedule: &'a Schedule,
     scaling: Scaling,
@@ -201,17 +204,14 @@ struct Draw<'a, F, P> {
     /// Number of the first sample.
     first: u64,
     keep: usize,
-    on_kept: F,
+    on_kept: &'a mut dyn FnMut(usize, &Batch, &NoiseLevel),
     /// Told the share of the way that is done.
-    on_done: P,
+    on_done: &'a mut dyn FnMut(f64),
 }
 
-impl<F: FnMut(usize, &Batch, &NoiseLevel), P: FnMut(f64)> Draw<'_, F, P> {
+impl Draw<'_> {
     /// The latents at the cleanest level, and that level.
-    fn run<D>(&mut self, model: &D, z1: Batch) -> Result<(Batch, NoiseLevel), Error>
-    where
-        D: Denoiser<Batch, Error = Error>,
-    {
+    fn run(&mut self, model: &AnyModel<'_>, z1: Batch) -> Result<(Batch, NoiseLevel), Error> {
         match self.method {
             Method::Adaptive(solver) => self.adaptive(solver, model, &z1),
             Method::OnGrid { solver, grid, steps } => {
@@ -230,15 +230,12 @@ impl<F: FnMut(usize, &Batch, &NoiseLevel), P: FnMut(f64)> Draw<'_, F, P> {
     }
 
     /// From each kept level to the next.
-    fn adaptive<D>(
+    fn adaptive(
         &mut self,
         solver: &AdaptiveSpec,
-        model: &D,
+        model: &AnyModel<'_>,
         z1: &Batch,
-    ) -> Result<(Batch, NoiseLevel), Error>
-    where
-        D: Denoiser<Batch, Error = Error>,
-    {
+    ) -> Result<(Batch, NoiseLevel), Error> {
         let stretches = self.keep.max(1);
         let level = |k: usize| self.schedule.log_snr(1.0 - k as f64 / stretches as f64);
         let mut singles: Vec<Batch> = z1.0.split(1, 0).into_iter().map(Batch).collect();
@@ -255,9 +252,9 @@ impl<F: FnMut(usize, &Batch, &NoiseLevel), P: FnMut(f64)> Draw<'_, F, P> {
 }
 
 /// Single samples, numbered from `first`, from one level to another.
-fn stretch<D: Denoiser<Batch, Error = Error>>(
+fn stretch(
     solver: &AdaptiveSpec,
-    model: &D,
+    model: &AnyModel<'_>,
     singles: Vec<Batch>,
     first: u64,
     [from, to]: [LogSnr; 2],

@@ -10,12 +10,13 @@ use crate::cargo;
 use crate::checkout::Checkout;
 use crate::command::test::{self, Tier};
 use crate::command::{no_options, setup, tidy};
+use crate::examples;
 use crate::terminal;
 
 pub(crate) const HELP: &str = "\
 Runs what the continuous integration runs: formatting, lints, documentation, invariants, dependencies
-(if cargo-deny is installed), a short training, a minute of mutants for every parser, and every test but two
-that train for minutes.
+(if cargo-deny is installed), packages, examples, a short training, a minute of mutants for every parser, and
+every test but two that train for minutes.
 
 Usage: cargo xtask ci";
 
@@ -44,6 +45,13 @@ pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
     terminal::say("== invariants")?;
     ensure!(tidy::check(&checkout)? == 0, "the invariants do not hold");
     dependencies(&cargo)?;
+    // What a release would upload; building it once more from there takes minutes.
+    let packages =
+        ["publish", "--workspace", "--dry-run", "--no-verify", "--allow-dirty", "--quiet"];
+    step("packages", &mut cargo(&packages))?;
+    terminal::say("== examples")?;
+    examples::run(&checkout)?;
+    examples::check_other_libraries(&checkout)?;
     training(&checkout)?;
     examples(&checkout)?;
     fuzzing(&checkout)?;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Error, Result, ensure};
+use anyhow::{Error, Result};
 
 use crate::cargo;
 use crate::checkout::Checkout;
@@ -18,9 +18,7 @@ use crate::command::setup;
 pub(crate) fn run(subcommand: &str, args: Vec<OsString>) -> Result<ExitCode> {
     let checkout = Checkout::current()?;
     setup::ensure_ready(&checkout)?;
-    cargo::run(cargo::cargo(&checkout).args(["build", "--release", "--package", "vdm-cli"]))?;
-    let binary = Checkout::target_dir()?.join("release/vdm");
-    ensure!(binary.is_file(), "cargo built no {}", binary.display());
+    let binary = cargo::build_program(&checkout)?;
     let error = Command::new(&binary).arg(subcommand).args(args).exec();
     Err(Error::new(error).context(format!("cannot run {}", binary.display())))
 }

@@ -39,8 +39,7 @@ struct Cost {
 ///
 /// If a program fails, or two take more than [`MOST`] times as long as one.
 pub(crate) fn run(checkout: &Checkout) -> Result<()> {
-    cargo::run(cargo::cargo(checkout).args(["build", "--release", "--package", "vdm-cli"]))?;
-    let vdm = Checkout::target_dir()?.join("release/vdm");
+    let vdm = cargo::build_program(checkout)?;
     let place = Checkout::target_dir()?.join("together");
     if place.exists() {
         fs::remove_dir_all(&place)?;
