@@ -7,7 +7,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use tch::Device;
 use vdm_bench::{FreeDenoiser, digits_model, karras_20};
 use vdm_core::Scaling;
-use vdm_sample::{Entry, NoiseSpec, Seed, SolverSpec, TimeGrid, integrate};
+use vdm_sample::{Entry, NoiseSpec, Seed, SolverSpec, TimeGrid, solve};
 use vdm_torch::Batch;
 
 const STEPS: usize = 20;
@@ -37,14 +37,14 @@ fn overhead(c: &mut Criterion) {
                 b.iter(|| {
                     let mut noise = NoiseSpec::Iid.path(Seed(1), 0, dims);
                     let z1 = black_box(start.clone());
-                    integrate(&solver, &FreeDenoiser, z1, &grid, &mut noise, |_, _, _| ())
+                    solve(&solver, &FreeDenoiser, z1, &grid, &mut noise, |_, _, _| ())
                 });
             });
             group.bench_function(BenchmarkId::new(format!("tensors/{name}"), shape), |b| {
                 b.iter(|| {
                     let mut noise = NoiseSpec::Iid.path(Seed(1), 0, dims);
                     let z1 = Batch(batch.0.copy());
-                    integrate(&solver, &FreeDenoiser, z1, &grid, &mut noise, |_, _, _| ())
+                    solve(&solver, &FreeDenoiser, z1, &grid, &mut noise, |_, _, _| ())
                 });
             });
         }
@@ -66,7 +66,7 @@ fn digits(c: &mut Criterion) {
             b.iter(|| {
                 let z1 = Batch::from_slice(&[0.1; 64 * 64], [items, 1, 8, 8], Device::Cpu);
                 let mut noise = NoiseSpec::Iid.path(Seed(1), 0, 64);
-                tch::no_grad(|| integrate(&solver, &model, z1, &grid, &mut noise, |_, _, _| ()))
+                tch::no_grad(|| solve(&solver, &model, z1, &grid, &mut noise, |_, _, _| ()))
             });
         });
     }

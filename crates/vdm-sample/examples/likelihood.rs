@@ -10,7 +10,7 @@ use std::error::Error;
 
 use vdm_core::{GaussianMixture, LogSnr, Scaling};
 use vdm_sample::{
-    Adaptive, FlowLikelihood, LogLikelihood, Pair, ProbeLaw, Probes, Purpose, Seed, prior,
+    AdaptiveOde, FlowLikelihood, LogLikelihood, Pair, ProbeLaw, Probes, Purpose, Seed, prior,
 };
 
 const DIMS: usize = 16;
@@ -76,7 +76,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn settings(method: Pair, tolerance: f64) -> FlowLikelihood {
     let (absolute, relative) = (tolerance, tolerance);
-    let solver = Adaptive { method, absolute, relative, ..Adaptive::default() };
+    let solver = AdaptiveOde { method, absolute, relative, ..AdaptiveOde::default() };
     FlowLikelihood { solver, data: DATA, noise: NOISE, scaling: SCALING, prior_std: None }
 }
 
@@ -99,7 +99,7 @@ fn truth(model: &GaussianMixture, x: &[f64]) -> f64 {
 fn errors(model: &GaussianMixture, x: &[Vec<f64>], found: &[LogLikelihood<Vec<f64>>]) -> Vec<f64> {
     let at_noise = SCALING.level(NOISE.value());
     let error = |(found, x): (&LogLikelihood<Vec<f64>>, &Vec<f64>)| {
-        model.log_density(&found.end.z, &at_noise) + found.log_det - truth(model, x)
+        model.log_density(&found.end.latent, &at_noise) + found.log_det - truth(model, x)
     };
     found.iter().zip(x).map(error).collect()
 }
@@ -110,5 +110,5 @@ fn rms(values: &[f64]) -> f64 {
 
 /// Mean over samples.
 fn calls(found: &[LogLikelihood<Vec<f64>>]) -> f64 {
-    found.iter().map(|found| found.end.calls as f64).sum::<f64>() / found.len() as f64
+    found.iter().map(|found| found.end.statistics.calls as f64).sum::<f64>() / found.len() as f64
 }

@@ -12,8 +12,7 @@ use vdm_core::{
     Denoiser, FromFn, GaussianMixture, Latent, LogSnr, NoiseLevel, Prediction, Scaling, Schedule,
 };
 use vdm_sample::{
-    Ancestral, DpmSolverPp2M, Iid, NoNoise, NoiseError, NoiseSource, Seed, TimeGrid, integrate,
-    prior,
+    Ancestral, DpmSolverPp2M, Iid, NoNoise, NoiseError, NoiseSource, Seed, TimeGrid, prior, solve,
 };
 
 /// An engine's own tensor.
@@ -52,9 +51,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     for sample in 0..8 {
         let z1 = || Pixels(prior(Seed(3), sample, 2));
         let ode =
-            integrate(&DpmSolverPp2M::default(), &model, z1(), &grid, &mut NoNoise, |_, _, _| ())?;
+            solve(&DpmSolverPp2M::default(), &model, z1(), &grid, &mut NoNoise, |_, _, _| ())?
+                .latent;
         let mut noise = PixelNoise(Iid::new(Seed(3), sample, 2));
-        let sde = integrate(&Ancestral::default(), &model, z1(), &grid, &mut noise, |_, _, _| ())?;
+        let sde =
+            solve(&Ancestral::default(), &model, z1(), &grid, &mut noise, |_, _, _| ())?.latent;
         for Pixels(x) in [&ode, &sde] {
             let cluster = x[0].signum();
             assert!(x.iter().all(|x| (x - cluster).abs() < 0.3), "{x:?} is in no cluster");

@@ -27,6 +27,23 @@ pub trait InnerProduct: Latent {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// The samples in it, each a latent of this type: by default it is one. A tensor with a dimension for
+    /// samples gives them one by one, so that each has errors and step sizes of its own.
+    #[must_use]
+    fn into_samples(self) -> Vec<Self> {
+        vec![self]
+    }
+
+    /// The latent of which these are the [samples](Self::into_samples), at least one.
+    ///
+    /// # Panics
+    /// If there are as many as such a latent never holds.
+    #[must_use]
+    fn from_samples(mut samples: Vec<Self>) -> Self {
+        assert!(samples.len() == 1, "{} samples for a latent that holds one", samples.len());
+        samples.remove(0)
+    }
 }
 
 impl InnerProduct for f64 {

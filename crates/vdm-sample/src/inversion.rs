@@ -1,7 +1,7 @@
 //! From data to the noise that a deterministic sampler would make them of, and back.
 //!
 //! Editing, interpolation and watermarks work on the latent `z_1` whose sample is a given image.
-//! The probability-flow ODE is one to one, so it exists: [`Adaptive::solve`] towards noise finds it
+//! The probability-flow ODE is one to one, so it exists: [`AdaptiveOde::solve_each`] towards noise finds it
 //! to a tolerance, and [`DdimInversion`] on the grid that samples will be drawn on.
 
 use std::error::Error;
@@ -11,7 +11,8 @@ use thiserror::Error as ThisError;
 use vdm_core::{Denoiser, Latent, LogSnr, NoiseLevel, Parameterization, Scaling};
 
 use crate::ode::rms;
-use crate::{Adaptive, Ddim, InnerProduct, NoNoise, OdeError, RunError, Step, TimeGrid, integrate};
+use crate::solve::express;
+use crate::{AdaptiveOde, Ddim, InnerProduct, NoNoise, SolveError, Step, TimeGrid, solve};
 
 /// The steps of [`Ddim`] backwards, from a grid's last level to its first.
 ///
@@ -49,24 +50,13 @@ pub struct RoundTrip<Z> {
 pub enum InversionError<E: Error + 'static> {
     /// The model failed, on the way there or back.
     #[error(transparent)]
-    Run(#[from] RunError<E>),
+    Solve(#[from] SolveError<E>),
     /// The grid ends without noise.
     #[error(
         "a grid that ends at clean data (sigma = 0) cannot be inverted, since there is no noise to \
          predict there: end it at a finite log-SNR"
     )]
     Clean,
-    /// The image is not determined.
-    #[error(
-        "at log-SNR {log_snr} a prediction of {of:?} does not determine the image: begin the grid \
-         at a finite log-SNR, or use no refinements"
-    )]
-    Undetermined {
-        /// What the model predicts.
-        of: Parameterization,
-        /// `λ` of the level.
-        log_snr: f64,
-    },
     /// A step that is too long to be undone.
     #[error(
         "the step between log-SNR {to} and {from} is too long to be undone: {refinements} refinements end \
@@ -164,16 +154,16 @@ impl DdimInversion {
         let encoded = self.encode(model, z, grid)?;
         let start = Z::lincomb(&[(1.0, &encoded)]);
         let ddim = Ddim { eta: 0.0 };
-        let decoded = integrate(&ddim, model, start, grid, &mut NoNoise, |_, _, _| ())?;
-        Ok(RoundTrip::of(&given, encoded, decoded))
+        let decoded = solve(&ddim, model, start, grid, &mut NoNoise, |_, _, _| ())?;
+        Ok(RoundTrip::of(&given, encoded, decoded.latent))
     }
 }
 
-impl Adaptive {
+impl AdaptiveOde {
     /// Takes every sample from the level `data` to `noise` and back.
     ///
     /// # Errors
-    /// Any [`OdeError`].
+    /// Any [`SolveError`].
     ///
     /// # Panics
     /// If the model gives more or fewer answers than it was asked.
@@ -184,17 +174,17 @@ impl Adaptive {
         data: LogSnr,
         noise: LogSnr,
         scaling: Scaling,
-    ) -> Result<Vec<RoundTrip<Z>>, OdeError<D::Error>> {
+    ) -> Result<Vec<RoundTrip<Z>>, SolveError<D::Error>> {
         let copy = |z: &Z| Z::lincomb(&[(1.0, z)]);
         let given: Vec<Z> = samples.iter().map(copy).collect();
-        let encoded = self.solve(model, samples, data, noise, scaling)?;
-        let starts = encoded.iter().map(|end| copy(&end.z)).collect();
-        let decoded = self.solve(model, starts, noise, data, scaling)?;
+        let encoded = self.solve_each(model, samples, data, noise, scaling)?;
+        let starts = encoded.iter().map(|end| copy(&end.latent)).collect();
+        let decoded = self.solve_each(model, starts, noise, data, scaling)?;
         let pairs = encoded.into_iter().zip(decoded);
         Ok(given
             .iter()
             .zip(pairs)
-            .map(|(z, (there, back))| RoundTrip::of(z, there.z, back.z))
+            .map(|(z, (there, back))| RoundTrip::of(z, there.latent, back.latent))
             .collect())
     }
 }
@@ -212,11 +202,7 @@ fn image<Z: Latent, D: Denoiser<Z> + ?Sized>(
     z: &Z,
     at: &NoiseLevel,
 ) -> Result<Z, InversionError<D::Error>> {
-    let output = model.denoise(z, at).map_err(RunError::Model)?;
-    let map = output.of.to(Parameterization::Image, at);
-    if map.on_z.is_finite() && map.on_output.is_finite() {
-        Ok(Z::lincomb(&[(map.on_z, z), (map.on_output, &output.value)]))
-    } else {
-        Err(InversionError::Undetermined { of: output.of, log_snr: at.log_snr })
-    }
+    let output = model.denoise(z, at).map_err(SolveError::Model)?;
+    let map = express(output.of, Parameterization::Image, at)?;
+    Ok(Z::lincomb(&[(map.on_z, z), (map.on_output, &output.value)]))
 }

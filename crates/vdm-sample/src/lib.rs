@@ -9,7 +9,7 @@
 //! | one step between levels | [`Solver`] | [`Ancestral`], [`Ddim`], [`UniPc`] |
 //! | the random path | [`NoiseSource`] | [`Iid`], [`Antithetic`], [`BrownianPath`] |
 //!
-//! [`integrate`] is the one loop that joins them. [`SamplerSpec`] names a choice in a
+//! [`solve`] is the one loop that joins them. [`SamplerSpec`] names a choice in a
 //! configuration file.
 //!
 //! [`Adaptive`] needs no grid: it follows the probability-flow ODE to a tolerance, towards data or
@@ -33,14 +33,14 @@
 //!
 //! ```
 //! use vdm_core::{GaussianMixture, Scaling, Schedule};
-//! use vdm_sample::{Ddim, NoNoise, Seed, TimeGrid, integrate, prior};
+//! use vdm_sample::{Ddim, NoNoise, Seed, TimeGrid, prior, solve};
 //!
 //! let data = GaussianMixture::new(vec![0.5, 0.5], vec![vec![-2.0], vec![2.0]], vec![0.1, 0.1])?;
 //! let schedule = Schedule::cosine(10.0, -10.0)?;
 //! let grid = TimeGrid::uniform_time(50, &schedule, Scaling::VariancePreserving)?;
 //! let seed = Seed(7);
 //! let z1: Vec<f64> = prior(seed, 0, 1);
-//! let x = integrate(&Ddim::default(), &data, z1, &grid, &mut NoNoise, |_, _, _| ())?;
+//! let x = solve(&Ddim::default(), &data, z1, &grid, &mut NoNoise, |_, _, _| ())?.latent;
 //! assert!((x[0].abs() - 2.0).abs() < 0.5); // one of the two clusters
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -51,48 +51,50 @@
 //! [`vdm_core::Latent::lincomb`]: `examples/plain_vec.rs` and `examples-candle` show it. The feature `rayon` adds
 //! `integrate_many`, which runs many chains in parallel.
 
+mod coordinate;
+mod error;
 pub mod estimate;
 pub mod exponential;
 mod grid;
 pub mod guidance;
 mod inner;
-mod integrate;
 mod inversion;
 mod likelihood;
-#[cfg(feature = "rayon")]
-mod many;
 mod noise;
-mod ode;
+pub mod ode;
 pub mod range;
+mod solve;
+#[cfg(feature = "rayon")]
+mod solve_many;
 mod solver;
 
 mod spec;
 
+pub use error::SolveError;
 pub use grid::{GridError, GridKind, GridSpec, LossTable, TimeGrid};
 pub use inner::InnerProduct;
-pub use integrate::{Run, RunError, integrate};
 pub use inversion::{DdimInversion, InversionError, RoundTrip};
 pub use likelihood::{FlowLikelihood, LogLikelihood, ProbeLaw, ProbeSource, Probes};
-#[cfg(feature = "rayon")]
-pub use many::integrate_many;
 pub use noise::{
     Antithetic, BrownianPath, Iid, NoNoise, NoiseError, NoiseSource, Recorded, antithetic_prior,
     prior,
 };
-pub use ode::{Adaptive, OdeError, Pair, Solution};
+pub use ode::{AdaptiveDpm, AdaptiveOde, Pair};
+pub use solve::{Run, Solution, Statistics, solve};
+#[cfg(feature = "rayon")]
+pub use solve_many::solve_many;
 pub use solver::{
-    AdaptiveDpm, AdaptiveError, AdaptiveOrder, AdaptiveReport, Ancestral, AngularAdams,
-    AngularAdamsMemory, Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolver2M, DpmSolver3M,
-    DpmSolverPp2M, DpmSolverPp2SAncestral, DpmSolverPp3M, DpmSolverPpSde, DpmSolverSinglestep,
-    EdmSigmaRange, EulerMaruyama, ExponentialAdams, FinalOrder, Heun, History, Lms, Midpoint,
-    Order, OrderError, ParameterError, Past, PosteriorVariance, PredictorCorrector,
+    Ancestral, AngularAdams, AngularAdamsMemory, Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral,
+    DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp2SAncestral, DpmSolverPp3M, DpmSolverPpSde,
+    DpmSolverSinglestep, EdmSigmaRange, EulerMaruyama, ExponentialAdams, FinalOrder, Heun, History,
+    Lms, Midpoint, Order, OrderError, ParameterError, Past, PosteriorVariance, PredictorCorrector,
     PredictorCorrectorMemory, Properties, Restart, SaSolver, SinglestepOrder, SlopeWeight, Solver,
-    StageShare, Step, StochasticHeun, UniPc, UniPcVariant, dpm_adaptive,
+    StageShare, Step, StochasticHeun, UniPc, UniPcVariant,
 };
 pub use spec::{
-    AdaptiveSpec, AnySolver, Correction, Elsewhere, Entry, Field, GuidanceSpec, Method, NameError,
-    NameOf, NoisePath, NoiseSpec, SamplerFields, SamplerSpec, SingleStepMemory, SingleStepSpec,
-    SolverMemory, SolverSpec, SpecError,
+    AdaptiveMemory, AdaptiveSpec, AnyMemory, AnySolver, Correction, Elsewhere, Entry, Field,
+    GuidanceSpec, Method, NameError, NameOf, NoisePath, NoiseSpec, SamplerFields, SamplerSpec,
+    SingleStepMemory, SingleStepSpec, SolverMemory, SolverSpec, SpecError,
 };
 pub use vdm_random::{Purpose, Seed, fill_normal};
 

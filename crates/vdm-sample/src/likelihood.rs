@@ -21,19 +21,22 @@ use serde::{Deserialize, Serialize};
 use vdm_core::bound::bits_per_dim_of_density;
 use vdm_core::{Affine, Divergence, JacobianProduct, LogSnr, NoiseLevel, Scaling};
 
-use crate::ode::{Arrival, Field, State, radius, rate};
-use crate::{Adaptive, InnerProduct, OdeError, Purpose, Seed, Solution, fill_normal};
+use crate::coordinate::Coordinate;
+use crate::ode::{Augmented, Field, Path, State, rate};
+use crate::{
+    AdaptiveOde, InnerProduct, ParameterError, Purpose, Seed, Solution, SolveError, fill_normal,
+};
 
 /// Log-likelihoods of latents at one level under the model's flow to another.
 ///
 /// ```
 /// use vdm_core::{GaussianMixture, LogSnr, Scaling};
-/// use vdm_sample::{Adaptive, FlowLikelihood};
+/// use vdm_sample::{AdaptiveOde, FlowLikelihood};
 ///
 /// let model = GaussianMixture::new(vec![1.0], vec![vec![0.3, -0.2]], vec![1.0])?;
 /// let (data, noise) = (LogSnr::new(12.0), LogSnr::new(-20.0));
 /// let vp = Scaling::VariancePreserving;
-/// let (solver, prior_std) = (Adaptive::default(), None);
+/// let (solver, prior_std) = (AdaptiveOde::default(), None);
 /// let settings = FlowLikelihood { solver, data, noise, scaling: vp, prior_std };
 /// let x = vec![0.9, 0.4];
 /// let found = &settings.exact(&model, vec![x.clone()])?[0];
@@ -46,7 +49,7 @@ use crate::{Adaptive, InnerProduct, OdeError, Purpose, Seed, Solution, fill_norm
 pub struct FlowLikelihood {
     /// How the ODE is solved.
     #[serde(default)]
-    pub solver: Adaptive,
+    pub solver: AdaptiveOde,
     /// The level of the latents whose likelihood is asked for: the schedule's cleanest. There data
     /// serve as the latents themselves, with `α ≈ 1` and `σ` below their own resolution.
     pub data: LogSnr,
@@ -85,7 +88,7 @@ impl<Z: InnerProduct> LogLikelihood<Z> {
     /// 1 for a density's own).
     #[must_use]
     pub fn bits_per_dim(&self, bin_width: f64) -> f64 {
-        bits_per_dim_of_density(self.nats(), self.end.z.len(), bin_width)
+        bits_per_dim_of_density(self.nats(), self.end.latent.len(), bin_width)
     }
 
     /// The same under another law at the noise end, `log p(z_1)` in nats.
@@ -168,12 +171,12 @@ struct ExactTrace<'a, D: ?Sized>(&'a D);
 impl<Z: InnerProduct, D: Divergence<Z> + ?Sized> Field<Z> for ExactTrace<'_, D> {
     type Error = D::Error;
 
-    fn slopes(
+    fn rates(
         &self,
         _: &[usize],
         items: &[(&Z, NoiseLevel)],
-    ) -> Result<Vec<State<Z>>, OdeError<D::Error>> {
-        let answers = self.0.denoise_and_trace_each(items).map_err(OdeError::Model)?;
+    ) -> Result<Vec<State<Z>>, SolveError<D::Error>> {
+        let answers = self.0.denoise_and_trace_each(items).map_err(SolveError::Model)?;
         let rates = items.iter().zip(answers).map(|((z, at), (output, trace))| {
             let (latent, Affine { on_z, on_output }) = rate(*z, &output, at)?;
             Ok(State { latent, integrals: vec![on_z * z.len() as f64 + on_output * trace] })
@@ -192,17 +195,17 @@ struct ProbedTrace<'a, Z, D: ?Sized> {
 impl<Z: InnerProduct, D: JacobianProduct<Z> + ?Sized> Field<Z> for ProbedTrace<'_, Z, D> {
     type Error = D::Error;
 
-    fn slopes(
+    fn rates(
         &self,
         samples: &[usize],
         items: &[(&Z, NoiseLevel)],
-    ) -> Result<Vec<State<Z>>, OdeError<D::Error>> {
+    ) -> Result<Vec<State<Z>>, SolveError<D::Error>> {
         let asked: Vec<_> = samples
             .iter()
             .zip(items)
             .map(|(sample, (z, at))| (*z, *at, self.probes[*sample].as_slice()))
             .collect();
-        let answers = self.model.denoise_and_multiply_each(&asked).map_err(OdeError::Model)?;
+        let answers = self.model.denoise_and_multiply_each(&asked).map_err(SolveError::Model)?;
         let rates = asked.into_iter().zip(answers).map(|((z, at, probes), (output, products))| {
             let (latent, Affine { on_z, on_output }) = rate(z, &output, &at)?;
             let trace = |(v, product): (&Z, &Z)| on_z * v.dot(v) + on_output * v.dot(product);
@@ -216,7 +219,7 @@ impl FlowLikelihood {
     /// With the exact trace.
     ///
     /// # Errors
-    /// Any [`OdeError`].
+    /// Any [`SolveError`].
     ///
     /// # Panics
     /// If the model gives more or fewer answers than it was asked.
@@ -224,7 +227,7 @@ impl FlowLikelihood {
         &self,
         model: &D,
         samples: Vec<Z>,
-    ) -> Result<Vec<LogLikelihood<Z>>, OdeError<D::Error>> {
+    ) -> Result<Vec<LogLikelihood<Z>>, SolveError<D::Error>> {
         let ends = self.travel(&ExactTrace(model), samples, 1)?;
         Ok(ends
             .into_iter()
@@ -236,7 +239,7 @@ impl FlowLikelihood {
     /// tolerance.
     ///
     /// # Errors
-    /// [`OdeError::Setting`] for no probes, or any other [`OdeError`].
+    /// [`SolveError::Parameter`] for no probes, or any other [`SolveError`].
     ///
     /// # Panics
     /// If the model gives more or fewer answers, or products, than it was asked.
@@ -245,13 +248,15 @@ impl FlowLikelihood {
         model: &D,
         samples: Vec<Z>,
         probes: &impl ProbeSource<Z>,
-    ) -> Result<Vec<LogLikelihood<Z>>, OdeError<D::Error>> {
+    ) -> Result<Vec<LogLikelihood<Z>>, SolveError<D::Error>> {
         let probes: Vec<Vec<Z>> =
             samples.iter().enumerate().map(|(index, z)| probes.draw(z, index)).collect();
         let count = probes.first().map_or(1, Vec::len);
         if let Some(other) = probes.iter().map(Vec::len).find(|n| *n == 0 || *n != count) {
             let wanted = "at least one probe per sample, as many for each";
-            return Err(OdeError::Setting { field: "count", value: other as f64, wanted });
+            return Err(
+                ParameterError::Number { field: "count", value: other as f64, wanted }.into()
+            );
         }
         self.travel(&ProbedTrace { model, probes }, samples, count)
     }
@@ -261,24 +266,25 @@ impl FlowLikelihood {
         field: &F,
         samples: Vec<Z>,
         integrals: usize,
-    ) -> Result<Vec<LogLikelihood<Z>>, OdeError<F::Error>> {
+    ) -> Result<Vec<LogLikelihood<Z>>, SolveError<F::Error>> {
         let Self { solver, data, noise, scaling, prior_std } = *self;
-        let [first, last] = [data, noise].map(|end| scaling.level(end.value()));
-        let std = prior_std.unwrap_or(last.sigma);
+        let path = Path::new(data, noise, scaling)?;
+        let std = prior_std.unwrap_or(path.to.sigma);
         if !(std.is_finite() && std > 0.0) {
             let wanted = "a positive standard deviation of the prior";
-            return Err(OdeError::Setting { field: "prior_std", value: std, wanted });
+            return Err(ParameterError::Number { field: "prior_std", value: std, wanted }.into());
         }
         // The integrals are those of the latent over its radius.
-        let of_radius = (radius(&last) / radius(&first)).ln();
-        let ends = solver.travel(field, samples, integrals, data, noise, scaling)?;
+        let radius = |at: &NoiseLevel| Coordinate::UNIT_ANGLE.scale(at);
+        let of_radius = (radius(&path.to) / radius(&path.from)).ln();
+        let ends = solver.travel(field, samples, integrals, &path, &mut Vec::new())?;
         Ok(ends
             .into_iter()
-            .map(|Arrival { end, integrals }| {
+            .map(|Augmented { end, integrals }| {
                 let (log_det, standard_error) = mean_and_error(&integrals);
                 LogLikelihood {
-                    prior: log_normal(&end.z, std),
-                    log_det: log_det + end.z.len() as f64 * of_radius,
+                    prior: log_normal(&end.latent, std),
+                    log_det: log_det + end.latent.len() as f64 * of_radius,
                     standard_error,
                     end,
                 }

@@ -26,8 +26,8 @@ use vdm_core::schedule::{Betas, Discrete, LogSnrRange, Spacing, StraightLine, Tr
 use vdm_core::{FromFn, LogSnr, NoiseLevel, Parameterization, Prediction, Scaling, Schedule};
 
 use crate::{
-    GridError, GridKind, GridSpec, NoiseError, NoiseSource, RunError, Solver, SolverSpec, TimeGrid,
-    integrate,
+    GridError, GridKind, GridSpec, NoiseError, NoiseSource, SolveError, Solver, SolverSpec,
+    TimeGrid, solve,
 };
 
 /// Mean of the data that solvers are judged on.
@@ -106,11 +106,11 @@ fn signal(log_snr: f64) -> f64 {
 /// The run starts from the exact marginal of the grid's first level, so the error is the solver's.
 ///
 /// # Errors
-/// Those of [`integrate`]; no solver of this crate has any here.
+/// Those of [`solve`]; no solver of this crate has any here.
 pub fn gaussian_error(
     solver: &impl Solver<Vec<f64>>,
     grid: &TimeGrid,
-) -> Result<Option<f64>, RunError<Infallible>> {
+) -> Result<Option<f64>, SolveError<Infallible>> {
     let (_, draws) = responses(solver, grid, 0)?;
     if draws > MOST_DRAWS {
         return Ok(None);
@@ -132,7 +132,7 @@ fn responses(
     solver: &impl Solver<Vec<f64>>,
     grid: &TimeGrid,
     draws: usize,
-) -> Result<(Vec<f64>, usize), RunError<Infallible>> {
+) -> Result<(Vec<f64>, usize), SolveError<Infallible>> {
     let model = FromFn(|z: &Vec<f64>, at: &NoiseLevel| {
         let gain = at.alpha * STD * STD / marginal_std(at).powi(2);
         let mean = |i: usize| if i == 0 { MEAN } else { 0.0 };
@@ -145,8 +145,8 @@ fn responses(
     start[0] = first.alpha * MEAN;
     start[1] = marginal_std(&first);
     let mut noise = UnitVectors { drawn: 0 };
-    let end = integrate(solver, &model, start, grid, &mut noise, |_, _, _| ())?;
-    Ok((end, noise.drawn))
+    let end = solve(solver, &model, start, grid, &mut noise, |_, _, _| ())?;
+    Ok((end.latent, noise.drawn))
 }
 
 /// Noise of which draw `i` is the unit vector `2 + i`.

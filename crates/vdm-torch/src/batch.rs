@@ -195,6 +195,14 @@ impl InnerProduct for Batch {
     fn len(&self) -> usize {
         self.0.numel()
     }
+
+    fn into_samples(self) -> Vec<Self> {
+        self.0.split(1, 0).into_iter().map(Self).collect()
+    }
+
+    fn from_samples(samples: Vec<Self>) -> Self {
+        Self(Tensor::cat(&samples.iter().map(|z| &z.0).collect::<Vec<_>>(), 0))
+    }
 }
 
 /// The items of latent number `index` are samples of their own, so that their directions do not

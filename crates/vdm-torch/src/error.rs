@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
 use thiserror::Error;
+use vdm_sample::SolveError;
 use vdm_sample::guidance::GuidanceError;
-use vdm_sample::{AdaptiveError, OdeError, RunError};
 
 /// What can go wrong between a configuration and a result. Messages say what to do about it.
 #[derive(Debug, Error)]
@@ -25,15 +25,9 @@ pub enum Error {
     /// The sampler's correction of the model has a number out of range.
     #[error(transparent)]
     Guidance(#[from] GuidanceError),
-    /// The probability-flow ODE could not be solved to its tolerance.
+    /// The sampler's solver or the probability-flow ODE found no end.
     #[error(transparent)]
-    Ode(Box<OdeError<Self>>),
-    /// What the model predicts does not determine a step of the sampler.
-    #[error(transparent)]
-    Run(Box<RunError<Self>>),
-    /// Adaptive steps of DPM-Solver found no end.
-    #[error(transparent)]
-    AdaptiveSteps(Box<AdaptiveError<Self>>),
+    Solve(Box<SolveError<Self>>),
     /// libtorch reported an error.
     #[error(transparent)]
     Torch(#[from] tch::TchError),
@@ -158,30 +152,13 @@ pub enum Error {
     },
 }
 
-impl From<RunError<Self>> for Error {
-    fn from(error: RunError<Self>) -> Self {
+impl From<SolveError<Self>> for Error {
+    fn from(error: SolveError<Self>) -> Self {
         match error {
-            RunError::Model(error) => error,
-            RunError::Noise(error) => error.into(),
-            error => Self::Run(Box::new(error)),
-        }
-    }
-}
-
-impl From<OdeError<Self>> for Error {
-    fn from(error: OdeError<Self>) -> Self {
-        match error {
-            OdeError::Model(error) => error,
-            error => Self::Ode(Box::new(error)),
-        }
-    }
-}
-
-impl From<AdaptiveError<Self>> for Error {
-    fn from(error: AdaptiveError<Self>) -> Self {
-        match error {
-            AdaptiveError::Run(error) => error.into(),
-            error => Self::AdaptiveSteps(Box::new(error)),
+            SolveError::Model(error) => error,
+            SolveError::Noise(error) => error.into(),
+            SolveError::Grid(error) => error.into(),
+            error => Self::Solve(Box::new(error)),
         }
     }
 }

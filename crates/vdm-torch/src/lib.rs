@@ -9,7 +9,7 @@
 //! use tch::Device;
 //! use vdm_core::{Scaling, Schedule, Weighting};
 //! use vdm_data::Shape;
-//! use vdm_sample::{Ddim, NoNoise, Seed, TimeGrid, integrate};
+//! use vdm_sample::{Ddim, NoNoise, Seed, TimeGrid, solve};
 //! use vdm_torch::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
 //! use vdm_torch::{Batch, Diffusion, Head, Model, ModelSpec};
 //!
@@ -29,7 +29,7 @@
 //! };
 //! let model = Model::new(&spec, Seed(0), Device::Cpu)?; // untrained, but a denoiser already
 //! let z1 = Batch::from_slice(&[0.3, -1.2], [1, 1, 1, 2], Device::Cpu);
-//! let z0 = integrate(&Ddim::default(), &model, z1, &grid, &mut NoNoise, |_, _, _| ())?;
+//! let z0 = solve(&Ddim::default(), &model, z1, &grid, &mut NoNoise, |_, _, _| ())?.latent;
 //! assert_eq!(z0.0.size(), [1, 1, 1, 2]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

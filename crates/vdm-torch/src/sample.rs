@@ -1,13 +1,11 @@
 //! Drawing data from a model.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind};
 use vdm_core::count::{Cost, bounded, bounded_product};
-use vdm_core::{Denoiser, Latent, LogSnr, NoiseLevel, NoiseSchedule, Scaling, Schedule};
+use vdm_core::{Latent, NoiseLevel, NoiseSchedule, Scaling, Schedule};
 use vdm_sample::guidance::{Clip, DynamicThreshold, Projected, Projection};
 use vdm_sample::range::Caution;
-use vdm_sample::{
-    AdaptiveSpec, Correction, Method, NoisePath, SamplerSpec, Seed, dpm_adaptive, integrate,
-};
+use vdm_sample::{Correction, Method, SamplerSpec, Seed, Solution, solve};
 
 use crate::model::Model;
 use crate::{Batch, Error};
@@ -52,7 +50,7 @@ const LARGEST: f64 = 1e6;
 /// are the same up to rounding, with every solver on a grid: latents at equal log-SNR are proportional, prior
 /// and added noise included (monograph §2.3.3). Latents are f64, so that this rounding is below that of the
 /// network's f32 input: the network magnifies a difference there a thousandfold over many steps.
-/// [`dpm_adaptive`] alone measures errors in the scaling's units, and agrees to its tolerance. Another schedule
+/// `dpm_adaptive` alone measures errors in the scaling's units, and agrees to its tolerance. Another schedule
 /// with the same end points is another grid, except for grids laid out in log-SNR; one with other end points is
 /// another model.
 #[derive(Debug, Clone)]
@@ -85,16 +83,15 @@ impl<'a> Sampling<'a> {
     /// Sample `i` of a seed is the same whatever `first`, `count` and `batch` are, up to the rounding
     /// of libtorch's kernels, which may differ with the batch size. An adaptive solver turns such
     /// rounding into differences within its tolerance. `keep` evenly spaced latents on the way are
-    /// decoded too, as they are: noise at first. Adaptive solvers begin anew at each.
-    /// `progress(share)` is told how much of all is done, from 0 to 1: after each step of a grid, and after
-    /// each stretch between kept latents of an adaptive solver.
+    /// decoded too, as they are: noise at first. Adaptive solvers stop at each.
+    /// `progress(share)` is told how much of all is done, from 0 to 1: after each step of a grid, and at
+    /// each kept latent by an adaptive solver.
     ///
     /// # Errors
     /// [`Error::Torch`] from the network, [`Error::Config`] for an empty batch, [`Error::Count`],
     /// [`Error::Grid`],
-    /// [`Error::Noise`] for noise that does not serve the solver, [`Error::Ode`] or
-    /// [`Error::AdaptiveSteps`] for tolerances that cannot be met, [`Error::Caution`] for levels that no
-    /// sample can begin at, [`Error::NonFiniteSamples`], [`Error::DivergedSamples`].
+    /// [`Error::Noise`] for noise that does not serve the solver, [`Error::Solve`] for
+    /// tolerances that cannot be met, [`Error::Caution`] for levels that no sample can begin at, [`Error::NonFiniteSamples`], [`Error::DivergedSamples`].
     pub fn draw(
         &self,
         first: u64,
@@ -119,7 +116,9 @@ impl<'a> Sampling<'a> {
         let mut latents = Vec::new();
         let mut outside = 0;
         let mut along_the_way = vec![Vec::new(); keep];
-        let noisiest = scaling.level(self.noisiest()?);
+        let grid = sampler.method.time_grid(keep.max(1), schedule, scaling)?;
+        let kept: Vec<usize> = (0..keep).map(|k| kept_step(k, keep, grid.steps())).collect();
+        let (solver, noisiest) = (sampler.method.solver(), grid.levels()[0]);
         if let Some(fatal) = Caution::of_start(noisiest.log_snr).filter(Caution::is_fatal) {
             return Err(fatal.into());
         }
@@ -132,18 +131,28 @@ impl<'a> Sampling<'a> {
             let z1 = Batch(Batch::from_slice(&noise, size, model.device()).0.to_kind(Kind::Double));
             let z1 = Batch::lincomb(&[(unit(model, &noisiest), &z1)]);
             let mut path = sampler.noise.path(seed, first, dims);
-            let on_kept = &mut |place: usize, z: &Batch, at: &NoiseLevel| {
-                along_the_way[place].extend(picture(model, z, at));
+            let on_step = |step: usize, z: &Batch, at: &NoiseLevel| {
+                let places = kept.iter().enumerate().filter(|(_, kept)| **kept == step);
+                places.for_each(|(place, _)| along_the_way[place].extend(picture(model, z, at)));
+                let share = (step + 1) as f64 / grid.steps() as f64;
+                progress((start as f64 + share * items as f64) / count as f64);
             };
-            let on_done =
-                &mut |share: f64| progress((start as f64 + share * items as f64) / count as f64);
-            let (method, path) = (&sampler.method, &mut path);
-            let mut draw = Draw { method, schedule, scaling, path, first, keep, on_kept, on_done };
-            let (z0, clean) = tch::no_grad(|| match correction {
-                Correction::None => draw.run(*model, z1),
-                Correction::Clip(clip) => draw.run(&Projected::new(*model, clip), z1),
-                Correction::DynamicThreshold(bound) => draw.run(&Projected::new(*model, bound), z1),
-            })?;
+            let (clipped, bounded);
+            let corrected: &AnyModel<'_> = match correction {
+                Correction::None => *model,
+                Correction::Clip(clip) => {
+                    clipped = Projected::new(*model, clip);
+                    &clipped
+                }
+                Correction::DynamicThreshold(bound) => {
+                    bounded = Projected::new(*model, bound);
+                    &bounded
+                }
+            };
+            let solution =
+                tch::no_grad(|| solve(&solver, corrected, z1, &grid, &mut path, on_step));
+            let Solution { latent: z0, level: clean, .. } =
+                solution.map_err(|error| error.renumbered(|i| first as usize + i))?;
             if z0.0.isfinite().all().int64_value(&[]) == 0 {
                 return Err(Error::NonFiniteSamples);
             }
@@ -172,17 +181,9 @@ impl<'a> Sampling<'a> {
             Method::OnGrid { solver, grid, steps } => {
                 solver.cautions(&grid.time_grid(*steps, &self.schedule, self.scaling)?)
             }
-            Method::Adaptive(_) => Caution::of_start(self.noisiest()?).into_iter().collect(),
-        })
-    }
-
-    /// The log-SNR that samples begin at.
-    fn noisiest(&self) -> Result<f64, Error> {
-        Ok(match &self.sampler.method {
-            Method::OnGrid { grid, steps, .. } => {
-                grid.time_grid(*steps, &self.schedule, self.scaling)?.levels()[0].log_snr
+            Method::Adaptive(_) => {
+                Caution::of_start(self.schedule.log_snr(1.0).value()).into_iter().collect()
             }
-            Method::Adaptive(_) => self.schedule.log_snr(1.0).value(),
         })
     }
 }
@@ -192,96 +193,8 @@ fn unit(model: &Model, at: &NoiseLevel) -> f64 {
     at.alpha / model.spec().diffusion.scaling.level(at.log_snr).alpha
 }
 
-/// A model with what is put around it. Behind a pointer, so that every solver is compiled once for all.
+/// A model with what corrects it. Behind a pointer, so that every solver is compiled once for all.
 type AnyModel<'a> = dyn Denoiser<Batch, Error = Error> + 'a;
-
-/// How one batch gets from noise to data.
-struct Draw<'a> {
-    method: &'a Method,
-    schedule: &'a Schedule,
-    scaling: Scaling,
-    path: &'a mut NoisePath,
-    /// Number of the first sample.
-    first: u64,
-    keep: usize,
-    on_kept: &'a mut dyn FnMut(usize, &Batch, &NoiseLevel),
-    /// Told the share of the way that is done.
-    on_done: &'a mut dyn FnMut(f64),
-}
-
-impl Draw<'_> {
-    /// The latents at the cleanest level, and that level.
-    fn run(&mut self, model: &AnyModel<'_>, z1: Batch) -> Result<(Batch, NoiseLevel), Error> {
-        match self.method {
-            Method::Adaptive(solver) => self.adaptive(solver, model, &z1),
-            Method::OnGrid { solver, grid, steps } => {
-                let grid = grid.time_grid(*steps, self.schedule, self.scaling)?;
-                let kept: Vec<usize> =
-                    (0..self.keep).map(|k| kept_step(k, self.keep, grid.steps())).collect();
-                let on_step = |step: usize, z: &Batch, at: &NoiseLevel| {
-                    let places = kept.iter().enumerate().filter(|(_, kept)| **kept == step);
-                    places.for_each(|(place, _)| (self.on_kept)(place, z, at));
-                    (self.on_done)((step + 1) as f64 / grid.steps() as f64);
-                };
-                let z0 = integrate(solver, model, z1, &grid, self.path, on_step)?;
-                Ok((z0, grid.levels()[grid.steps()]))
-            }
-        }
-    }
-
-    /// From each kept level to the next.
-    fn adaptive(
-        &mut self,
-        solver: &AdaptiveSpec,
-        model: &AnyModel<'_>,
-        z1: &Batch,
-    ) -> Result<(Batch, NoiseLevel), Error> {
-        let stretches = self.keep.max(1);
-        let level = |k: usize| self.schedule.log_snr(1.0 - k as f64 / stretches as f64);
-        let mut singles: Vec<Batch> = z1.0.split(1, 0).into_iter().map(Batch).collect();
-        for k in 0..stretches {
-            let (from, to) = (level(k), level(k + 1));
-            singles = stretch(solver, model, singles, self.first, [from, to], self.scaling)?;
-            if k < self.keep {
-                (self.on_kept)(k, &joined(&singles), &self.scaling.level(to.value()));
-            }
-            (self.on_done)((k + 1) as f64 / stretches as f64);
-        }
-        Ok((joined(&singles), self.scaling.level(level(stretches).value())))
-    }
-}
-
-/// Single samples, numbered from `first`, from one level to another.
-fn stretch(
-    solver: &AdaptiveSpec,
-    model: &AnyModel<'_>,
-    singles: Vec<Batch>,
-    first: u64,
-    [from, to]: [LogSnr; 2],
-    scaling: Scaling,
-) -> Result<Vec<Batch>, Error> {
-    match solver {
-        AdaptiveSpec::Ode(solver) => {
-            let ends = solver
-                .solve(model, singles, from, to, scaling)
-                .map_err(|error| error.renumbered(|i| first as usize + i))?;
-            Ok(ends.into_iter().map(|end| end.z).collect())
-        }
-        // Its steps are those of all it is given, so that a sample would depend on its batch.
-        AdaptiveSpec::Dpm(options) => singles
-            .into_iter()
-            .map(|z| {
-                let [from, to] = [from, to].map(|end| scaling.level(end.value()));
-                let (z, _) = dpm_adaptive(model, z, from, to, scaling, options)?;
-                Ok(z)
-            })
-            .collect(),
-    }
-}
-
-fn joined(singles: &[Batch]) -> Batch {
-    Batch(Tensor::cat(&singles.iter().map(|z| &z.0).collect::<Vec<_>>(), 0))
-}
 
 impl Projection<Batch> for Clip {
     fn project(&self, x_hat: &mut Batch, _: &NoiseLevel) {

@@ -9,7 +9,7 @@ use common::tiny;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use vdm_core::NoiseSchedule;
-use vdm_sample::{Adaptive, NoNoise, Seed, SolverSpec, TimeGrid, integrate};
+use vdm_sample::{AdaptiveOde, NoNoise, Seed, SolverSpec, TimeGrid, solve};
 use vdm_torch::nn::{BAND_LIMIT, PUBLISHED_BAND_LIMIT};
 
 use vdm_torch::{Batch, Model, RunConfig};
@@ -59,17 +59,16 @@ fn starts(model: &Model) -> Batch {
 fn end(model: &Model, solver: &SolverSpec, steps: usize) -> Tensor {
     let diffusion = &model.spec().diffusion;
     let grid = TimeGrid::uniform_log_snr(steps, &diffusion.schedule, diffusion.scaling).unwrap();
-    let run = || integrate(solver, model, starts(model), &grid, &mut NoNoise, |_, _, _| ());
-    tch::no_grad(run).unwrap().0
+    let run = || solve(solver, model, starts(model), &grid, &mut NoNoise, |_, _, _| ());
+    tch::no_grad(run).unwrap().latent.0
 }
 
 fn adaptive_end(model: &Model, tolerance: f64) -> Tensor {
-    let solver = Adaptive { absolute: tolerance, relative: tolerance, ..Adaptive::default() };
+    let solver = AdaptiveOde { absolute: tolerance, relative: tolerance, ..AdaptiveOde::default() };
     let diffusion = &model.spec().diffusion;
-    let [from, to] = [1.0, 0.0].map(|t| diffusion.schedule.log_snr(t));
-    let samples = starts(model).0.split(1, 0).into_iter().map(Batch).collect();
-    let ends = solver.solve(model, samples, from, to, diffusion.scaling).unwrap();
-    Tensor::cat(&ends.into_iter().map(|end| end.z.0).collect::<Vec<_>>(), 0)
+    let whole_way = TimeGrid::uniform_time(1, &diffusion.schedule, diffusion.scaling).unwrap();
+    let end = solve(&solver, model, starts(model), &whole_way, &mut NoNoise, |_, _, _| ());
+    end.unwrap().latent.0
 }
 
 /// What a clock does to solvers.

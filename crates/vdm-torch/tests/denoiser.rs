@@ -13,7 +13,7 @@ use vdm_core::{
 };
 use vdm_data::Shape;
 use vdm_sample::{
-    Adaptive, FlowLikelihood, InnerProduct, ProbeLaw, ProbeSource, Probes, SamplerSpec, Seed,
+    AdaptiveOde, FlowLikelihood, InnerProduct, ProbeLaw, ProbeSource, Probes, SamplerSpec, Seed,
 };
 use vdm_torch::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
 use vdm_torch::{Batch, Diffusion, Error, Head, Model, ModelSpec};
@@ -187,7 +187,7 @@ impl Divergence<Batch> for Differences {
 }
 
 fn likelihood(scaling: Scaling) -> FlowLikelihood {
-    let solver = Adaptive { absolute: 1e-5, relative: 1e-5, ..Adaptive::default() };
+    let solver = AdaptiveOde { absolute: 1e-5, relative: 1e-5, ..AdaptiveOde::default() };
     let (data, noise) = (LogSnr::new(5.0), LogSnr::new(-5.0));
     FlowLikelihood { solver, data, noise, scaling, prior_std: None }
 }
@@ -235,20 +235,20 @@ fn likelihoods_are_those_of_every_scaling() {
 #[test]
 fn samples_of_one_adaptive_run_take_steps_of_their_own() {
     let model = model(Head::Velocity, POINTS);
-    let solver = Adaptive { absolute: 1e-5, relative: 1e-5, ..Adaptive::default() };
+    let solver = AdaptiveOde { absolute: 1e-5, relative: 1e-5, ..AdaptiveOde::default() };
     let solve = |samples: Vec<Batch>| {
         let (from, to) = (LogSnr::new(-5.0), LogSnr::new(5.0));
-        solver.solve(&model, samples, from, to, Scaling::VariancePreserving).unwrap()
+        solver.solve_each(&model, samples, from, to, Scaling::VariancePreserving).unwrap()
     };
     let start = |scale: f64| Batch(points(70, 1).0 * scale);
     let scales = [0.1, 1.0, 8.0];
     let together = solve(scales.map(start).into());
     for (end, scale) in together.iter().zip(scales) {
         let alone = solve(vec![start(scale)]).remove(0);
-        let size = 1.0 + alone.z.0.abs().max().double_value(&[]);
-        assert!(largest_difference(&end.z, &alone.z) < 1e-3 * size, "{scale}");
+        let size = 1.0 + alone.latent.0.abs().max().double_value(&[]);
+        assert!(largest_difference(&end.latent, &alone.latent) < 1e-3 * size, "{scale}");
     }
-    let calls: Vec<usize> = together.iter().map(|end| end.calls).collect();
+    let calls: Vec<usize> = together.iter().map(|end| end.statistics.calls).collect();
     assert!(calls.windows(2).any(|pair| pair[0] != pair[1]), "all took {calls:?}");
 }
 

@@ -16,7 +16,7 @@ use vdm_core::schedule::{LogSnrRange, Monotone};
 use vdm_core::{NoiseSchedule, Scaling, Schedule, Weighting};
 use vdm_data::{Items, Shape, Source};
 use vdm_sample::estimate::{Dequantization, DiffusionTerm, FlowBound, Rounds, Summary, Trace};
-use vdm_sample::{Adaptive, GridKind, GridSpec, ProbeLaw, Purpose, SamplerSpec, Seed};
+use vdm_sample::{AdaptiveOde, GridKind, GridSpec, ProbeLaw, Purpose, SamplerSpec, Seed};
 use vdm_torch::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
 
 use vdm_torch::{Diffusion, Evaluation, Head, Model, ModelSpec, Sampling};
@@ -75,7 +75,7 @@ fn every_estimator_finds_the_entropy() {
     println!("K = 2: {weighted:?}, L_100: {dense:?}");
     assert!(weighted.mean < dense.mean + 4.0 * error && error < 0.1);
     assert!(weighted.mean > 17.0_f64.log2() - 4.0 * error);
-    let solver = Adaptive { absolute: 1e-4, relative: 1e-4, ..Adaptive::default() };
+    let solver = AdaptiveOde { absolute: 1e-4, relative: 1e-4, ..AdaptiveOde::default() };
     let plan = FlowBound {
         solver,
         range: evaluation.schedule.range(),

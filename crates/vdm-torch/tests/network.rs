@@ -10,7 +10,7 @@ use vdm_core::{Denoiser, Parameterization, Scaling, Schedule, Weighting};
 use vdm_data::Shape;
 use vdm_sample::{
     Ddim, DpmSolverPp2M, Entry, GridKind, Method, NoNoise, SamplerSpec, Seed, SolverSpec, TimeGrid,
-    integrate,
+    solve,
 };
 use vdm_torch::nn::{
     Attention, BAND_LIMIT, MlpSpec, NetworkSpec, PUBLISHED_BAND_LIMIT, Parameters, Requirements,
@@ -290,7 +290,10 @@ fn solvers_run_on_tensors() {
     let schedule = &model.spec().diffusion.schedule;
     let grid = TimeGrid::uniform_log_snr(200, schedule, Scaling::VariancePreserving).unwrap();
     let end = |solver: &SolverSpec| {
-        integrate(solver, &model, latents(6, COLOR), &grid, &mut NoNoise, |_, _, _| ()).unwrap().0
+        solve(solver, &model, latents(6, COLOR), &grid, &mut NoNoise, |_, _, _| ())
+            .unwrap()
+            .latent
+            .0
     };
     let first = end(&SolverSpec::Ddim(Ddim::default()));
     let second = end(&SolverSpec::DpmSolverPp2M(DpmSolverPp2M::default()));

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use tch::Device;
 use vdm_bench::{FreeDenoiser, digits_model, karras_20};
 use vdm_core::{Denoiser, Scaling};
-use vdm_sample::{Entry, NoiseSpec, Seed, SolverSpec, TimeGrid, integrate};
+use vdm_sample::{Entry, NoiseSpec, Seed, SolverSpec, TimeGrid, solve};
 use vdm_torch::{Batch, Model};
 
 struct Measure {
@@ -35,16 +35,14 @@ impl Measure {
         Ok(match what {
             "slices" => {
                 let solver = solver(name)?;
-                let run = || {
-                    integrate(&solver, &FreeDenoiser, start, &self.grid, &mut noise, |_, _, _| ())
-                };
+                let run =
+                    || solve(&solver, &FreeDenoiser, start, &self.grid, &mut noise, |_, _, _| ());
                 timed(run) / steps
             }
             "tensors" => {
                 let solver = solver(name)?;
-                let run = || {
-                    integrate(&solver, &FreeDenoiser, tensor, &self.grid, &mut noise, |_, _, _| ())
-                };
+                let run =
+                    || solve(&solver, &FreeDenoiser, tensor, &self.grid, &mut noise, |_, _, _| ());
                 timed(run) / steps
             }
             "copy" => {

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use tch::{Device, Kind, Tensor};
-use vdm_core::{NoiseSchedule, Scaling};
-use vdm_sample::{Adaptive, NoNoise, Seed, SolverSpec, TimeGrid, integrate, prior};
+use vdm_core::Scaling;
+use vdm_sample::{AdaptiveOde, NoNoise, Seed, SolverSpec, TimeGrid, prior, solve};
 use vdm_torch::nn::{BAND_LIMIT, NetworkSpec};
 use vdm_torch::{Batch, Likelihood, Model, RunConfig, TimeDiscretization, evaluate};
 
@@ -140,10 +140,9 @@ fn end(model: &Model, solver: &str, steps: usize) -> Result<Tensor> {
     let solver: SolverSpec = serde_json::from_str(solver)?;
     let diffusion = &model.spec().diffusion;
     let grid = TimeGrid::uniform_log_snr(steps, &diffusion.schedule, diffusion.scaling)?;
-    let end = tch::no_grad(|| {
-        integrate(&solver, model, starts(model), &grid, &mut NoNoise, |_, _, _| ())
-    })?;
-    Ok(end.0)
+    let end =
+        tch::no_grad(|| solve(&solver, model, starts(model), &grid, &mut NoNoise, |_, _, _| ()))?;
+    Ok(end.latent.0)
 }
 
 fn errors(model: &Model) -> Result<[[f64; STEPS.len()]; SOLVERS.len()]> {
@@ -163,11 +162,12 @@ fn errors(model: &Model) -> Result<[[f64; STEPS.len()]; SOLVERS.len()]> {
 fn disagreement(model: &Model) -> Result<f64> {
     let schedule = &model.spec().diffusion.schedule;
     let ends = TOLERANCES.map(|tolerance| -> Result<Tensor> {
-        let solver = Adaptive { absolute: tolerance, relative: tolerance, ..Adaptive::default() };
-        let samples = starts(model).0.split(1, 0).into_iter().map(Batch).collect();
-        let [from, to] = [1.0, 0.0].map(|t| schedule.log_snr(t));
-        let ends = solver.solve(model, samples, from, to, Scaling::VariancePreserving)?;
-        Ok(Tensor::cat(&ends.into_iter().map(|end| end.z.0).collect::<Vec<_>>(), 0))
+        let solver =
+            AdaptiveOde { absolute: tolerance, relative: tolerance, ..AdaptiveOde::default() };
+        let vp = Scaling::VariancePreserving;
+        let whole_way = TimeGrid::uniform_time(1, schedule, vp)?;
+        let end = solve(&solver, model, starts(model), &whole_way, &mut NoNoise, |_, _, _| ())?;
+        Ok(end.latent.0)
     });
     let [loose, tight] = ends;
     Ok((loose? - tight?).abs().max().double_value(&[]))

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use vdm_core::{Counted, GaussianMixture, Scaling, Schedule};
-use vdm_sample::{GridSpec, NoNoise, Solver, SolverSpec, TimeGrid, integrate};
+use vdm_sample::{GridSpec, NoNoise, Solver, SolverSpec, TimeGrid, solve};
 
 pub use picture::draw;
 pub use report::markdown;
@@ -161,7 +161,7 @@ impl Problem {
         let model = Counted::new(&self.model);
         let mut squares = 0.0;
         for (start, truth) in self.starts.iter().zip(&self.truth) {
-            let x = integrate(solver, &model, start.clone(), grid, &mut NoNoise, |_, _, _| ())?;
+            let x = solve(solver, &model, start.clone(), grid, &mut NoNoise, |_, _, _| ())?.latent;
             squares += x.iter().zip(truth).map(|(x, t)| (x - t).powi(2)).sum::<f64>();
         }
         let components = self.truth.iter().map(Vec::len).sum::<usize>();

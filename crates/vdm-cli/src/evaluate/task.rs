@@ -7,7 +7,7 @@ use vdm_core::bound::bits_per_dim;
 use vdm_sample::estimate::{
     BoundEstimate, Change, DiffusionTerm, Estimate, FlowBound, FlowEstimate, Rounds, Rung, Trace,
 };
-use vdm_sample::{Adaptive, ProbeLaw};
+use vdm_sample::{AdaptiveOde, ProbeLaw};
 use vdm_torch::{EXACT_TRACE_DIMS, Evaluation};
 
 use super::options::{Estimator, Law, Options};
@@ -146,7 +146,7 @@ impl Task<'_> {
 
     fn flow(&self) -> Result<Found> {
         let Options { probes, tolerance, importance_samples, dequantization, .. } = self.options;
-        let mut solver = Adaptive::default();
+        let mut solver = AdaptiveOde::default();
         if let Some(tolerance) = *tolerance {
             (solver.absolute, solver.relative) = (tolerance, tolerance);
         }

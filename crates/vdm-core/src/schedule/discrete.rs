@@ -226,6 +226,37 @@ impl Discrete {
         n as f64 / (self.steps() - 1) as f64
     }
 
+    /// The timestep of a level, from 0 to `T − 1`: what a network that was trained on integer timesteps is
+    /// told. It is fractional between two entries, with `λ` linear from one to the next, and clamped beyond
+    /// the first and the last.
+    ///
+    /// This is the `sigma_to_t` of k-diffusion with `quantize=False` and the `_sigma_to_t` of diffusers,
+    /// which are linear in `ln(σ/α) = −λ/2`; the levels are those of the network's own steps, so that in
+    /// libraries that count timesteps from 1 this is theirs less 1. A network that knows integers alone is
+    /// told [`nearest_timestep`](Self::nearest_timestep).
+    ///
+    /// ```
+    /// use vdm_core::schedule::{Betas, Discrete};
+    /// let ddpm = Discrete::new(
+    ///     Betas::Linear { steps: 1000, beta_start: 1e-4, beta_end: 0.02 }, false)?;
+    /// assert_eq!(ddpm.timestep(ddpm.log_snr_at(271)), 271.0);
+    /// # Ok::<(), vdm_core::Error>(())
+    /// ```
+    #[doc(alias = "sigma_to_t")]
+    #[must_use]
+    pub fn timestep(&self, at: LogSnr) -> f64 {
+        self.knots.index(at.value())
+    }
+
+    /// The integer timestep whose level is nearest in `λ`: the `sigma_to_t` of k-diffusion with
+    /// `quantize=True`, and the rounded timesteps of diffusers' DPM-Solver, UniPC and DEIS. Half-way
+    /// between two it is the even one, as numpy rounds.
+    #[must_use]
+    pub fn nearest_timestep(&self, at: LogSnr) -> usize {
+        // From 0 to T − 1.
+        self.timestep(at).round_ties_even() as usize
+    }
+
     /// The `count` indices that a sampler visits, noisiest first.
     ///
     /// # Errors
@@ -275,3 +306,42 @@ fn rescale(log_alpha_bars: &[f64]) -> (Vec<f64>, Vec<f64>) {
 }
 
 knots::curve_of!(Discrete);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(betas: Betas, zero_terminal_snr: bool) -> Discrete {
+        Discrete::new(betas, zero_terminal_snr).unwrap()
+    }
+
+    /// The formula of k-diffusion and diffusers, with their logarithms of `σ/α`.
+    #[test]
+    fn a_level_has_the_timestep_that_was_trained_at_it() {
+        let ddpm = Betas::Linear { steps: 1000, beta_start: 1e-4, beta_end: 0.02 };
+        let ddpm = table(ddpm, false);
+        let log_sigma = |n: usize| ddpm.log_snr_at(n).edm_sigma().ln();
+        for n in [0, 1, 500, 998] {
+            assert_eq!(ddpm.timestep(ddpm.log_snr_at(n)), n as f64);
+            for share in [0.25, 0.75] {
+                let between = (1.0 - share) * log_sigma(n) + share * log_sigma(n + 1);
+                let at = LogSnr::from_edm_sigma(between.exp());
+                assert!((ddpm.timestep(at) - (n as f64 + share)).abs() < 1e-9, "{n} {share}");
+                assert_eq!(ddpm.nearest_timestep(at), n + usize::from(share > 0.5));
+            }
+        }
+        let beyond = [f64::INFINITY, 30.0, -30.0, f64::NEG_INFINITY].map(LogSnr::new);
+        assert_eq!(beyond.map(|at| ddpm.timestep(at)), [0.0, 0.0, 999.0, 999.0]);
+    }
+
+    #[test]
+    fn pure_noise_is_the_last_timestep_of_a_table_that_ends_there() {
+        let betas = Betas::ScaledLinear { steps: 1000, beta_start: 0.000_85, beta_end: 0.012 };
+        let zero = table(betas, true);
+        assert_eq!(zero.timestep(LogSnr::new(f64::NEG_INFINITY)), 999.0);
+        assert_eq!(zero.timestep(zero.log_snr_at(998)), 998.0);
+        // Half of the α/σ of the last but one.
+        let half = LogSnr::new(zero.log_snr_at(998).value() - 2.0 * 2.0_f64.ln());
+        assert!((zero.timestep(half) - 998.5).abs() < 1e-9);
+    }
+}

@@ -64,6 +64,19 @@ impl Knots {
         t.lift(levels[0]) + t.lift(2.0) * left.ln()
     }
 
+    /// The number of the knot at a level, counted from 0 and fractional between two; exact at every knot,
+    /// and clamped beyond the ends.
+    pub(super) fn index(&self, log_snr: f64) -> f64 {
+        let i = segment(self.log_snrs.partition_point(|knot| *knot >= log_snr), self.times.len());
+        let (from, to) = (self.log_snrs[i], self.log_snrs[i + 1]);
+        let share = if to.is_finite() {
+            (log_snr - from) / (to - from)
+        } else {
+            -(0.5 * (log_snr - from)).exp_m1()
+        };
+        i as f64 + share.clamp(0.0, 1.0)
+    }
+
     pub(super) fn time<C: Scalar>(&self, log_snr: C) -> Time<C> {
         let above = self.log_snrs.partition_point(|knot| *knot >= log_snr.value());
         let i = segment(above, self.times.len());

@@ -3,12 +3,12 @@
 use std::convert::Infallible;
 
 use serde::{Deserialize, Serialize};
-use vdm_core::{Denoiser, GaussianMixture, NoiseSchedule, Scaling, Schedule};
+use vdm_core::{Denoiser, GaussianMixture, Scaling, Schedule};
 use vdm_sample::estimate::{DiffusionTerm, Rounds};
 use vdm_sample::guidance::Projected;
 use vdm_sample::{
     AdaptiveSpec, Correction, GridSpec, GuidanceSpec, Method, NoiseSpec, SamplerSpec, Seed, Solver,
-    dpm_adaptive, integrate,
+    solve,
 };
 
 use super::{Kind, Target, Verdict, document, texts, verdict};
@@ -164,33 +164,28 @@ where
     D: Denoiser<Vec<f64>, Error = Infallible>,
 {
     let z1: Vec<f64> = sampler.noise.prior(Seed(1), 0, 1);
-    match &sampler.method {
-        Method::OnGrid { solver, grid, steps } => {
+    let mut method = sampler.method.clone();
+    match &mut method {
+        Method::OnGrid { solver, steps, .. } => {
             solver.check_calls(*steps).expect("an accepted sampler costs no more than it may");
             if *steps > MOST_STEPS {
                 return;
             }
-            let Ok(grid) = grid.time_grid(*steps, schedule, scaling) else { return };
-            if Solver::<Vec<f64>>::calls(solver, &grid) > MOST_CALLS {
-                return;
-            }
-            let mut path = sampler.noise.path(Seed(1), 0, 1);
-            let end = integrate(solver, model, z1, &grid, &mut path, |_, _, _| ());
-            let _ = verdict(&end.map_err(|error| error.to_string()));
         }
         Method::Adaptive(AdaptiveSpec::Ode(solver)) => {
-            let [from, to] = [1.0, 0.0].map(|t| schedule.log_snr(t));
-            let mut solver = *solver;
             solver.max_steps = solver.max_steps.min(MOST_STEPS);
-            let end = solver.solve(model, vec![z1], from, to, scaling);
-            let _ = verdict(&end.map_err(|error| error.to_string()));
         }
-        Method::Adaptive(AdaptiveSpec::Dpm(options)) => {
-            let [from, to] = [1.0, 0.0].map(|t| scaling.level(schedule.log_snr(t).value()));
-            let end = dpm_adaptive(model, z1, from, to, scaling, options);
-            let _ = verdict(&end.map_err(|error| error.to_string()));
+        Method::Adaptive(AdaptiveSpec::Dpm(solver)) => {
+            solver.max_steps = solver.max_steps.min(MOST_STEPS);
         }
     }
+    let Ok(grid) = method.time_grid(1, schedule, scaling) else { return };
+    if Solver::<Vec<f64>>::calls(&method.solver(), &grid) > MOST_CALLS {
+        return;
+    }
+    let mut path = sampler.noise.path(Seed(1), 0, 1);
+    let end = solve(&method.solver(), model, z1, &grid, &mut path, |_, _, _| ());
+    let _ = verdict(&end.map_err(|error| error.to_string()));
 }
 
 /// Some number of steps of it is a grid, or an error says why not.

@@ -10,7 +10,7 @@ use vdm_core::{
 };
 use vdm_sample::{
     Ancestral, DpmSolverPp2M, Iid, NoNoise, NoiseError, NoiseSource, Seed, Solver, TimeGrid,
-    integrate, prior,
+    solve, prior,
 };
 
 const BATCH: u64 = 4;
@@ -67,7 +67,7 @@ fn draw(
 ) -> std::result::Result<Vec<f32>, Box<dyn std::error::Error>> {
     let z1: Vec<f32> = (0..BATCH).flat_map(|i| prior(Seed(5), i, DIMS)).collect();
     let z1 = Batch(Tensor::from_vec(z1, &SHAPE, &Device::Cpu)?);
-    let x = integrate(solver, &Signs, z1, grid, noise, |_, _, _| ())?;
+    let x = solve(solver, &Signs, z1, grid, noise, |_, _, _| ())?.latent;
     Ok(x.0.flatten_all()?.to_vec1()?)
 }
 

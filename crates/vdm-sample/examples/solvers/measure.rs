@@ -2,9 +2,7 @@
 //! known.
 
 use vdm_core::{GaussianMixture, LogSnr, NoiseLevel, Scaling};
-use vdm_sample::{
-    BrownianPath, NoiseError, NoiseSource, Seed, SolverSpec, TimeGrid, integrate, prior,
-};
+use vdm_sample::{BrownianPath, NoiseError, NoiseSource, Seed, SolverSpec, TimeGrid, prior, solve};
 
 use crate::convergence::{HALVINGS, Paths, STARTS, distance, mixture, order, whole_range};
 
@@ -59,7 +57,8 @@ pub(crate) fn of_the_law(solver: &SolverSpec) -> f64 {
         let grid = grid(steps);
         let end = |z1: f64, at: usize| {
             let mut noise = Impulse { at, drawn: 0 };
-            let z = integrate(solver, &model, vec![z1], &grid, &mut noise, |_, _, _| ()).unwrap();
+            let z =
+                solve(solver, &model, vec![z1], &grid, &mut noise, |_, _, _| ()).unwrap().latent;
             (z[0], noise.drawn)
         };
         let (start_mean, start_var) = moments(grid.levels()[0]);
@@ -82,7 +81,7 @@ pub(crate) fn of_the_path(solver: &SolverSpec) -> f64 {
         let end = |path| {
             let z1: Vec<f64> = prior(Seed(1), path, 2);
             let mut noise = BrownianPath::new(Seed(1), path, 2);
-            integrate(solver, &model, z1, &grid, &mut noise, |_, _, _| ()).unwrap()
+            solve(solver, &model, z1, &grid, &mut noise, |_, _, _| ()).unwrap().latent
         };
         (0..32).flat_map(end).collect()
     };

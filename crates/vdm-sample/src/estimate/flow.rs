@@ -20,7 +20,8 @@ use super::process::Modeled;
 use super::rounds::check_range;
 use super::{Dequantization, Estimate, EstimateError, Moments, Rounds};
 use crate::{
-    Adaptive, FlowLikelihood, InnerProduct, LogLikelihood, OdeError, ProbeLaw, ProbeSource, Probes,
+    AdaptiveOde, FlowLikelihood, InnerProduct, LogLikelihood, ProbeLaw, ProbeSource, Probes,
+    SolveError,
 };
 
 /// How the divergence of the flow is had.
@@ -42,7 +43,7 @@ pub enum Trace {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FlowBound {
     /// How the ODE is solved.
-    pub solver: Adaptive,
+    pub solver: AdaptiveOde,
     /// The model's levels, both ends finite: latents are dequantized at the cleanest, where training
     /// had them too, and have their prior at the noisiest.
     pub range: LogSnrRange,
@@ -178,8 +179,8 @@ impl FlowBound {
         };
         let flows = self
             .solve(process, latents, first)
-            .map_err(|error| EstimateError::Ode(error.renumbered(|i| draws[i].0)))?;
-        flows.iter().for_each(|flow| calls.add(flow.end.calls as f64));
+            .map_err(|error| EstimateError::Solve(error.renumbered(|i| draws[i].0)))?;
+        flows.iter().for_each(|flow| calls.add(flow.end.statistics.calls as f64));
         let parts = log_q.into_iter().zip(flows).zip(log_likelihoods);
         Ok(parts.map(|((log_q, flow), log_p)| [log_q, -flow.nats(), -log_p]).collect())
     }
@@ -189,7 +190,7 @@ impl FlowBound {
         process: &Modeled<'_, Z, D>,
         latents: Vec<Z>,
         first_sample: u64,
-    ) -> Result<Vec<LogLikelihood<Z>>, OdeError<D::Error>>
+    ) -> Result<Vec<LogLikelihood<Z>>, SolveError<D::Error>>
     where
         Z: InnerProduct,
         D: Divergence<Z> + JacobianProduct<Z> + ?Sized,

@@ -9,7 +9,7 @@ use vdm_core::count::{Cost, TooMany, bounded};
 use vdm_core::schedule::LogSnrRange;
 
 use super::statistics::{Moments, Summary};
-use crate::{GridError, OdeError};
+use crate::{GridError, SolveError};
 
 /// How often every item is estimated anew.
 ///
@@ -201,7 +201,7 @@ pub enum EstimateError<E: Error + 'static> {
     Model(E),
     /// The ODE has no solution.
     #[error(transparent)]
-    Ode(OdeError<E>),
+    Solve(SolveError<E>),
     /// A setting out of bounds.
     #[error("{field} = {value}: {wanted}")]
     Setting {

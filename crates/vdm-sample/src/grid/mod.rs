@@ -32,6 +32,8 @@ use vdm_core::count::{Cost, bounded};
 use vdm_core::schedule::{Discrete, Karras, Spacing};
 use vdm_core::{LogSnr, NoiseLevel, NoiseSchedule, Scaling, times};
 
+use crate::coordinate::Coordinate;
+
 /// Noise levels from noise to data, strictly less noisy at every step.
 ///
 /// A grid of `n` steps has `n + 1` levels, at most 2^20 steps; duplicates cannot be expressed, and grids made from a schedule's
@@ -339,7 +341,7 @@ impl TimeGrid {
         Self::from_log_snrs((0..=steps).map(level), scaling)
     }
 
-    /// Steps in the angle `φ = atan(σ/(dα))` for data of standard deviation `data_std = d`, from the
+    /// Steps in [TrigFlow's](crate::solver::Coordinate::TrigFlow) angle `φ = atan(σ/(dα))` for data of standard deviation `data_std = d`, from the
     /// schedule's noisy end to clean data exactly (`φ = 0`, `λ = ∞`) whatever the schedule's clean
     /// end: `φ_i = φ_0·(1 − i/steps)^power`. With `power = 1` the latent turns by the same angle at
     /// every step; above, steps shorten towards the data. Infinite noise (`φ_0 = π/2`) is a legal
@@ -364,14 +366,12 @@ impl TimeGrid {
         }
         let steps = listed(steps)?;
         let noise = schedule.log_snr(1.0).value();
-        let start = LogSnr::new(noise).edm_sigma().atan2(data_std);
+        let angle = Coordinate::TrigFlow { data_std };
+        let start = angle.time(LogSnr::new(noise));
         let level = |i: usize| match i {
             // The end as it is given, which a pass through the angle would round.
             0 => noise,
-            i => {
-                let angle = start * (1.0 - i as f64 / steps as f64).powf(power);
-                LogSnr::from_edm_sigma(data_std * angle.tan()).value()
-            }
+            i => angle.level(start * (1.0 - i as f64 / steps as f64).powf(power)).value(),
         };
         Self::from_log_snrs((0..=steps).map(level), scaling)
     }
@@ -429,6 +429,12 @@ impl TimeGrid {
     #[must_use]
     pub fn levels(&self) -> &[NoiseLevel] {
         &self.levels
+    }
+
+    /// The scaling of the levels between its own.
+    #[must_use]
+    pub fn scaling(&self) -> Scaling {
+        self.scaling
     }
 
     /// The grid of some of its levels, at least two.

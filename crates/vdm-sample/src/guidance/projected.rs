@@ -257,7 +257,7 @@ impl<Z: Components> Projection<Z> for Known<Z::Float> {
 mod tests {
     use super::*;
     use crate::guidance::tests::{PARAMETERIZATIONS, Predicting, assert_same, normal};
-    use crate::{Ancestral, Ddim, Iid, NoNoise, Seed, TimeGrid, integrate, prior};
+    use crate::{Ancestral, Ddim, Iid, NoNoise, Seed, TimeGrid, prior, solve};
     use vdm_core::{GaussianMixture, Scaling, Schedule};
 
     const AT: NoiseLevel = NoiseLevel { log_snr: 0.0, alpha: 0.5, sigma: 0.5 };
@@ -316,15 +316,15 @@ mod tests {
             let mut noise = [Iid::new(Seed(6), i, 3), Iid::new(Seed(6), i, 3)];
             let solver = Ancestral::default();
             let z1 = start.clone();
-            let free = integrate(&solver, &data, z1, &grid, &mut noise[0], |_, _, _| ()).unwrap();
+            let free =
+                solve(&solver, &data, z1, &grid, &mut noise[0], |_, _, _| ()).unwrap().latent;
             let z1 = start.clone();
             let got =
-                integrate(&solver, &inpainted, z1, &grid, &mut noise[1], |_, _, _| ()).unwrap();
+                solve(&solver, &inpainted, z1, &grid, &mut noise[1], |_, _, _| ()).unwrap().latent;
             assert_eq!([got[0], got[2]], [free[0], free[2]]);
             assert_eq!(got[1], 1.7);
-            let ode =
-                integrate(&Ddim::default(), &inpainted, start, &grid, &mut NoNoise, |_, _, _| ());
-            assert_eq!(ode.unwrap()[1], 1.7);
+            let ode = solve(&Ddim::default(), &inpainted, start, &grid, &mut NoNoise, |_, _, _| ());
+            assert_eq!(ode.unwrap().latent[1], 1.7);
         }
     }
 
@@ -348,7 +348,7 @@ mod tests {
             let z1 = prior(Seed(6), *i, 2);
             let solver = Ancestral::default();
             let x: Vec<f64> =
-                integrate(&solver, &inpainted, z1, &grid, &mut noise, |_, _, _| ()).unwrap();
+                solve(&solver, &inpainted, z1, &grid, &mut noise, |_, _, _| ()).unwrap().latent;
             (x[1] - 1.0).abs() < 1.0
         });
         let right = right.count();

@@ -222,7 +222,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Ddim, NoNoise, Seed, TimeGrid, antithetic_prior, integrate, prior};
+    use crate::{Ddim, NoNoise, Seed, TimeGrid, antithetic_prior, prior, solve};
     use std::convert::Infallible;
     use vdm_core::{GaussianMixture, Products, Scaling, Schedule};
 
@@ -359,7 +359,7 @@ mod tests {
         let model = Reconstruction::pigdm(normal(), rows(), SEEN.to_vec(), 0.3, STD).unwrap();
         let ends = [0, 1].map(|sample| {
             let z1: Vec<f64> = antithetic_prior(Seed(4), sample, 3);
-            integrate(&Ddim::default(), &model, z1, &grid, &mut NoNoise, |_, _, _| ()).unwrap()
+            solve(&Ddim::default(), &model, z1, &grid, &mut NoNoise, |_, _, _| ()).unwrap().latent
         });
         let mean: Vec<f64> = ends[0].iter().zip(&ends[1]).map(|(a, b)| 0.5 * (a + b)).collect();
         let missing: Vec<f64> =
@@ -386,8 +386,9 @@ mod tests {
         let model = Reconstruction::pigdm(data, (keep, keep), observed, 0.05, 1.0).unwrap();
         let right = (0..200).filter(|i| {
             let z1: Vec<f64> = prior(Seed(6), *i, 2);
-            let x =
-                integrate(&Ddim::default(), &model, z1, &grid, &mut NoNoise, |_, _, _| ()).unwrap();
+            let x = solve(&Ddim::default(), &model, z1, &grid, &mut NoNoise, |_, _, _| ())
+                .unwrap()
+                .latent;
             (x[1] - 1.0).abs() < 1.0 && (x[0] - 1.1).abs() < 0.3
         });
         let right = right.count();

@@ -12,6 +12,13 @@ pub(crate) struct State<Z> {
     pub(crate) integrals: Vec<f64>,
 }
 
+impl<Z> State<Z> {
+    /// A latent that nothing travels with.
+    pub(super) fn of(latent: Z) -> Self {
+        Self { latent, integrals: Vec::new() }
+    }
+}
+
 impl<Z: Latent> Latent for State<Z> {
     fn lincomb(terms: &[(f64, &Self)]) -> Self {
         let latents: Vec<_> = terms.iter().map(|(c, state)| (*c, &state.latent)).collect();
@@ -36,18 +43,4 @@ impl<Z: InnerProduct> State<Z> {
 /// Root mean square of the components; 0 of none.
 pub(crate) fn rms<Z: InnerProduct>(z: &Z) -> f64 {
     (z.dot(z) / z.len().max(1) as f64).sqrt()
-}
-
-/// How much error a step may make.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Tolerance {
-    pub(super) absolute: f64,
-    pub(super) relative: f64,
-}
-
-impl Tolerance {
-    /// An error or a rate over what is tolerated beside a latent of that root mean square.
-    pub(super) fn ratio<Z: InnerProduct>(self, of: &State<Z>, beside: f64) -> f64 {
-        of.size() / (self.absolute + self.relative * beside)
-    }
 }

@@ -6,7 +6,7 @@ use vdm_core::{Denoiser, Latent};
 use super::multistep::Explicit;
 use super::{FinalOrder, History, Order, Properties, Solver, Step};
 use crate::exponential::Predicts;
-use crate::{Run, RunError};
+use crate::{Run, SolveError};
 
 /// The polynomial in `λ` through the last `order` predictions, integrated exactly.
 ///
@@ -87,7 +87,7 @@ impl<Z: Latent> Solver<Z> for ExponentialAdams {
         z: Z,
         step: &Step<'_>,
         memory: &mut Self::Memory,
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         let Self { order, predicts, eta, final_order } = *self;
         let method = Explicit { order, predicts, eta, final_order };
         method.step(run, z, step, memory, |form, _| form.moments())

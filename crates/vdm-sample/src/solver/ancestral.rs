@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, Parameterization, Posterior, Transition};
 
 use super::{Properties, Solver, Step};
-use crate::integrate::map;
-use crate::{Run, RunError};
+use crate::solve::express;
+use crate::{Run, SolveError};
 
 /// `z_s ~ p(z_s|z_t)`, whose mean is that of `q(z_s|z_t, x = x̂(z_t))`: the generative model whose
 /// bound is trained.
@@ -63,10 +63,10 @@ impl<Z: Latent> Solver<Z> for Ancestral {
         z: Z,
         step: &Step<'_>,
         (): &mut (),
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         let Step { from: t, to: s, .. } = step;
         let output = run.predict(&z, t)?;
-        let x_hat = map(output.of, Parameterization::Image, t)?;
+        let x_hat = express(output.of, Parameterization::Image, t)?;
         let q = Posterior::between(s, t);
         let var = self.variance.of(q.var, Transition::between(s, t).var_ts);
         let mean = [(q.on_z + q.on_x * x_hat.on_z, &z), (q.on_x * x_hat.on_output, &output.value)];

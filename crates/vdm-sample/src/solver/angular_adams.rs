@@ -1,26 +1,24 @@
 //! Multistep in the angle between image and noise.
 
 use serde::{Deserialize, Serialize};
-use vdm_core::{Denoiser, Latent, NoiseLevel, Parameterization};
+use vdm_core::{Denoiser, Latent, NoiseLevel};
 
-use super::{History, Order, Properties, Solver, Step};
+use super::{Coordinate, History, Order, Properties, Solver, Step};
 use crate::exponential::weights;
-use crate::{Run, RunError};
+use crate::{Run, SolveError};
 
 /// One prediction more than the highest order.
 const MAX_NODES: usize = 5;
 
-/// Adams–Bashforth–Moulton for the probability-flow ODE in the angle `φ = atan(σ/(dα))`.
-///
-/// With `r = √(σ² + d²α²)`, the standard deviation of the latent of data of standard deviation `d`,
-/// the latent `y = z/r = cos φ·x̂/d + sin φ·ε̂` moves on a circle:
+/// Adams–Bashforth–Moulton for the probability-flow ODE in the angle `φ = atan(σ/(dα))`, the time of
+/// [TrigFlow](Coordinate::TrigFlow) (Lu and Song 2024).
 ///
 /// ```text
-/// dy/dφ = v̂ = cos φ·ε̂ − sin φ·x̂/d
+/// dy/dφ = v̂ = cos φ·ε̂ − sin φ·x̂/d,   y = z/√(σ² + d²α²)
 /// ```
 ///
-/// exactly (under a variance-preserving scaling and `d = 1`, `v̂` is the velocity of Salimans and Ho
-/// 2022). `v̂` is bounded, and both ends of the path are regular: pure noise is `φ = π/2`, clean data
+/// Under a variance-preserving scaling and `d = 1`, `v̂` is the velocity of Salimans and Ho 2022. It is
+/// bounded, and both ends of the path are regular: pure noise is `φ = π/2`, clean data
 /// `φ = 0`, so neither the first nor the last step falls back to lower order. A step extrapolates
 /// `v̂` through the last `order` predictions; once the model has been called at its end, that
 /// prediction joins them, the step is taken again with one node more, and the call serves the next
@@ -59,18 +57,8 @@ impl<Z> Default for AngularAdamsMemory<Z> {
 }
 
 impl AngularAdams {
-    fn angle(&self, at: &NoiseLevel) -> f64 {
-        at.sigma.atan2(self.data_std * at.alpha)
-    }
-
-    fn radius(&self, at: &NoiseLevel) -> f64 {
-        at.sigma.hypot(self.data_std * at.alpha)
-    }
-
-    /// `v̂` at a level, as a combination of image and noise.
-    fn velocity(&self, at: &NoiseLevel) -> Parameterization {
-        let (sin, cos) = self.angle(at).sin_cos();
-        Parameterization::Combination { image: -sin / self.data_std, noise: cos }
+    fn coordinate(&self) -> Coordinate {
+        Coordinate::TrigFlow { data_std: self.data_std }
     }
 
     /// From `z` at `t` to `s` along the polynomial through the newest `nodes` predictions.
@@ -82,17 +70,18 @@ impl AngularAdams {
         past: &History<Z>,
         nodes: usize,
     ) -> Z {
-        let (from, turn) = (self.angle(t), self.angle(s) - self.angle(t));
+        let angle = self.coordinate();
+        let turn = angle.time_between(t, s);
         let mut positions = [0.0; MAX_NODES];
         for (position, known) in positions.iter_mut().zip(past.iter()) {
-            *position = (self.angle(&known.at) - from) / turn;
+            *position = angle.time_between(t, &known.at) / turn;
         }
         let moments = [1.0, 1.0 / 2.0, 1.0 / 3.0, 1.0 / 4.0, 1.0 / 5.0];
-        let radius = self.radius(s);
-        let mut terms = [(radius / self.radius(t), z); MAX_NODES + 1];
+        let (on_z, on_slope) = angle.advance(t, s);
+        let mut terms = [(on_z, z); MAX_NODES + 1];
         let weighted = past.iter().zip(weights(&moments, &positions[..nodes]));
         for (term, (known, weight)) in terms[1..].iter_mut().zip(weighted) {
-            *term = (radius * turn * weight, &known.value);
+            *term = (on_slope * weight, &known.value);
         }
         run.lincomb(&terms[..=nodes])
     }
@@ -113,9 +102,9 @@ impl<Z: Latent> Solver<Z> for AngularAdams {
         z: Z,
         step: &Step<'_>,
         memory: &mut Self::Memory,
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         let Step { from: t, to: s, .. } = step;
-        let velocity = run.predict_as(self.velocity(t), &z, t)?;
+        let velocity = self.coordinate().predict(run, &z, t)?;
         memory.past.push(run, velocity, *t, self.order.get() + 1);
         let known = memory.past.len();
         let corrected = match memory.open.take() {
@@ -137,8 +126,8 @@ impl<Z: Latent> Solver<Z> for AngularAdams {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{NoNoise, TimeGrid, integrate};
-    use vdm_core::{GaussianMixture, Scaling, Schedule};
+    use crate::{NoNoise, TimeGrid, solve};
+    use vdm_core::{GaussianMixture, Parameterization, Scaling, Schedule};
 
     /// Data of one Gaussian whose standard deviation is `d` around 0 do not move at all in these
     /// coordinates: any number of steps is exact, from pure noise to clean data. 1e-12: roundings of
@@ -152,7 +141,8 @@ mod tests {
                 let grid = TimeGrid::angle(steps, 0.4, 1.0, &schedule, scaling).unwrap();
                 let solver = AngularAdams { order: Order::Three, data_std: 0.4 };
                 let z1 = vec![1.5_f64];
-                let x = integrate(&solver, &model, z1, &grid, &mut NoNoise, |_, _, _| ()).unwrap();
+                let x =
+                    solve(&solver, &model, z1, &grid, &mut NoNoise, |_, _, _| ()).unwrap().latent;
                 assert!((x[0] - 0.4 * 1.5).abs() < 1e-12, "{scaling:?} {steps}: {x:?}");
             }
         }
@@ -161,7 +151,7 @@ mod tests {
     #[test]
     fn the_velocity_of_unit_data_is_the_usual_one() {
         let at = Scaling::VariancePreserving.level(1.3);
-        let ours = AngularAdams::default().velocity(&at).target(&at);
+        let ours = AngularAdams::default().coordinate().slope(&at).target(&at);
         let usual = Parameterization::Velocity.target(&at);
         assert!((ours.0 - usual.0).abs() < 1e-15 && (ours.1 - usual.1).abs() < 1e-15);
     }

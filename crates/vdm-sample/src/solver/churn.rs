@@ -5,7 +5,7 @@ use vdm_core::{Denoiser, Latent, NoiseLevel, Transition};
 
 use super::parameter::EdmSigmaRange;
 use super::{Properties, Solver, Step};
-use crate::{Run, RunError, TimeGrid};
+use crate::{Run, SolveError, TimeGrid};
 
 /// The stochastic sampler of EDM around any single-step solver: where EDM's `σ` lies in
 /// a range, raise it to
@@ -94,7 +94,7 @@ impl<Z: Latent, S: Solver<Z>> Solver<Z> for Churn<S> {
         z: Z,
         step: &Step<'_>,
         memory: &mut Self::Memory,
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         let Some(raised) = self.raised(step) else {
             return self.solver.step(run, z, step, memory);
         };

@@ -5,8 +5,8 @@ use vdm_core::{Denoiser, Latent, Parameterization};
 
 use super::renewal::Renewal;
 use super::{Properties, Solver, Step};
-use crate::integrate::map;
-use crate::{Run, RunError};
+use crate::solve::express;
+use crate::{Run, SolveError};
 
 /// `z_s = α_s x̂ + √(σ_s² − η²σ_Q²) ε̂ + ησ_Q·noise`: keep the predicted image and noise, change
 /// only their mixture, and renew the share `η` of the noise.
@@ -39,11 +39,11 @@ impl<Z: Latent> Solver<Z> for Ddim {
         z: Z,
         step: &Step<'_>,
         (): &mut (),
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         let Step { from: t, to: s, .. } = step;
         let output = run.predict(&z, t)?;
-        let x_hat = map(output.of, Parameterization::Image, t)?;
-        let eps_hat = map(output.of, Parameterization::Noise, t)?;
+        let x_hat = express(output.of, Parameterization::Image, t)?;
+        let eps_hat = express(output.of, Parameterization::Noise, t)?;
         let Renewal { kept, renewed, .. } = Renewal::between(self.eta, t, s);
         let mean = [
             (s.alpha * x_hat.on_z + kept * eps_hat.on_z, &z),

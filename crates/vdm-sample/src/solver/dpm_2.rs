@@ -6,7 +6,7 @@ use vdm_core::{Denoiser, Latent, NoiseLevel};
 use super::renewal::Renewal;
 use super::runge_kutta::calls_in_pairs;
 use super::{Coordinate, Ddim, Properties, Solver, Step};
-use crate::{Run, RunError, TimeGrid};
+use crate::{Run, SolveError, TimeGrid};
 
 /// `y_s = y_t + (σ_s/α_s − σ_t/α_t)·ε̂(y_m, m)` with `y = z/α` and `λ_m = (λ_t + λ_s)/2`.
 ///
@@ -14,7 +14,7 @@ use crate::{Run, RunError, TimeGrid};
 /// the middle, which suits grids that are even in log-SNR; DPM-Solver-2 (Lu et al. 2022) shares the
 /// middle but weighs the noise exponentially. One call and first order at `σ = 0` and at `α = 0`,
 /// where there is no middle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Dpm2;
 
 impl<Z: Latent> Solver<Z> for Dpm2 {
@@ -34,7 +34,7 @@ impl<Z: Latent> Solver<Z> for Dpm2 {
         z: Z,
         step: &Step<'_>,
         (): &mut (),
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         if step.is_singular() {
             return Ddim::default().step(run, z, step, &mut ());
         }
@@ -93,7 +93,7 @@ impl<Z: Latent> Solver<Z> for Dpm2Ancestral {
         z: Z,
         step: &Step<'_>,
         (): &mut (),
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         let (down, renewed) = self.split(step);
         let kept = Dpm2.step(run, z, &down, &mut ())?;
         let z_s = run.sample(&[(1.0, &kept)], renewed, &step.from, &step.to)?;

@@ -6,7 +6,7 @@ use vdm_core::{Denoiser, Latent};
 use super::multistep::{Explicit, MAX_NODES};
 use super::{FinalOrder, History, Order, Properties, Solver, Step};
 use crate::exponential::{ExponentialStep, Predicts};
-use crate::{Run, RunError};
+use crate::{Run, SolveError};
 
 /// The weight on the slope in a step of second order. Both have the same limit of small steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -131,7 +131,7 @@ macro_rules! impl_solver {
                 z: Z,
                 step: &Step<'_>,
                 memory: &mut Self::Memory,
-            ) -> Result<Z, RunError<D::Error>> {
+            ) -> Result<Z, SolveError<D::Error>> {
                 let Self { eta, slope, final_order } = *self;
                 let (order, predicts) = (Order::$order, Predicts::$predicts);
                 let method = Explicit { order, predicts, eta, final_order };

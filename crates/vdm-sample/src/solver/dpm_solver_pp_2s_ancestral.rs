@@ -6,7 +6,7 @@ use vdm_core::{Denoiser, Latent, Parameterization};
 use super::renewal::Renewal;
 use super::runge_kutta::calls_in_pairs;
 use super::{Ddim, Properties, Solver, Step};
-use crate::{Run, RunError, TimeGrid};
+use crate::{Run, SolveError, TimeGrid};
 
 /// DPM-Solver++(2S), ancestral: the midpoint rule in log-SNR down to a level below `s`, then fresh
 /// noise up to `s` (`dpmpp_2s_ancestral` of k-diffusion).
@@ -64,7 +64,7 @@ impl<Z: Latent> Solver<Z> for DpmSolverPp2SAncestral {
         z: Z,
         step: &Step<'_>,
         (): &mut (),
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         let Some(whole) = self.renewal(step) else {
             return Ddim { eta: self.eta }.step(run, z, step, &mut ());
         };

@@ -6,7 +6,7 @@ use vdm_core::{Denoiser, Latent, Parameterization};
 use super::renewal::Renewal;
 use super::runge_kutta::calls_in_pairs;
 use super::{Ddim, Properties, Solver, StageShare, Step};
-use crate::{Run, RunError, TimeGrid};
+use crate::{Run, SolveError, TimeGrid};
 
 /// DPM-Solver++ for the SDE, single-step: a noisy first-order move to a stage `u` inside the step,
 /// then a noisy move over the whole step with the image extrapolated from both (`dpmpp_sde` of
@@ -60,7 +60,7 @@ impl<Z: Latent> Solver<Z> for DpmSolverPpSde {
         z: Z,
         step: &Step<'_>,
         (): &mut (),
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         if step.is_singular() {
             return Ddim { eta: self.eta }.step(run, z, step, &mut ());
         }

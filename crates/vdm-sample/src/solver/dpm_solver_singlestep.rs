@@ -7,7 +7,7 @@ use super::SlopeWeight;
 use super::taylor::Taylor;
 use super::{Ddim, Past, Properties, SinglestepOrder, Solver, Step};
 use crate::exponential::Predicts;
-use crate::{Run, RunError};
+use crate::{Run, SolveError};
 
 /// DPM-Solver and DPM-Solver++ of order `p` with the grid's own points as stages.
 ///
@@ -152,7 +152,7 @@ impl<Z: Latent> Solver<Z> for DpmSolverSinglestep {
         z: Z,
         step: &Step<'_>,
         block: &mut Block<Z>,
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         let Step { from: t, to: s, .. } = step;
         let ends_block = self.ends_block(step);
         if ends_block && block.start.is_none() {

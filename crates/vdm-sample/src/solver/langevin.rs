@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, NoiseLevel, Parameterization};
 
 use super::{Properties, Solver, Step};
-use crate::{Run, RunError, TimeGrid};
+use crate::{Run, SolveError, TimeGrid};
 
 /// After each step of the predictor, `corrections` Langevin steps towards the law of the new level.
 ///
@@ -66,7 +66,7 @@ impl<S> PredictorCorrector<S> {
         run: &mut Run<'_, Z, D>,
         z: Z,
         at: &NoiseLevel,
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         let time = 2.0 * self.snr * self.snr;
         let pull = at.sigma * (-time).exp_m1();
         let std = at.sigma * (-(-2.0 * time).exp_m1()).sqrt();
@@ -103,7 +103,7 @@ impl<Z: Latent, S: Solver<Z>> Solver<Z> for PredictorCorrector<S> {
         z: Z,
         step: &Step<'_>,
         memory: &mut Self::Memory,
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         let mut z = self.predictor.step(run, z, step, memory)?;
         if step.to.sigma > 0.0 {
             for _ in 0..self.corrections {

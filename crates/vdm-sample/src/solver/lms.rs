@@ -5,7 +5,7 @@ use vdm_core::{Denoiser, Latent, NoiseLevel};
 
 use super::{Coordinate, Ddim, History, Order, Properties, Solver, Step};
 use crate::exponential::weights;
-use crate::{Run, RunError};
+use crate::{Run, SolveError};
 
 /// One step may use so many slopes.
 const MAX_SLOPES: usize = 4;
@@ -17,7 +17,7 @@ const MAX_SLOPES: usize = 4;
 /// 2; from high noise, where slopes hardly change, its error is so small that runs converge at the
 /// number of slopes. k-diffusion's `lms` is this in EDM's coordinate; the flow's had the smaller
 /// errors on the mixture of the tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Lms {
     /// How many slopes are used. By default 4.
@@ -61,11 +61,11 @@ impl<Z: Latent> Solver<Z> for Lms {
         z: Z,
         step: &Step<'_>,
         memory: &mut Self::Memory,
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         if self.coordinate.is_singular_at(&step.from) {
             return Ddim::default().step(run, z, step, &mut ());
         }
-        let slope = self.coordinate.slope(run, &z, &step.from)?;
+        let slope = self.coordinate.predict(run, &z, &step.from)?;
         memory.push(run, slope, step.from, self.order.get());
         let mut nodes = [step.from; MAX_SLOPES];
         nodes.iter_mut().zip(memory.iter()).for_each(|(node, past)| *node = past.at);

@@ -1,11 +1,9 @@
 //! One step from a noisier level to a cleaner one; one solver a file, each like its paper's box.
 
 mod adams;
-mod adaptive_dpm;
 mod ancestral;
 mod angular_adams;
 mod churn;
-mod coordinate;
 mod ddim;
 mod dpm_2;
 mod dpm_solver_multistep;
@@ -16,7 +14,7 @@ mod history;
 mod langevin;
 mod lms;
 mod multistep;
-mod parameter;
+pub(crate) mod parameter;
 mod predictor_corrector;
 mod renewal;
 mod restart;
@@ -26,12 +24,11 @@ mod sa_solver;
 mod taylor;
 mod unipc;
 
+pub use crate::coordinate::Coordinate;
 pub use adams::ExponentialAdams;
-pub use adaptive_dpm::{AdaptiveDpm, AdaptiveError, AdaptiveOrder, AdaptiveReport, dpm_adaptive};
 pub use ancestral::{Ancestral, PosteriorVariance};
 pub use angular_adams::{AngularAdams, AngularAdamsMemory};
 pub use churn::Churn;
-pub use coordinate::Coordinate;
 pub use ddim::Ddim;
 pub use dpm_2::{Dpm2, Dpm2Ancestral};
 pub use dpm_solver_multistep::{
@@ -50,11 +47,12 @@ pub use restart::Restart;
 pub use reverse_sde::{EulerMaruyama, StochasticHeun};
 pub use runge_kutta::{Heun, Midpoint};
 pub use sa_solver::SaSolver;
+pub(crate) use taylor::Taylor;
 pub use unipc::{UniPc, UniPcVariant};
 
 use vdm_core::{Denoiser, Latent, NoiseLevel};
 
-use crate::{Run, RunError, TimeGrid};
+use crate::{Run, SolveError, TimeGrid};
 
 /// What a solver says of itself; tests measure all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +107,7 @@ impl<'a> Step<'a> {
     }
 }
 
-/// A way to take one step.
+/// A way to get from a level to the next; [`solve`](crate::solve) goes over all of a grid.
 pub trait Solver<Z: Latent> {
     /// What is carried from step to step: `()` for single-step methods.
     type Memory: Default;
@@ -117,7 +115,7 @@ pub trait Solver<Z: Latent> {
     /// Order, cost and kind.
     fn properties(&self) -> Properties;
 
-    /// Model calls over a whole grid, exactly.
+    /// Model calls over a whole grid: exactly, or at least if the solver chooses its steps.
     fn calls(&self, grid: &TimeGrid) -> usize {
         self.properties().calls_per_step * grid.steps()
     }
@@ -132,5 +130,5 @@ pub trait Solver<Z: Latent> {
         z: Z,
         step: &Step<'_>,
         memory: &mut Self::Memory,
-    ) -> Result<Z, RunError<D::Error>>;
+    ) -> Result<Z, SolveError<D::Error>>;
 }

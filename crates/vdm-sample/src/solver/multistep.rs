@@ -6,7 +6,7 @@ use vdm_core::{Denoiser, Latent};
 
 use super::{Ddim, History, Solver, Step};
 use crate::exponential::{ExponentialStep, Predicts, weights};
-use crate::{Run, RunError};
+use crate::{Run, SolveError};
 
 /// How many predictions a step may use: four of an explicit method, and the corrector's one more.
 pub(crate) const MAX_NODES: usize = 5;
@@ -170,7 +170,7 @@ pub(crate) fn singular_step<Z: Latent, D: Denoiser<Z> + ?Sized>(
     z: Z,
     step: &Step<'_>,
     eta: f64,
-) -> Result<Z, RunError<D::Error>> {
+) -> Result<Z, SolveError<D::Error>> {
     Ddim { eta: if eta > 0.0 { 1.0 } else { 0.0 } }.step(run, z, step, &mut ())
 }
 
@@ -216,7 +216,7 @@ impl Explicit {
         step: &Step<'_>,
         memory: &mut History<Z>,
         moments: impl Fn(&ExponentialStep, usize) -> [f64; MAX_NODES],
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         if step.is_singular() {
             return singular_step(run, z, step, self.eta);
         }

@@ -4,11 +4,24 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 use vdm_core::NoiseLevel;
-use vdm_core::count::{self, Cost};
+use vdm_core::count::{self, Cost, TooMany};
 
 /// Why a number is no parameter of a solver.
-#[derive(Debug, Clone, Copy, PartialEq, Error)]
+#[derive(Debug, Clone, PartialEq, Error)]
 pub enum ParameterError {
+    /// A number out of its range.
+    #[error("{field} = {value}: use {wanted}")]
+    Number {
+        /// The name of the number.
+        field: &'static str,
+        /// The number as given.
+        value: f64,
+        /// What it may be.
+        wanted: &'static str,
+    },
+    /// A count beyond what it may cost.
+    #[error(transparent)]
+    Count(#[from] TooMany),
     /// An order that no method here has.
     #[error("this solver has order 1, 2 or 3, got {found}: choose one of them")]
     Order {
@@ -32,6 +45,18 @@ pub enum ParameterError {
         /// The share as given.
         found: f64,
     },
+}
+
+impl ParameterError {
+    /// The first of some numbers, each with its name and what it may be, that is not legal.
+    pub(crate) fn first(
+        numbers: impl IntoIterator<Item = (&'static str, f64, bool, &'static str)>,
+    ) -> Result<(), Self> {
+        match numbers.into_iter().find(|(_, _, legal, _)| !legal) {
+            Some((field, value, _, wanted)) => Err(Self::Number { field, value, wanted }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Levels whose `σ/α` (EDM's `σ`) is in `[min, max]`. In a configuration an end that is left out is
@@ -120,8 +145,8 @@ macro_rules! checked_numbers {
             if legal(value) {
                 return Ok(value);
             }
-            let wanted = $wanted;
-            Err(D::Error::custom(format_args!("{} = {value}: use {wanted}", stringify!($field))))
+            let (field, wanted) = (stringify!($field), $wanted);
+            Err(D::Error::custom(ParameterError::Number { field, value, wanted }))
         }
     )*};
 }

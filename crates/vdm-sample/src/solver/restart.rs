@@ -7,7 +7,7 @@ use vdm_core::{Denoiser, Latent, LogSnr, Transition};
 
 use super::parameter::EdmSigmaRange;
 use super::{Properties, Solver, Step};
-use crate::{Run, RunError, TimeGrid};
+use crate::{Run, SolveError, TimeGrid};
 
 /// On arriving at the clean end of an interval, `repeats` times: add noise back up to its noisy end by
 /// the forward process, and walk the grid's levels between the two down again.
@@ -73,7 +73,7 @@ impl<Z: Latent, S: Solver<Z>> Solver<Z> for Restart<S> {
         z: Z,
         step: &Step<'_>,
         memory: &mut Self::Memory,
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         let mut z = self.solver.step(run, z, step, memory)?;
         let walk = self.interval(step.grid).filter(|walk| *walk.end() == step.index + 1);
         let Some(walk) = walk else { return Ok(z) };

@@ -31,7 +31,7 @@ use vdm_core::{Denoiser, Latent, Parameterization};
 
 use super::runge_kutta::calls_in_pairs;
 use super::{Properties, Solver, Step};
-use crate::{Run, RunError, TimeGrid};
+use crate::{Run, SolveError, TimeGrid};
 
 /// One step of the family: `on_z·z + on_x·x̂ + std·noise`, finite at both infinite ends.
 struct Coefficients {
@@ -88,7 +88,7 @@ impl<Z: Latent> Solver<Z> for EulerMaruyama {
         z: Z,
         step: &Step<'_>,
         (): &mut (),
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         let Coefficients { on_z, on_x, std } = Coefficients::of(self.strength, step);
         let x_hat = run.predict_as(Parameterization::Image, &z, &step.from)?;
         let z_s = run.sample(&[(on_z, &z), (on_x, &x_hat)], std, &step.from, &step.to)?;
@@ -143,7 +143,7 @@ impl<Z: Latent> Solver<Z> for StochasticHeun {
         z: Z,
         step: &Step<'_>,
         (): &mut (),
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         let Step { from: t, to: s, .. } = step;
         let Coefficients { on_z, on_x, std } = Coefficients::of(self.strength, step);
         let near = run.predict_as(Parameterization::Image, &z, t)?;

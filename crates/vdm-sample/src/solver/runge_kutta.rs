@@ -1,6 +1,6 @@
 //! Second-order Runge–Kutta methods for the probability-flow ODE `dy = slope·dτ`.
 //!
-//! Euler's step, which follows the slope at the start, is [`Ddim`] in either [`Coordinate`]. A
+//! Euler's step, which follows the slope at the start, is [`Ddim`] in the [`Coordinate`]s of EDM and of flows. A
 //! second model call per step buys the second order: at the end of Euler's step ([`Heun`]), or
 //! halfway ([`Midpoint`]). From high noise with few steps [`Heun`] in EDM's coordinate overshoots:
 //! with 20 model calls on EDM's own levels and a mixture of three normals its error is 1.5 times
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent};
 
 use super::{Coordinate, Ddim, Properties, Solver, Step};
-use crate::{Run, RunError, TimeGrid};
+use crate::{Run, SolveError, TimeGrid};
 
 /// Model calls of a method that makes two a step, but one where the step is `single`.
 pub(super) fn calls_in_pairs(grid: &TimeGrid, single: impl Fn(&Step<'_>) -> bool) -> usize {
@@ -26,7 +26,7 @@ pub(super) fn calls_in_pairs(grid: &TimeGrid, single: impl Fn(&Step<'_>) -> bool
 ///
 /// The deterministic sampler of EDM (Karras et al. 2022, algorithm 1). One call and first order
 /// where the step ends at `σ = 0`, and in EDM's coordinate where it starts at `α = 0`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Heun {
     /// Where the slopes are averaged.
@@ -57,15 +57,15 @@ impl<Z: Latent> Solver<Z> for Heun {
         z: Z,
         step: &Step<'_>,
         (): &mut (),
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         if self.is_first_order(step) {
             return Ddim::default().step(run, z, step, &mut ());
         }
         let Step { from: t, to: s, .. } = step;
         let (on_z, on_slope) = self.coordinate.advance(t, s);
-        let near = self.coordinate.slope(run, &z, t)?;
+        let near = self.coordinate.predict(run, &z, t)?;
         let euler = run.lincomb(&[(on_z, &z), (on_slope, &near)]);
-        let far = self.coordinate.slope(run, &euler, s)?;
+        let far = self.coordinate.predict(run, &euler, s)?;
         let z_s = run.lincomb(&[(on_z, &z), (0.5 * on_slope, &near), (0.5 * on_slope, &far)]);
         for buffer in [z, near, euler, far] {
             run.recycle(buffer);
@@ -83,7 +83,7 @@ impl<Z: Latent> Solver<Z> for Heun {
 ///
 /// It never calls the model where it ends, so a step to `σ = 0` is one like any other. One call and
 /// first order in EDM's coordinate where the step starts at `α = 0`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Midpoint {
     /// Whose time is halved.
@@ -108,7 +108,7 @@ impl<Z: Latent> Solver<Z> for Midpoint {
         z: Z,
         step: &Step<'_>,
         (): &mut (),
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         if self.coordinate.is_singular_at(&step.from) {
             return Ddim::default().step(run, z, step, &mut ());
         }

@@ -8,7 +8,7 @@ use super::parameter::EdmSigmaRange;
 use super::predictor_corrector::{Open, PredictorCorrectorMemory};
 use super::{FinalOrder, Order, Properties, Solver, Step};
 use crate::exponential::{ExponentialStep, Predicts, weights};
-use crate::{Run, RunError};
+use crate::{Run, SolveError};
 
 /// SA-Solver: Adams–Bashforth predictor and Adams–Moulton corrector for the reverse-time SDE of any
 /// strength, with the exact weights of the polynomial in `λ`.
@@ -85,7 +85,7 @@ impl<Z: Latent> Solver<Z> for SaSolver {
         z: Z,
         step: &Step<'_>,
         memory: &mut Self::Memory,
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         let Step { from: t, to: s, .. } = step;
         let eta = if self.noisy.is_none_or(|range| range.contains(t)) { self.eta } else { 0.0 };
         if step.is_singular() {

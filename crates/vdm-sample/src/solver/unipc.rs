@@ -7,7 +7,7 @@ use super::multistep::{MAX_NODES, nodes, singular_step};
 use super::predictor_corrector::{Open, PredictorCorrectorMemory};
 use super::{FinalOrder, Order, Properties, Solver, Step};
 use crate::exponential::{ExponentialStep, Predicts, weights};
-use crate::{Run, RunError};
+use crate::{Run, SolveError};
 
 /// UniPC: exponential Adams–Bashforth of order `p`, corrected by Adams–Moulton through one node
 /// more, which costs no model call because the next step starts with the one it needs.
@@ -140,7 +140,7 @@ impl<Z: Latent> Solver<Z> for UniPc {
         z: Z,
         step: &Step<'_>,
         memory: &mut Self::Memory,
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         if step.is_singular() {
             return singular_step(run, z, step, 0.0);
         }

@@ -45,6 +45,9 @@ fn wanted(error: &str) -> String {
         "u8" | "u32" | "u64" | "usize" => "a whole number".to_owned(),
         "a boolean" => "true or false".to_owned(),
         "struct RawRange" => "an object with min and max".to_owned(),
+        "struct PidController" => {
+            "an object with proportional, integral, derivative, safety and limiter".to_owned()
+        }
         wanted => wanted.replace('`', ""),
     }
 }

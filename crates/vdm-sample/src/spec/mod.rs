@@ -1,6 +1,6 @@
 //! A sampler named in a configuration.
 
-mod adaptive;
+mod any;
 mod elsewhere;
 mod fields;
 mod guidance;
@@ -8,21 +8,25 @@ pub(crate) mod named;
 mod noise;
 mod solver;
 
-pub use adaptive::{AdaptiveSpec, AnySolver};
+pub use any::{AnyMemory, AnySolver};
 pub use elsewhere::{Elsewhere, NameError, NameOf};
 pub use fields::Field;
 pub use guidance::{Correction, GuidanceSpec};
 pub use noise::{NoisePath, NoiseSpec};
-pub use solver::{Entry, SingleStepMemory, SingleStepSpec, SolverMemory, SolverSpec};
-
-use std::convert::Infallible;
+pub use solver::{
+    AdaptiveMemory, AdaptiveSpec, Entry, SingleStepMemory, SingleStepSpec, SolverMemory, SolverSpec,
+};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use vdm_core::count::TooMany;
+use vdm_core::{Denoiser, NoiseLevel, NoiseSchedule, Scaling};
 
 use crate::guidance::GuidanceError;
-use crate::{AdaptiveError, GridSpec, OdeError};
+use crate::solver::ParameterError;
+use crate::{
+    GridError, GridSpec, InnerProduct, NoiseSource, Solution, SolveError, TimeGrid, solve,
+};
 
 /// A solver with its steps, the noise it follows and a correction of the model.
 ///
@@ -112,12 +116,9 @@ pub enum SpecError {
         /// A solver with tolerances.
         example: &'static str,
     },
-    /// Settings of an adaptive solver of the ODE.
+    /// Settings of an adaptive solver.
     #[error(transparent)]
-    Ode(OdeError<Infallible>),
-    /// Settings of DPM-Solver's adaptive form.
-    #[error(transparent)]
-    Dpm(AdaptiveError<Infallible>),
+    Parameter(#[from] ParameterError),
     /// More model calls than a sample may cost.
     #[error(transparent)]
     Count(#[from] TooMany),
@@ -147,14 +148,13 @@ impl SamplerFields {
     }
 
     fn method(&self) -> Result<Method, SpecError> {
-        match self.solver.ok_or(SpecError::NoSolver)? {
+        let any = self.solver.ok_or(SpecError::NoSolver)?;
+        match any {
             AnySolver::OnGrid(solver) => {
                 let missing =
                     |field, example| SpecError::Missing { solver: solver.name(), field, example };
                 let grid = self.grid.clone().ok_or(missing("grid", "\"uniform_time\""))?;
-                let steps = self.steps.ok_or(missing("steps", "100"))?;
-                solver.check_calls(steps)?;
-                Ok(Method::OnGrid { solver, grid, steps })
+                any.along(grid, self.steps.ok_or(missing("steps", "100"))?)
             }
             AnySolver::Adaptive(solver) => {
                 let example = match solver {
@@ -170,6 +170,67 @@ impl SamplerFields {
                 Ok(Method::Adaptive(solver))
             }
         }
+    }
+}
+
+impl Method {
+    /// Its solver.
+    #[must_use]
+    pub fn solver(&self) -> AnySolver {
+        match self {
+            Self::OnGrid { solver, .. } => AnySolver::OnGrid(*solver),
+            Self::Adaptive(solver) => AnySolver::Adaptive(*solver),
+        }
+    }
+
+    /// The levels between which [`solve`] goes under a schedule and scaling: its own grid, or for a solver
+    /// that chooses its steps, the ends of `stops` equal parts of time.
+    ///
+    /// # Errors
+    /// The grid's own.
+    pub fn time_grid(
+        &self,
+        stops: usize,
+        schedule: &dyn NoiseSchedule,
+        scaling: Scaling,
+    ) -> Result<TimeGrid, GridError> {
+        match self {
+            Self::OnGrid { grid, steps, .. } => grid.time_grid(*steps, schedule, scaling),
+            Self::Adaptive(_) => TimeGrid::uniform_time(stops, schedule, scaling),
+        }
+    }
+
+    /// Takes `start`, a latent at the noisiest level of a schedule, to data: [`solve`] with the solver and
+    /// the levels of this method. `on_step` is told of each step of a grid, and of the end.
+    ///
+    /// ```
+    /// use vdm_core::{GaussianMixture, Scaling, Schedule};
+    /// use vdm_sample::{NoNoise, SamplerSpec, Seed, prior};
+    ///
+    /// let json = r#"{"solver": "dpm_solver_pp_2m", "grid": "uniform_log_snr", "steps": 20}"#;
+    /// let spec: SamplerSpec = serde_json::from_str(json)?;
+    /// let data = GaussianMixture::new(vec![0.5, 0.5], vec![vec![-2.0], vec![2.0]], vec![0.1, 0.1])?;
+    /// let (schedule, scaling) = (Schedule::cosine(10.0, -10.0)?, Scaling::VariancePreserving);
+    /// let z1: Vec<f64> = prior(Seed(7), 0, 1);
+    /// let found = spec.method.sample(&data, z1, &schedule, scaling, &mut NoNoise, |_, _, _| ())?;
+    /// assert!((found.latent[0].abs() - 2.0).abs() < 0.5); // one of the two clusters
+    /// assert_eq!(found.statistics.calls, 20);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The first [`SolveError`].
+    pub fn sample<Z: InnerProduct, D: Denoiser<Z> + ?Sized>(
+        &self,
+        model: &D,
+        start: Z,
+        schedule: &dyn NoiseSchedule,
+        scaling: Scaling,
+        noise: &mut dyn NoiseSource<Z>,
+        on_step: impl FnMut(usize, &Z, &NoiseLevel),
+    ) -> Result<Solution<Z>, SolveError<D::Error>> {
+        let grid = self.time_grid(1, schedule, scaling)?;
+        solve(&self.solver(), model, start, &grid, noise, on_step)
     }
 }
 
@@ -254,9 +315,16 @@ mod tests {
             (grid("dpm_adaptive".into()), "own steps: leave out grid"),
             (grid("eulr".into()), "unknown solver `eulr`: the solvers are ancestral,"),
             (grid("eulr".into()), ", deis, adaptive_ode, dpm_adaptive, bogacki_shampine_32"),
-            (json!({"solver": {"kind": "adaptive_ode", "absolute": 0}}), "got absolute = 0"),
+            (
+                json!({"solver": {"kind": "adaptive_ode", "absolute": 0}}),
+                "absolute = 0: use a finite tolerance",
+            ),
             (json!({"solver": {"kind": "adaptive_ode", "rtol": 0.1}}), "unknown field `rtol`"),
-            (json!({"solver": {"kind": "dpm_adaptive", "safety": 2}}), "safety to be above 0"),
+            (json!({"solver": {"kind": "dpm_adaptive", "safety": 2}}), "unknown field `safety`"),
+            (
+                json!({"solver": {"kind": "dpm_adaptive", "h_init": 0}}),
+                "h_init = 0: use a finite step above 0",
+            ),
             (json!({"solver": "adaptive_ode", "noise": "pink"}), "unknown noise `pink`"),
             (json!({"solver": "adaptive_ode", "guidance": "clap"}), "unknown variant `clap`"),
             (

@@ -7,13 +7,15 @@ use vdm_core::{Denoiser, Latent};
 use super::fields::fields;
 use super::named::name_or_object;
 use super::{Field, NameOf};
-use crate::{
+use crate::ode::{AdaptiveDpm, AdaptiveOde, Pair};
+use crate::solver::{
     Ancestral, AngularAdams, Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolver2M,
     DpmSolver3M, DpmSolverPp2M, DpmSolverPp2SAncestral, DpmSolverPp3M, DpmSolverPpSde,
     DpmSolverSinglestep, EulerMaruyama, ExponentialAdams, Heun, Lms, Midpoint, Order,
-    PredictorCorrector, Properties, Restart, Run, RunError, SaSolver, Solver, Step, StochasticHeun,
-    TimeGrid, UniPc,
+    ParameterError, PredictorCorrector, Properties, Restart, SaSolver, Solver, Step,
+    StochasticHeun, UniPc,
 };
+use crate::{InnerProduct, Run, SolveError, TimeGrid};
 
 /// A named solver, as listings show it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,10 +28,60 @@ pub struct Entry<S> {
     pub solver: S,
 }
 
-/// An enum of solvers that is a solver itself, with the memory of whichever it holds.
+/// Makes an enum of solvers a solver itself, with the memory of whichever it holds.
+macro_rules! solver_by_variant {
+    ($spec:ident, $memory:ident of $latent:ident; { $($variant:ident($solver:ty))* }) => {
+        #[doc = concat!("What the solver in a [`", stringify!($spec), "`] remembers.")]
+        #[derive(Debug, Default)]
+        pub enum $memory<Z: $latent> {
+            /// Before the first step.
+            #[default]
+            Fresh,
+            $(
+                #[doc = concat!("Of a [`", stringify!($spec), "::", stringify!($variant), "`].")]
+                $variant(<$solver as Solver<Z>>::Memory),
+            )*
+        }
+
+        impl<Z: $latent> Solver<Z> for $spec {
+            type Memory = $memory<Z>;
+
+            fn properties(&self) -> Properties {
+                match self {$( Self::$variant(solver) => Solver::<Z>::properties(solver), )*}
+            }
+
+            fn calls(&self, grid: &TimeGrid) -> usize {
+                match self {$( Self::$variant(solver) => Solver::<Z>::calls(solver, grid), )*}
+            }
+
+            fn step<D: Denoiser<Z> + ?Sized>(
+                &self,
+                run: &mut Run<'_, Z, D>,
+                z: Z,
+                step: &Step<'_>,
+                memory: &mut Self::Memory,
+            ) -> Result<Z, SolveError<D::Error>> {
+                match self {$(
+                    Self::$variant(solver) => {
+                        if let $memory::$variant(memory) = memory {
+                            return solver.step(run, z, step, memory);
+                        }
+                        let mut fresh = <$solver as Solver<Z>>::Memory::default();
+                        let z_s = solver.step(run, z, step, &mut fresh)?;
+                        *memory = $memory::$variant(fresh);
+                        Ok(z_s)
+                    }
+                )*}
+            }
+        }
+    };
+}
+pub(super) use solver_by_variant;
+
+/// An enum of named solvers that is a solver itself.
 macro_rules! named_solvers {
     (
-        $(#[$doc:meta])* $spec:ident, $memory:ident, $aliases:expr;
+        $(#[$doc:meta])* $spec:ident, $memory:ident of $latent:ident, $aliases:expr;
         { $($variant:ident($solver:ty) $name:literal $when:literal)* }
     ) => {
         $(#[$doc])*
@@ -82,49 +134,7 @@ macro_rules! named_solvers {
             }
         }
 
-        #[doc = concat!("What the solver in a [`", stringify!($spec), "`] remembers.")]
-        #[derive(Debug, Default)]
-        pub enum $memory<Z: Latent> {
-            /// Before the first step.
-            #[default]
-            Fresh,
-            $(
-                #[doc = concat!("Of `", $name, "`.")]
-                $variant(<$solver as Solver<Z>>::Memory),
-            )*
-        }
-
-        impl<Z: Latent> Solver<Z> for $spec {
-            type Memory = $memory<Z>;
-
-            fn properties(&self) -> Properties {
-                match self {$( Self::$variant(solver) => Solver::<Z>::properties(solver), )*}
-            }
-
-            fn calls(&self, grid: &TimeGrid) -> usize {
-                match self {$( Self::$variant(solver) => Solver::<Z>::calls(solver, grid), )*}
-            }
-
-            fn step<D: Denoiser<Z> + ?Sized>(
-                &self,
-                run: &mut Run<'_, Z, D>,
-                z: Z,
-                step: &Step<'_>,
-                memory: &mut Self::Memory,
-            ) -> Result<Z, RunError<D::Error>> {
-                match self {$(
-                    Self::$variant(solver) => {
-                        if let $memory::$variant(memory) = memory {
-                            return solver.step(run, z, step, memory);
-                        }
-                        let mut fresh = <$solver as Solver<Z>>::Memory::default();
-                        let z_s = solver.step(run, z, step, &mut fresh)?;
-                        *memory = $memory::$variant(fresh);
-                        Ok(z_s)
-                    }
-                )*}
-            }
-        }
+        solver_by_variant! { $spec, $memory of $latent; { $($variant($solver))* } }
     };
 }
 
@@ -142,7 +152,7 @@ named_solvers! {
     /// assert!(error.to_string().starts_with("unknown solver `dimm`: the solvers are ancestral,"));
     /// # Ok::<(), serde_json::Error>(())
     /// ```
-    SolverSpec, SolverMemory, aliases();
+    SolverSpec, SolverMemory of Latent, aliases();
     {
         Ancestral(Ancestral) "ancestral"
             "the model that the bound is about; best with 100 steps or more"
@@ -196,7 +206,7 @@ named_solvers! {
 named_solvers! {
     /// A solver without memory, to be put into [`Churn`], [`Restart`] or [`PredictorCorrector`]; by
     /// default Heun's. In configurations as [`SolverSpec`].
-    SingleStepSpec, SingleStepMemory, [];
+    SingleStepSpec, SingleStepMemory of Latent, [];
     {
         Ancestral(Ancestral) "ancestral" "the model that the bound is about"
         Ddim(Ddim) "ddim" "one call a step"
@@ -206,6 +216,63 @@ named_solvers! {
         EulerMaruyama(EulerMaruyama) "euler_maruyama" "one call a step, any strength of noise"
         StochasticHeun(StochasticHeun) "stochastic_heun" "two calls a step, any strength of noise"
     }
+}
+
+named_solvers! {
+    /// A solver to a tolerance, from a configuration: its bare name, or an object with the name as `kind`
+    /// and what differs from the defaults. It needs no grid and no number of steps. It is a [`Solver`]
+    /// itself.
+    ///
+    /// ```
+    /// use vdm_sample::{AdaptiveOde, AdaptiveSpec, Pair};
+    /// let solver: AdaptiveSpec = serde_json::from_str(r#"{"kind": "adaptive_ode", "relative": 1e-3}"#)?;
+    /// assert_eq!(solver, AdaptiveSpec::Ode(AdaptiveOde { relative: 1e-3, ..AdaptiveOde::default() }));
+    /// let solver: AdaptiveSpec = serde_json::from_str(r#""prince_dormand_87""#)?;
+    /// let method = Pair::PrinceDormand87;
+    /// assert_eq!(solver, AdaptiveSpec::Ode(AdaptiveOde { method, ..AdaptiveOde::default() }));
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    AdaptiveSpec, AdaptiveMemory of InnerProduct, adaptive_aliases();
+    {
+        Ode(AdaptiveOde) "adaptive_ode"
+            "the probability-flow ODE to a tolerance, a step size for each sample"
+        Dpm(AdaptiveDpm) "dpm_adaptive"
+            "DPM-Solver-23 to a tolerance in grey levels, a step size for each sample"
+    }
+}
+
+impl AdaptiveSpec {
+    /// That its numbers make sense.
+    ///
+    /// # Errors
+    /// [`ParameterError`] naming the first that does not.
+    pub fn check(&self) -> Result<(), ParameterError> {
+        match self {
+            Self::Ode(solver) => solver.check(),
+            Self::Dpm(solver) => solver.check(),
+        }
+    }
+}
+
+/// Names of settings of the adaptive solvers.
+fn adaptive_aliases() -> Vec<Entry<AdaptiveSpec>> {
+    let ode = |name, when, method| {
+        let solver = AdaptiveSpec::Ode(AdaptiveOde { method, ..AdaptiveOde::default() });
+        Entry { name, when, solver }
+    };
+    vec![
+        ode(
+            "bogacki_shampine_32",
+            "adaptive_ode of order 3: tolerances of 1e-2 to 1e-3",
+            Pair::BogackiShampine32,
+        ),
+        ode("dormand_prince_54", "adaptive_ode by another name", Pair::DormandPrince54),
+        ode(
+            "prince_dormand_87",
+            "adaptive_ode of order 8: references, tolerances of 1e-7 and below",
+            Pair::PrinceDormand87,
+        ),
+    ]
 }
 
 impl Default for SingleStepSpec {

@@ -7,7 +7,7 @@ use allocation_counter::measure;
 use vdm_core::{Denoiser, NoiseLevel, Parameterization, Prediction, Scaling, Schedule};
 use vdm_sample::{
     Ancestral, Antithetic, BrownianPath, Ddim, DpmSolverPp2M, Entry, Iid, NoNoise, NoiseSource,
-    Seed, Solver, SolverSpec, TimeGrid, integrate,
+    Seed, Solver, SolverSpec, TimeGrid, solve,
 };
 
 const DIMS: usize = 1000;
@@ -49,7 +49,7 @@ fn allocations(
     let grid = TimeGrid::uniform_time(steps, &schedule, Scaling::VariancePreserving).unwrap();
     let (model, z1) = (UnitNormal(of), vec![0.5; DIMS]);
     let run = || {
-        integrate(solver, &model, z1, &grid, noise, |_, _, _| ()).unwrap();
+        solve(solver, &model, z1, &grid, noise, |_, _, _| ()).unwrap().latent;
     };
     measure(run).count_total
 }

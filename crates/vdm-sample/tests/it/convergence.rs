@@ -4,7 +4,7 @@
 use std::f64::consts::PI;
 
 use vdm_core::{GaussianMixture, LogSnr, Scaling};
-use vdm_sample::{Adaptive, NoNoise, Pair, Seed, Solver, TimeGrid, integrate, prior};
+use vdm_sample::{AdaptiveOde, NoNoise, Pair, Seed, Solver, TimeGrid, prior, solve};
 
 /// From the coarsest to the finest grid measured.
 pub(crate) const HALVINGS: u32 = 5;
@@ -63,16 +63,17 @@ impl Paths {
     pub(crate) fn new(model: GaussianMixture, starts: u64, noise: f64, data: f64) -> Self {
         let starts: Vec<Vec<f64>> =
             (0..starts).map(|start| prior(Seed(0), start, model.dims())).collect();
-        let tight = Adaptive {
+        let tight = AdaptiveOde {
             method: Pair::PrinceDormand87,
             absolute: 1e-14,
             relative: 1e-14,
-            ..Adaptive::default()
+            ..AdaptiveOde::default()
         };
         let (from, to) = (LogSnr::new(noise), LogSnr::new(data));
-        let ends =
-            tight.solve(&model, starts.clone(), from, to, Scaling::VariancePreserving).unwrap();
-        let truth = ends.into_iter().map(|end| end.z).collect();
+        let ends = tight
+            .solve_each(&model, starts.clone(), from, to, Scaling::VariancePreserving)
+            .unwrap();
+        let truth = ends.into_iter().map(|end| end.latent).collect();
         Self { model, starts, truth }
     }
 
@@ -87,7 +88,7 @@ impl Paths {
     /// Where a solver ends them.
     pub(crate) fn ends<S: Solver<Vec<f64>>>(&self, solver: &S, grid: &TimeGrid) -> Vec<Vec<f64>> {
         let end = |z1: &Vec<f64>| {
-            integrate(solver, &self.model, z1.clone(), grid, &mut NoNoise, |_, _, _| ()).unwrap()
+            solve(solver, &self.model, z1.clone(), grid, &mut NoNoise, |_, _, _| ()).unwrap().latent
         };
         self.starts.iter().map(end).collect()
     }

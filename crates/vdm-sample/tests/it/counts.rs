@@ -12,7 +12,7 @@ use vdm_sample::estimate::{
     Rounds, Trace,
 };
 use vdm_sample::{
-    Adaptive, GridKind, GridSpec, LossTable, ProbeLaw, SamplerSpec, Seed, Solver, SolverSpec,
+    AdaptiveOde, GridKind, GridSpec, LossTable, ProbeLaw, SamplerSpec, Seed, Solver, SolverSpec,
     TimeGrid,
 };
 
@@ -122,7 +122,7 @@ fn estimates_of_endless_cost_are_refused() {
     assert_refused(found, &["items times importance samples =", ALL, "16777216"]);
 
     let flow = FlowBound {
-        solver: Adaptive::default(),
+        solver: AdaptiveOde::default(),
         range: LogSnrRange::new(12.0, -10.0).unwrap(),
         dequantization: Dequantization::Posterior,
         trace: Trace::Hutchinson { probes: HUGE, law: ProbeLaw::default() },

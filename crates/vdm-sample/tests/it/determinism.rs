@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use vdm_core::{Denoiser, GaussianMixture, NoiseLevel, Prediction, Scaling, Schedule};
 use vdm_sample::{
     Ancestral, Antithetic, BrownianPath, Ddim, Iid, NoiseSource, Seed, Solver, TimeGrid,
-    antithetic_prior, integrate, prior,
+    antithetic_prior, prior, solve,
 };
 
 const DIMS: usize = 3;
@@ -56,7 +56,7 @@ fn draw(solver: &impl Solver<Vec<f32>>, source: Make, start: Start, batch: u64) 
         .flat_map(|first| {
             let numbers = first..SAMPLES.min(first + batch);
             let z1 = numbers.flat_map(|i| start(SEED, i, DIMS)).collect();
-            integrate(solver, &model, z1, &grid, &mut *source(first), |_, _, _| ()).unwrap()
+            solve(solver, &model, z1, &grid, &mut *source(first), |_, _, _| ()).unwrap().latent
         })
         .collect()
 }
@@ -80,7 +80,7 @@ fn antithetic_samples_of_symmetric_data_are_mirror_images() {
     let [even, odd] = [10, 11].map(|i| {
         let z1 = antithetic_prior::<f64>(SEED, i, DIMS);
         let mut noise = Antithetic::new(SEED, i, DIMS);
-        integrate(&Ancestral::default(), &data, z1, &grid(), &mut noise, |_, _, _| ()).unwrap()
+        solve(&Ancestral::default(), &data, z1, &grid(), &mut noise, |_, _, _| ()).unwrap().latent
     });
     assert!(even.iter().zip(&odd).all(|(a, b)| *a == -*b), "{even:?} and {odd:?}");
 }
@@ -103,7 +103,7 @@ fn chains_on_one_brownian_path_converge_at_strong_order_one() {
             let vp = Scaling::VariancePreserving;
             let grid = TimeGrid::uniform_log_snr(steps, &schedule, vp).unwrap();
             let (z1, solver) = (prior::<f64>(SEED, 0, dims), Ancestral::default());
-            integrate(&solver, &data, z1, &grid, &mut *source(), |_, _, _| ()).unwrap()
+            solve(&solver, &data, z1, &grid, &mut *source(), |_, _, _| ()).unwrap().latent
         };
         let squares =
             end(steps).iter().zip(&end(2 * steps)).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
@@ -119,7 +119,7 @@ fn chains_on_one_brownian_path_converge_at_strong_order_one() {
 #[cfg(feature = "rayon")]
 mod threads {
     use super::*;
-    use vdm_sample::{NoNoise, NoiseError, RunError, integrate_many};
+    use vdm_sample::{NoNoise, NoiseError, SolveError, solve_many};
 
     fn many<N: NoiseSource<Vec<f32>> + Send>(
         threads: usize,
@@ -128,7 +128,7 @@ mod threads {
     ) -> Vec<f32> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let chains = (0..SAMPLES).map(|i| (start(SEED, i, DIMS), source(i))).collect();
-        let run = || integrate_many(&Ancestral::default(), &model(), chains, &grid());
+        let run = || solve_many(&Ancestral::default(), &model(), chains, &grid());
         pool.install(run).unwrap().concat()
     }
 
@@ -149,7 +149,7 @@ mod threads {
     #[test]
     fn an_error_ends_all_chains() {
         let chains = (0..4).map(|i| (prior::<f32>(SEED, i, DIMS), NoNoise)).collect();
-        let error = integrate_many(&Ancestral::default(), &model(), chains, &grid()).unwrap_err();
-        assert!(matches!(error, RunError::Noise(NoiseError::None { .. })), "{error}");
+        let error = solve_many(&Ancestral::default(), &model(), chains, &grid()).unwrap_err();
+        assert!(matches!(error, SolveError::Noise(NoiseError::None { .. })), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use std::f64::consts::SQRT_2;
 
 use vdm_core::{Denoiser, NoiseLevel, Parameterization, Prediction, Scaling};
 use vdm_sample::range::{gaussian_error, grids, schedules};
-use vdm_sample::{Iid, Seed, Solver, SolverSpec, TimeGrid, integrate};
+use vdm_sample::{Iid, Seed, Solver, SolverSpec, TimeGrid, solve};
 
 pub(crate) const SCALING: Scaling = Scaling::VariancePreserving;
 
@@ -75,7 +75,7 @@ impl Line {
     pub(crate) fn error(&self, solver: &SolverSpec, grid: &TimeGrid, paths: &Paths) -> f64 {
         let mut noise = Iid::new(Seed(2401), 0, paths.starts.len());
         let starts = paths.starts.clone();
-        let mut ends = integrate(solver, self, starts, grid, &mut noise, |_, _, _| ()).unwrap();
+        let mut ends = solve(solver, self, starts, grid, &mut noise, |_, _, _| ()).unwrap().latent;
         let stochastic = Solver::<Vec<f64>>::properties(solver).stochastic;
         if stochastic {
             ends.sort_by(f64::total_cmp);

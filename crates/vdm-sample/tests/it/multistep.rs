@@ -5,7 +5,7 @@ use vdm_sample::exponential::Predicts;
 use vdm_sample::{
     Ddim, DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp3M, EdmSigmaRange, ExponentialAdams,
     FinalOrder, Iid, NoNoise, Order, SaSolver, Seed, SlopeWeight, Solver, TimeGrid, UniPc,
-    UniPcVariant, integrate,
+    UniPcVariant, solve,
 };
 
 fn mixture() -> GaussianMixture {
@@ -22,7 +22,7 @@ fn grid(log_snrs: impl IntoIterator<Item = f64>) -> TimeGrid {
 }
 
 fn run(solver: &impl Solver<Vec<f64>>, z: Vec<f64>, grid: &TimeGrid) -> Vec<f64> {
-    integrate(solver, &mixture(), z, grid, &mut NoNoise, |_, _, _| ()).unwrap()
+    solve(solver, &mixture(), z, grid, &mut NoNoise, |_, _, _| ()).unwrap().latent
 }
 
 /// Calls `check` with every deterministic solver.
@@ -71,7 +71,7 @@ fn one_call_per_step_never_at_clean_data() {
             let model = Counted::new(mixture());
             let mut noise = Iid::new(Seed(3), 0, 2);
             let z1 = vec![0.3, -1.2];
-            let x = integrate(solver, &model, z1, &grid, &mut noise, |_, _, _| ()).unwrap();
+            let x = solve(solver, &model, z1, &grid, &mut noise, |_, _, _| ()).unwrap().latent;
             assert!(x.iter().all(|x| x.is_finite()), "{solver:?} in {steps}: {x:?}");
             assert_eq!(model.calls(), steps, "{solver:?}");
             assert_eq!(solver.calls(&grid), steps, "{solver:?}");
@@ -133,7 +133,7 @@ fn the_final_order_changes_the_last_steps_only() {
         let solver = ExponentialAdams { final_order, ..ExponentialAdams::new(Order::Three) };
         let mut seen = Vec::new();
         let note = |_, z: &Vec<f64>, _: &NoiseLevel| seen.push(z.clone());
-        integrate(&solver, &mixture(), vec![0.3, -1.2], &grid, &mut NoNoise, note).unwrap();
+        solve(&solver, &mixture(), vec![0.3, -1.2], &grid, &mut NoNoise, note).unwrap().latent;
         seen
     };
     let full = trajectory(FinalOrder::Full);
@@ -158,7 +158,7 @@ fn a_long_step_is_of_lower_order() {
         let solver = ExponentialAdams { final_order, ..ExponentialAdams::new(Order::Three) };
         let mut seen = Vec::new();
         let note = |_, z: &Vec<f64>, _: &NoiseLevel| seen.push(z.clone());
-        integrate(&solver, &mixture(), vec![0.3, -1.2], grid, &mut NoNoise, note).unwrap();
+        solve(&solver, &mixture(), vec![0.3, -1.2], grid, &mut NoNoise, note).unwrap().latent;
         seen
     };
     for long in [5, 12, 19] {
@@ -201,7 +201,7 @@ fn sa_solver_adds_noise_within_its_range_only() {
     assert!(expected > 0 && expected < 16);
     let mut noise = vdm_sample::Recorded::new(vec![vec![0.5, -0.5]; expected]);
     let z1 = vec![0.3, -1.2];
-    integrate(&solver, &mixture(), z1, &grid, &mut noise, |_, _, _| ()).unwrap();
+    solve(&solver, &mixture(), z1, &grid, &mut noise, |_, _, _| ()).unwrap().latent;
     assert_eq!(noise.left(), 0);
 }
 

@@ -8,8 +8,7 @@ use vdm_core::{
 };
 use vdm_sample::range::gaussian_error;
 use vdm_sample::{
-    Ancestral, Entry, Iid, NoNoise, Properties, Seed, Solver, SolverSpec, TimeGrid, integrate,
-    prior,
+    Ancestral, Entry, Iid, NoNoise, Properties, Seed, Solver, SolverSpec, TimeGrid, prior, solve,
 };
 
 use crate::few_steps::{FOR_SHORT_STEPS, GOOD, first_order};
@@ -89,11 +88,11 @@ fn every_combination_is_judged(numbers_of_steps: &[usize]) -> usize {
                     let model = Counted::new(mixture());
                     let mut noise = Iid::new(Seed(5), 0, 2);
                     let mut last = None;
-                    let x: Vec<f64> =
-                        integrate(&solver, &model, z1, &grid, &mut noise, |i, _, at| {
-                            last = Some((i, *at));
-                        })
-                        .unwrap();
+                    let x: Vec<f64> = solve(&solver, &model, z1, &grid, &mut noise, |i, _, at| {
+                        last = Some((i, *at));
+                    })
+                    .unwrap()
+                    .latent;
                     assert!(x.len() == 2 && x.iter().all(|x| x.is_finite()), "{what}: {x:?}");
                     let declared = Solver::<Vec<f64>>::calls(&solver, &grid);
                     assert_eq!(model.calls(), declared, "{what}");
@@ -144,8 +143,10 @@ fn what_pure_noise_does_not_determine_is_an_error() {
         for Entry { name, solver, .. } in SolverSpec::entries() {
             let z1 = vec![0.4, -0.8];
             let mut noise = Iid::new(Seed(5), 0, 2);
-            match integrate(&solver, &model, z1, &grid, &mut noise, |_, _, _| ()) {
-                Ok(x) => assert!(says && x.iter().all(|x| x.is_finite()), "{name} {of:?}: {x:?}"),
+            match solve(&solver, &model, z1, &grid, &mut noise, |_, _, _| ()) {
+                Ok(x) => {
+                    assert!(says && x.latent.iter().all(|x| x.is_finite()), "{name} {of:?}: {x:?}")
+                }
                 Err(error) => {
                     assert!(!says, "{name} {of:?}: {error}");
                     let error = error.to_string();
@@ -170,7 +171,7 @@ fn scalings_of_one_model_draw_the_same_images() {
             let z1: Vec<f64> =
                 prior::<f64>(Seed(8), 0, 2).iter().map(|z| z * first.alpha / vp.alpha).collect();
             let mut noise = Iid::new(Seed(8), 0, 2);
-            let x = integrate(&solver, &mixture(), z1, &grid, &mut noise, |_, _, _| ()).unwrap();
+            let x = solve(&solver, &mixture(), z1, &grid, &mut noise, |_, _, _| ()).unwrap().latent;
             let last = grid.levels()[40];
             x.iter().map(|x| x / last.alpha).collect::<Vec<_>>()
         };
@@ -194,7 +195,8 @@ fn ancestral_samples_follow_the_data_law() {
     let grid = TimeGrid::uniform_time(200, &schedule, Scaling::VariancePreserving).unwrap();
     let (z1, mut noise) = (prior(Seed(11), 0, CHAINS), Iid::new(Seed(11), 0, CHAINS));
     let solver = Ancestral::default();
-    let draws: Vec<f64> = integrate(&solver, &model, z1, &grid, &mut noise, |_, _, _| ()).unwrap();
+    let draws: Vec<f64> =
+        solve(&solver, &model, z1, &grid, &mut noise, |_, _, _| ()).unwrap().latent;
     let n = CHAINS as f64;
     let mean = draws.iter().sum::<f64>() / n;
     let std = (draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt();
@@ -209,17 +211,18 @@ fn stochastic_solvers_need_noise_and_deterministic_ones_ask_for_none() {
     for Entry { name, solver, .. } in SolverSpec::entries() {
         let draw = |seed: u64| -> Vec<f64> {
             let mut noise = Iid::new(Seed(seed), 0, 2);
-            integrate(&solver, &mixture(), vec![0.1, 0.2], &grid, &mut noise, |_, _, _| ()).unwrap()
+            solve(&solver, &mixture(), vec![0.1, 0.2], &grid, &mut noise, |_, _, _| ())
+                .unwrap()
+                .latent
         };
-        let silent =
-            integrate(&solver, &mixture(), vec![0.1, 0.2], &grid, &mut NoNoise, |_, _, _| ());
+        let silent = solve(&solver, &mixture(), vec![0.1, 0.2], &grid, &mut NoNoise, |_, _, _| ());
         assert_eq!(draw(1), draw(1), "{name} is reproducible");
         if properties(&solver).stochastic {
             assert_ne!(draw(1), draw(2), "{name}");
             let error = silent.unwrap_err().to_string();
             assert!(error.contains("give it a noise source"), "{name}: {error}");
         } else {
-            assert_eq!(silent.unwrap(), draw(1), "{name}");
+            assert_eq!(silent.unwrap().latent, draw(1), "{name}");
         }
     }
 }

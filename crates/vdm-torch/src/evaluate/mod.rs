@@ -159,7 +159,7 @@ fn of_bound(error: EstimateError<Error>) -> Error {
         EstimateError::NotFinite { term, item, value } => {
             Error::NonFiniteLikelihood { term, item, value }
         }
-        EstimateError::Ode(error) => {
+        EstimateError::Solve(error) => {
             let value = error.to_string();
             Error::Config { field: "probability-flow ODE", value, remedy: "change its settings" }
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 use vdm_core::{LogSnr, NoiseSchedule, Scaling, Schedule, bound};
 use vdm_data::Shape;
-use vdm_sample::{Ancestral, Recorded, TimeGrid, integrate};
+use vdm_sample::{Ancestral, Recorded, TimeGrid, solve};
 
 use super::{VdmFlaxOptions, vdm_flax};
 use crate::model::Model;
@@ -193,9 +193,8 @@ fn sampling_steps_and_values_are_those_of_the_original() {
             let grid = TimeGrid::from_levels(levels, Scaling::VariancePreserving).unwrap();
             let start = Batch(z.get(i as i64));
             let mut drawn = Recorded::new([Batch(noise.get(i as i64))]);
-            let end =
-                integrate(&Ancestral::default(), &model, start, &grid, &mut drawn, |_, _, _| ());
-            let error = error(&end.unwrap().0, &z.get(i as i64 + 1));
+            let end = solve(&Ancestral::default(), &model, start, &grid, &mut drawn, |_, _, _| ());
+            let error = error(&end.unwrap().latent.0, &z.get(i as i64 + 1));
             println!("{}: step {i} {error:.1e}", case.name());
             assert!(error < 1e-4, "step {i}: {error}");
         }

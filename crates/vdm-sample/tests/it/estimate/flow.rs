@@ -4,7 +4,7 @@ use vdm_core::{GaussianMixture, LogSnr, NoiseSchedule, Scalar, Scaling, quadratu
 use vdm_sample::estimate::{
     ContinuousItems, Dequantization, DiscreteItems, FlowBound, FlowEstimate, Items, Rounds, Trace,
 };
-use vdm_sample::{Adaptive, Pair, ProbeLaw, Seed};
+use vdm_sample::{AdaptiveOde, Pair, ProbeLaw, Seed};
 
 use super::fixture::{Known, VP, average, eight_bit, mixture, of_draws, process, schedule};
 
@@ -13,11 +13,11 @@ pub(super) const LAWS: [Dequantization; 3] =
 
 pub(super) fn settings(dequantization: Dequantization, samples: usize, rounds: usize) -> FlowBound {
     // An error of 1e-6 of the latent is 1e-4 nats at most: nothing beside the errors below.
-    let solver = Adaptive {
+    let solver = AdaptiveOde {
         method: Pair::PrinceDormand87,
         absolute: 1e-6,
         relative: 1e-6,
-        ..Adaptive::default()
+        ..AdaptiveOde::default()
     };
     FlowBound {
         solver,

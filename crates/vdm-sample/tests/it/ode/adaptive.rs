@@ -8,7 +8,7 @@ use vdm_core::{
     Counted, Denoiser, FromFn, GaussianMixture, LogSnr, NoiseLevel, Parameterization, Prediction,
     Scaling,
 };
-use vdm_sample::{Adaptive, OdeError, Pair, Seed, Solution, prior};
+use vdm_sample::{AdaptiveOde, Pair, Seed, Solution, SolveError, prior};
 
 use super::fixture::{cases, mixtures};
 use crate::convergence::typical;
@@ -18,8 +18,8 @@ const VP: Scaling = Scaling::VariancePreserving;
 const NOISE: LogSnr = LogSnr::new(-10.0);
 const DATA: LogSnr = LogSnr::new(12.0);
 
-fn solver(method: Pair, tolerance: f64) -> Adaptive {
-    Adaptive { method, absolute: tolerance, relative: tolerance, ..Adaptive::default() }
+fn solver(method: Pair, tolerance: f64) -> AdaptiveOde {
+    AdaptiveOde { method, absolute: tolerance, relative: tolerance, ..AdaptiveOde::default() }
 }
 
 fn starts(count: u64, dims: usize) -> Vec<Vec<f64>> {
@@ -40,13 +40,21 @@ fn paths_agree_with_the_reference() {
             (LogSnr::new(case.number("logsnr_from")), LogSnr::new(case.number("logsnr_to")));
         let (noise, data) = (case.latent("z_from"), case.latent("z_to"));
         let solve = |start: &Vec<f64>, from, to| {
-            tight.solve(&case.model, vec![start.clone()], from, to, case.scaling).unwrap().remove(0)
+            tight
+                .solve_each(&case.model, vec![start.clone()], from, to, case.scaling)
+                .unwrap()
+                .remove(0)
         };
         let there = solve(&noise, from, to);
         let back = solve(&data, to, from);
-        assert!(distance(&there.z, &data) < 1e-9, "{}: {:?}", case.fields, there.z);
+        assert!(distance(&there.latent, &data) < 1e-9, "{}: {:?}", case.fields, there.latent);
         let scale = case.number("prior_std");
-        assert!(distance(&back.z, &noise) < 1e-8 * scale, "{}: {:?}", case.fields, back.z);
+        assert!(
+            distance(&back.latent, &noise) < 1e-8 * scale,
+            "{}: {:?}",
+            case.fields,
+            back.latent
+        );
     }
 }
 
@@ -57,13 +65,16 @@ fn paths_agree_with_the_reference() {
 #[ignore = "slow: cargo xtask test --full"]
 fn errors_are_proportional_to_the_tolerance() {
     let model = &mixtures()["gm5_2d"];
-    let truth =
-        solver(Pair::PrinceDormand87, 1e-13).solve(model, starts(16, 2), NOISE, DATA, VP).unwrap();
+    let truth = solver(Pair::PrinceDormand87, 1e-13)
+        .solve_each(model, starts(16, 2), NOISE, DATA, VP)
+        .unwrap();
     for method in PAIRS {
         let log_error = |tolerance| {
-            let ends =
-                solver(method, tolerance).solve(model, starts(16, 2), NOISE, DATA, VP).unwrap();
-            let errors = ends.iter().zip(&truth).map(|(end, truth)| distance(&end.z, &truth.z));
+            let ends = solver(method, tolerance)
+                .solve_each(model, starts(16, 2), NOISE, DATA, VP)
+                .unwrap();
+            let errors =
+                ends.iter().zip(&truth).map(|(end, truth)| distance(&end.latent, &truth.latent));
             typical(errors).log10()
         };
         let (loose, tight) = (log_error(1e-6), log_error(1e-10));
@@ -80,10 +91,15 @@ fn errors_are_proportional_to_the_tolerance() {
 fn a_sample_does_not_depend_on_its_company() {
     let model = &mixtures()["gm5_2d"];
     for method in PAIRS {
-        let together = solver(method, 1e-5).solve(model, starts(7, 2), NOISE, DATA, VP).unwrap();
-        assert!(together.iter().any(|end| end.calls != together[0].calls), "paths that differ");
+        let together =
+            solver(method, 1e-5).solve_each(model, starts(7, 2), NOISE, DATA, VP).unwrap();
+        assert!(
+            together.iter().any(|end| end.statistics.calls != together[0].statistics.calls),
+            "paths that differ"
+        );
         for (start, end) in starts(7, 2).into_iter().zip(together) {
-            let alone = solver(method, 1e-5).solve(model, vec![start], NOISE, DATA, VP).unwrap();
+            let alone =
+                solver(method, 1e-5).solve_each(model, vec![start], NOISE, DATA, VP).unwrap();
             assert_eq!(alone[0], end); // every bit
         }
     }
@@ -110,8 +126,9 @@ impl Denoiser<Vec<f64>> for Passes {
 #[test]
 fn a_stage_of_all_samples_is_one_pass() {
     let model = Passes(mixtures()["gm5_2d"].clone(), Cell::new(0));
-    let ends = solver(Pair::DormandPrince54, 1e-5).solve(&model, starts(7, 2), NOISE, DATA, VP);
-    let slowest = ends.unwrap().iter().map(|end| end.calls).max();
+    let ends =
+        solver(Pair::DormandPrince54, 1e-5).solve_each(&model, starts(7, 2), NOISE, DATA, VP);
+    let slowest = ends.unwrap().iter().map(|end| end.statistics.calls).max();
     assert_eq!(Some(model.1.get()), slowest);
 }
 
@@ -119,19 +136,19 @@ fn a_stage_of_all_samples_is_one_pass() {
 fn reported_calls_are_the_calls_made() {
     for method in PAIRS {
         let model = Counted::new(mixtures()["gm5_2d"].clone());
-        let ends = solver(method, 1e-4).solve(&model, starts(5, 2), NOISE, DATA, VP).unwrap();
-        assert_eq!(ends.iter().map(|end| end.calls).sum::<usize>(), model.calls());
+        let ends = solver(method, 1e-4).solve_each(&model, starts(5, 2), NOISE, DATA, VP).unwrap();
+        assert_eq!(ends.iter().map(|end| end.statistics.calls).sum::<usize>(), model.calls());
         for end in ends {
             // Two to start; a refused step keeps its first slope, and the last step of a method that
             // is not first-same-as-last needs none for the next.
             let stages = method.calls_per_step();
             let first_known = method != Pair::PrinceDormand87;
             let calls = if first_known {
-                2 + (end.accepted + end.rejected) * stages
+                2 + (end.statistics.accepted + end.statistics.rejected) * stages
             } else {
-                2 + end.accepted * stages - 1 + end.rejected * (stages - 1)
+                2 + end.statistics.accepted * stages - 1 + end.statistics.rejected * (stages - 1)
             };
-            assert_eq!(end.calls, calls, "{method:?}: {end:?}");
+            assert_eq!(end.statistics.calls, calls, "{method:?}: {end:?}");
         }
     }
 }
@@ -145,10 +162,15 @@ fn scalings_have_one_path() {
         let (from, to) = (scaling.level(NOISE.value()), scaling.level(DATA.value()));
         let start: Vec<f64> =
             starts(1, 2)[0].iter().map(|z| z * from.alpha.hypot(from.sigma)).collect();
-        let end =
-            solver(Pair::DormandPrince54, 1e-6).solve(model, vec![start], NOISE, DATA, scaling);
-        let Solution { z, accepted, .. } = end.unwrap().remove(0);
-        (z.iter().map(|z| z / to.alpha).collect::<Vec<_>>(), accepted)
+        let end = solver(Pair::DormandPrince54, 1e-6).solve_each(
+            model,
+            vec![start],
+            NOISE,
+            DATA,
+            scaling,
+        );
+        let Solution { latent, statistics, .. } = end.unwrap().remove(0);
+        (latent.iter().map(|z| z / to.alpha).collect::<Vec<_>>(), statistics.accepted)
     };
     let (vp, steps) = solve(VP);
     for other in [
@@ -183,99 +205,110 @@ fn a_velocity_is_followed_from_pure_noise_to_clean_data() {
     let (noise, data) = (LogSnr::new(f64::NEG_INFINITY), LogSnr::new(f64::INFINITY));
     for scaling in [VP, Scaling::StraightLine, Scaling::SubVariancePreserving] {
         let tight = solver(Pair::PrinceDormand87, 1e-11);
-        let ends = tight.solve(&model, vec![-1.3], noise, data, scaling).unwrap();
-        assert!((ends[0].z - (0.7 - 1.3 * 0.4)).abs() < 1e-9, "{scaling:?}: {}", ends[0].z);
-        let back = tight.solve(&model, vec![ends[0].z], data, noise, scaling).unwrap();
-        assert!((back[0].z + 1.3).abs() < 1e-9, "{scaling:?}: {}", back[0].z);
+        let ends = tight.solve_each(&model, vec![-1.3], noise, data, scaling).unwrap();
+        assert!(
+            (ends[0].latent - (0.7 - 1.3 * 0.4)).abs() < 1e-9,
+            "{scaling:?}: {}",
+            ends[0].latent
+        );
+        let back = tight.solve_each(&model, vec![ends[0].latent], data, noise, scaling).unwrap();
+        assert!((back[0].latent + 1.3).abs() < 1e-9, "{scaling:?}: {}", back[0].latent);
     }
 }
 
 #[test]
 fn single_precision_latents_are_as_good_as_their_rounding() {
     let model = &mixtures()["gm5_2d"];
-    let wide = solver(Pair::DormandPrince54, 1e-5).solve(model, starts(3, 2), NOISE, DATA, VP);
+    let wide = solver(Pair::DormandPrince54, 1e-5).solve_each(model, starts(3, 2), NOISE, DATA, VP);
     let narrow: Vec<Vec<f32>> =
         starts(3, 2).iter().map(|z| z.iter().map(|z| *z as f32).collect()).collect();
-    let narrow = solver(Pair::DormandPrince54, 1e-5).solve(model, narrow, NOISE, DATA, VP);
+    let narrow = solver(Pair::DormandPrince54, 1e-5).solve_each(model, narrow, NOISE, DATA, VP);
     for (wide, narrow) in wide.unwrap().iter().zip(narrow.unwrap()) {
-        let z: Vec<f64> = narrow.z.iter().map(|z| f64::from(*z)).collect();
+        let z: Vec<f64> = narrow.latent.iter().map(|z| f64::from(*z)).collect();
         // Both are within about 1e-4 of the truth, and steps may differ.
-        assert!(distance(&wide.z, &z) < 3e-4, "{:?} and {z:?}", wide.z);
+        assert!(distance(&wide.latent, &z) < 3e-4, "{:?} and {z:?}", wide.latent);
     }
 }
 
 #[test]
 fn no_way_to_go_costs_nothing() {
     let model = &mixtures()["gm5_2d"];
-    let stay = Adaptive::default().solve(model, starts(2, 2), DATA, DATA, VP).unwrap();
-    assert_eq!((stay[0].calls, stay[0].accepted), (0, 0));
-    assert!(distance(&stay[1].z, &starts(2, 2)[1]) < 1e-15);
-    let none = Adaptive::default().solve(model, Vec::<Vec<f64>>::new(), NOISE, DATA, VP).unwrap();
+    let stay = AdaptiveOde::default().solve_each(model, starts(2, 2), DATA, DATA, VP).unwrap();
+    assert_eq!((stay[0].statistics.calls, stay[0].statistics.accepted), (0, 0));
+    assert!(distance(&stay[1].latent, &starts(2, 2)[1]) < 1e-15);
+    let none =
+        AdaptiveOde::default().solve_each(model, Vec::<Vec<f64>>::new(), NOISE, DATA, VP).unwrap();
     assert!(none.is_empty());
 }
 
-fn failure(settings: Adaptive, from: f64, to: f64, scaling: Scaling) -> OdeError<Infallible> {
+fn failure(settings: AdaptiveOde, from: f64, to: f64, scaling: Scaling) -> SolveError<Infallible> {
     let model = &mixtures()["gm5_2d"];
     let (from, to) = (LogSnr::new(from), LogSnr::new(to));
-    settings.solve(model, starts(2, 2), from, to, scaling).unwrap_err()
+    settings.solve_each(model, starts(2, 2), from, to, scaling).unwrap_err()
 }
 
 #[test]
 fn settings_out_of_bounds_are_named() {
-    let default = Adaptive::default();
+    let default = AdaptiveOde::default();
     for (settings, named) in [
-        (Adaptive { absolute: -1.0, ..default }, "absolute = -1"),
-        (Adaptive { relative: f64::NAN, ..default }, "relative = NaN"),
-        (Adaptive { absolute: f64::INFINITY, ..default }, "absolute = inf"),
-        (Adaptive { absolute: 0.0, ..default }, "absolute tolerance above 0"),
-        (Adaptive { max_steps: 0, ..default }, "at least one step"),
+        (AdaptiveOde { absolute: -1.0, ..default }, "absolute = -1"),
+        (AdaptiveOde { relative: f64::NAN, ..default }, "relative = NaN"),
+        (AdaptiveOde { absolute: f64::INFINITY, ..default }, "absolute = inf"),
+        (AdaptiveOde { absolute: 0.0, ..default }, "use a finite tolerance above 0"),
+        (AdaptiveOde { max_steps: 0, ..default }, "at least one step"),
     ] {
         let error = failure(settings, -5.0, 5.0, VP).to_string();
         assert!(error.contains(named), "{error}");
     }
-    let unknown = serde_json::from_str::<Adaptive>(r#"{"method": "rk4"}"#).unwrap_err();
+    let unknown = serde_json::from_str::<AdaptiveOde>(r#"{"method": "rk4"}"#).unwrap_err();
     assert!(unknown.to_string().contains("dormand_prince_54"), "{unknown}");
-    let read: Adaptive = serde_json::from_str(r#"{"absolute": 1e-3}"#).unwrap();
-    assert_eq!(read, Adaptive { absolute: 1e-3, ..default });
+    let read: AdaptiveOde = serde_json::from_str(r#"{"absolute": 1e-3}"#).unwrap();
+    assert_eq!(read, AdaptiveOde { absolute: 1e-3, ..default });
 }
 
 #[test]
 fn ends_that_cannot_be_reached_are_named() {
-    let default = Adaptive::default();
+    let default = AdaptiveOde::default();
     let (noise, data) = (f64::NEG_INFINITY, f64::INFINITY);
     let no_latent = failure(default, noise, 5.0, Scaling::VarianceExploding);
-    assert!(matches!(no_latent, OdeError::NoLatent { sigma, .. } if sigma == data), "{no_latent}");
+    assert!(
+        matches!(no_latent, SolveError::NoLatent { sigma, .. } if sigma == data),
+        "{no_latent}"
+    );
     let not_a_level = failure(default, f64::NAN, 5.0, VP);
-    assert!(matches!(not_a_level, OdeError::NoLatent { .. }), "{not_a_level}");
+    assert!(matches!(not_a_level, SolveError::NoLatent { .. }), "{not_a_level}");
     // The model predicts the image: enough at pure noise, not at clean data.
     let clean = failure(default, -5.0, data, VP);
     assert!(clean.to_string().contains("truncate the schedule"), "{clean}");
-    assert!(matches!(clean, OdeError::Undetermined { of: Parameterization::Image, .. }));
+    assert!(matches!(clean, SolveError::Undetermined { of: Parameterization::Image, .. }));
     let model = &mixtures()["gm5_2d"];
-    let from_noise = default.solve(model, starts(1, 2), LogSnr::new(noise), DATA, VP);
-    assert!(from_noise.unwrap()[0].z.iter().all(|z| z.is_finite()));
+    let from_noise = default.solve_each(model, starts(1, 2), LogSnr::new(noise), DATA, VP);
+    assert!(from_noise.unwrap()[0].latent.iter().all(|z| z.is_finite()));
 }
 
 #[test]
 fn a_run_that_cannot_go_on_says_where_it_stands() {
-    let steps = failure(Adaptive { max_steps: 3, ..solver(Pair::default(), 1e-9) }, -5.0, 5.0, VP);
-    assert!(matches!(steps, OdeError::TooManySteps { sample: 0, steps: 3, .. }), "{steps}");
-    let small = Adaptive { absolute: 1e-300, relative: 0.0, ..Adaptive::default() };
+    let steps =
+        failure(AdaptiveOde { max_steps: 3, ..solver(Pair::default(), 1e-9) }, -5.0, 5.0, VP);
+    assert!(matches!(steps, SolveError::TooManySteps { sample: 0, steps: 3, .. }), "{steps}");
+    let small = AdaptiveOde { absolute: 1e-300, relative: 0.0, ..AdaptiveOde::default() };
     let small = failure(small, -5.0, 5.0, VP);
-    assert!(matches!(small, OdeError::StepTooSmall { sample: 0, .. }), "{small}");
+    assert!(matches!(small, SolveError::StepTooSmall { sample: 0, .. }), "{small}");
     // The second sample leaves the numbers half-way.
     let poles = FromFn(|z: &f64, at: &NoiseLevel| {
         let value = if *z < 0.0 && at.log_snr > 0.0 { f64::NAN } else { 0.0 };
         Ok::<_, Infallible>(Prediction { value, of: Parameterization::Image })
     });
-    let error = Adaptive::default().solve(&poles, vec![1.0, -1.0], NOISE, DATA, VP).unwrap_err();
-    assert!(matches!(error, OdeError::NotFinite { sample: 1, .. }), "{error}");
+    let error =
+        AdaptiveOde::default().solve_each(&poles, vec![1.0, -1.0], NOISE, DATA, VP).unwrap_err();
+    assert!(matches!(error, SolveError::NotFinite { sample: 1, .. }), "{error}");
     let nowhere = FromFn(|_: &f64, _: &NoiseLevel| {
         Ok::<_, Infallible>(Prediction { value: f64::INFINITY, of: Parameterization::Image })
     });
-    let error = Adaptive::default().solve(&nowhere, vec![1.0], NOISE, DATA, VP).unwrap_err();
-    assert!(matches!(error, OdeError::NotFinite { sample: 0, .. }), "{error}");
+    let error =
+        AdaptiveOde::default().solve_each(&nowhere, vec![1.0], NOISE, DATA, VP).unwrap_err();
+    assert!(matches!(error, SolveError::NotFinite { sample: 0, .. }), "{error}");
     let broken = FromFn(|_: &f64, _: &NoiseLevel| Err(io::Error::other("no device")));
-    let error = Adaptive::default().solve(&broken, vec![1.0], NOISE, DATA, VP).unwrap_err();
-    assert!(matches!(error, OdeError::Model(_)), "{error}");
+    let error = AdaptiveOde::default().solve_each(&broken, vec![1.0], NOISE, DATA, VP).unwrap_err();
+    assert!(matches!(error, SolveError::Model(_)), "{error}");
 }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use vdm_core::{FromFn, LogSnr, NoiseLevel, Parameterization, Prediction, Scaling, Schedule};
-use vdm_sample::{Adaptive, DdimInversion, InversionError, Pair, TimeGrid};
+use vdm_sample::{AdaptiveOde, DdimInversion, InversionError, Pair, SolveError, TimeGrid};
 
 use super::fixture::mixtures;
 
@@ -21,16 +21,19 @@ fn plain_inversion_is_first_order() {
     let model = &mixtures()["gm5_2d"];
     for scaling in [Scaling::VariancePreserving, Scaling::VarianceExploding, Scaling::StraightLine]
     {
-        let tight =
-            Adaptive { method: Pair::PrinceDormand87, absolute: 1e-12, ..Adaptive::default() };
-        let tight = Adaptive { relative: 1e-12, ..tight };
+        let tight = AdaptiveOde {
+            method: Pair::PrinceDormand87,
+            absolute: 1e-12,
+            ..AdaptiveOde::default()
+        };
+        let tight = AdaptiveOde { relative: 1e-12, ..tight };
         let (data, noise) = (LogSnr::new(8.0), LogSnr::new(-8.0));
-        let truth = tight.solve(model, vec![X.to_vec()], data, noise, scaling).unwrap();
+        let truth = tight.solve_each(model, vec![X.to_vec()], data, noise, scaling).unwrap();
         let errors = |steps| {
             let trip =
                 DdimInversion::default().round_trip(model, X.to_vec(), &grid(steps, scaling));
             let trip = trip.unwrap();
-            let encoded = trip.encoded.iter().zip(&truth[0].z).map(|(a, b)| (a - b).powi(2));
+            let encoded = trip.encoded.iter().zip(&truth[0].latent).map(|(a, b)| (a - b).powi(2));
             [encoded.sum::<f64>().sqrt(), trip.rms_error]
         };
         let (coarse, fine) = (errors(100), errors(1600));
@@ -60,7 +63,8 @@ fn adaptive_round_trips_end_within_the_tolerance() {
     let model = &mixtures()["gm5_2d"];
     let (data, noise) = (LogSnr::new(12.0), LogSnr::new(-9.0));
     for tolerance in [1e-4, 1e-7] {
-        let solver = Adaptive { absolute: tolerance, relative: tolerance, ..Adaptive::default() };
+        let solver =
+            AdaptiveOde { absolute: tolerance, relative: tolerance, ..AdaptiveOde::default() };
         let scaling = Scaling::VarianceExploding;
         let trips = solver.round_trip(model, vec![X.to_vec()], data, noise, scaling).unwrap();
         // The errors of some 20 steps there and back.
@@ -117,5 +121,8 @@ fn ends_without_noise_or_image_are_refused() {
     });
     assert!(DdimInversion::default().encode(&noise, X.to_vec(), &endless).is_ok());
     let refused = DdimInversion { refinements: 1 }.encode(&noise, X.to_vec(), &endless);
-    assert!(matches!(refused, Err(InversionError::Undetermined { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(InversionError::Solve(SolveError::Undetermined { .. }))),
+        "{refused:?}"
+    );
 }

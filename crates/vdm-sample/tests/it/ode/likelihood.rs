@@ -1,7 +1,9 @@
 //! Likelihoods.
 
 use vdm_core::{GaussianMixture, LogSnr, NoiseLevel, Scaling};
-use vdm_sample::{Adaptive, FlowLikelihood, OdeError, Pair, ProbeLaw, Probes, Purpose, Seed};
+use vdm_sample::{
+    AdaptiveOde, FlowLikelihood, Pair, ParameterError, ProbeLaw, Probes, Purpose, Seed, SolveError,
+};
 
 use super::fixture::{cases, mixtures};
 
@@ -9,11 +11,11 @@ const VP: Scaling = Scaling::VariancePreserving;
 
 fn settings(tolerance: f64) -> FlowLikelihood {
     FlowLikelihood {
-        solver: Adaptive {
+        solver: AdaptiveOde {
             method: Pair::PrinceDormand87,
             absolute: tolerance,
             relative: tolerance,
-            ..Adaptive::default()
+            ..AdaptiveOde::default()
         },
         data: LogSnr::new(12.0),
         noise: LogSnr::new(-8.0),
@@ -72,7 +74,7 @@ fn with_the_true_prior_the_likelihood_is_the_density() {
         let x = data(model, 5);
         for (x, found) in x.iter().zip(settings.exact(model, x.clone()).unwrap()) {
             let density = |z: &[f64], at: &NoiseLevel| model.log_density(z, at);
-            let prior = density(&found.end.z, &noisy);
+            let prior = density(&found.end.latent, &noisy);
             let error = found.with_prior(prior).nats() - density(x, &clean);
             assert!(error.abs() < 1e-8, "{scaling:?} at {x:?}: {error:e}");
         }
@@ -152,7 +154,10 @@ fn one_probe_knows_no_error_and_no_probe_or_prior_is_refused() {
     assert_eq!(estimate(1).unwrap()[0].standard_error, None);
     assert!(estimate(2).unwrap()[0].standard_error.is_some());
     let none = estimate(0).unwrap_err();
-    assert!(matches!(none, OdeError::Setting { field: "count", .. }), "{none}");
+    assert!(
+        matches!(none, SolveError::Parameter(ParameterError::Number { field: "count", .. })),
+        "{none}"
+    );
     let pointless = FlowLikelihood { prior_std: Some(0.0), ..settings(1e-4) };
     let error = pointless.exact(model, data(model, 1)).unwrap_err();
     assert!(error.to_string().contains("prior_std = 0"), "{error}");

@@ -11,7 +11,7 @@ use vdm_core::{
 use vdm_sample::{
     Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolverPp2M, EdmSigmaRange, EulerMaruyama,
     Heun, Iid, Lms, Midpoint, NoNoise, NoiseError, NoiseSource, Order, PredictorCorrector,
-    Recorded, Restart, Run, Seed, Solver, Step, StochasticHeun, TimeGrid, integrate, prior,
+    Recorded, Restart, Run, Seed, Solver, Step, StochasticHeun, TimeGrid, prior, solve,
 };
 
 use super::{FEW_STARTS, assert_order};
@@ -186,7 +186,7 @@ fn one_step_matches_the_moments_of_a_mixture(strengths: &[f64]) {
     ) -> impl Fn(f64, f64) -> f64 {
         move |z, draw| {
             let mut noise = Recorded::new([vec![draw]]);
-            integrate(solver, model, vec![z], grid, &mut noise, |_, _, _| ()).unwrap()[0]
+            solve(solver, model, vec![z], grid, &mut noise, |_, _, _| ()).unwrap().latent[0]
         }
     }
     for &strength in strengths {
@@ -269,7 +269,7 @@ fn sde_solvers_converge_at_order_1(strengths: &[f64], paths: u64, coarsest: usiz
         let grid = even_grid(steps, VP);
         let end = |(number, mut path): (u64, &SharedPath)| {
             let z1 = prior(Seed(number), 0, 2);
-            integrate(solver, &data, z1, &grid, &mut path, |_, _, _| ()).unwrap()
+            solve(solver, &data, z1, &grid, &mut path, |_, _, _| ()).unwrap().latent
         };
         (0..).zip(paths).flat_map(end).collect()
     }
@@ -294,7 +294,7 @@ fn sde_solvers_converge_path_by_path_at_order_1() {
 fn the_family_of_sdes_holds_ddim_and_the_ancestral_step() {
     fn end<S: Solver<Vec<f64>>>(solver: &S, start: u64) -> Vec<f64> {
         let (z1, mut noise) = (prior(Seed(0), start, 2), Iid::new(Seed(0), start, 2));
-        integrate(solver, &mixture(), z1, &even_grid(20, VP), &mut noise, |_, _, _| ()).unwrap()
+        solve(solver, &mixture(), z1, &even_grid(20, VP), &mut noise, |_, _, _| ()).unwrap().latent
     }
     for (strength, eta) in [(0.0, 0.0), (1.0, 1.0)] {
         for start in 0..8 {
@@ -368,7 +368,7 @@ fn check_runs<S: Solver<Vec<f64>> + Debug>(solver: &S) {
             let sigma = grid.levels()[0].sigma;
             let z1 = prior::<f64>(Seed(5), 0, 2).iter().map(|z| z * sigma).collect();
             let mut noise = Iid::new(Seed(5), 0, 2);
-            let x = integrate(solver, &model, z1, &grid, &mut noise, |_, _, _| ()).unwrap();
+            let x = solve(solver, &model, z1, &grid, &mut noise, |_, _, _| ()).unwrap().latent;
             let what = format!("{solver:?} {grid:?}");
             assert!(x.iter().all(|x| x.is_finite()), "{what}: {x:?}");
             assert_eq!(model.model.calls(), solver.calls(&grid), "{what}");
@@ -379,7 +379,7 @@ fn check_runs<S: Solver<Vec<f64>> + Debug>(solver: &S) {
             let first = grid.levels()[0];
             let z1 = vec![0.3 * first.sigma, -0.9 * first.sigma];
             let mut noise = Iid::new(Seed(8), 0, 2);
-            integrate(solver, &data, z1, &grid, &mut noise, |_, _, _| ()).unwrap()
+            solve(solver, &data, z1, &grid, &mut noise, |_, _, _| ()).unwrap().latent
         };
         for other in
             [Scaling::VarianceExploding, Scaling::StraightLine, Scaling::SubVariancePreserving]
@@ -390,7 +390,7 @@ fn check_runs<S: Solver<Vec<f64>> + Debug>(solver: &S) {
     }
     let properties = solver.properties();
     let grid = even_grid(6, VP);
-    let deterministic = integrate(solver, &data, vec![0.1, 0.2], &grid, &mut NoNoise, |_, _, _| ());
+    let deterministic = solve(solver, &data, vec![0.1, 0.2], &grid, &mut NoNoise, |_, _, _| ());
     assert_eq!(deterministic.is_err(), properties.stochastic, "{solver:?}");
 }
 

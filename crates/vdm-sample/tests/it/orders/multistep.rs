@@ -4,7 +4,7 @@ use vdm_core::{GaussianMixture, LogSnr};
 use vdm_sample::exponential::Predicts;
 use vdm_sample::{
     AngularAdams, DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp3M, ExponentialAdams,
-    NoiseError, NoiseSource, Order, SaSolver, SlopeWeight, Solver, UniPc, UniPcVariant, integrate,
+    NoiseError, NoiseSource, Order, SaSolver, SlopeWeight, Solver, UniPc, UniPcVariant, solve,
 };
 
 use super::{FEW_STARTS, assert_order};
@@ -147,7 +147,7 @@ fn variance_error(solver: &impl Solver<Vec<f64>>, steps: usize) -> f64 {
     let mut z1 = vec![0.0; steps + 1];
     z1[0] = first.sqrt();
     let mut noise = UnitVectors::default();
-    let x = integrate(solver, &model, z1, &grid, &mut noise, |_, _, _| ()).unwrap();
+    let x = solve(solver, &model, z1, &grid, &mut noise, |_, _, _| ()).unwrap().latent;
     (x.iter().map(|x| x * x).sum::<f64>() / last - 1.0).abs()
 }
 

@@ -10,7 +10,7 @@ use vdm_core::{
 use vdm_sample::exponential::Predicts;
 use vdm_sample::{
     Ddim, DpmSolverPp2SAncestral, DpmSolverPpSde, DpmSolverSinglestep, Iid, Recorded, Run, Seed,
-    SinglestepOrder, SlopeWeight, Solver, StageShare, Step, TimeGrid, integrate, prior,
+    SinglestepOrder, SlopeWeight, Solver, StageShare, Step, TimeGrid, prior, solve,
 };
 
 use super::{FEW_STARTS, assert_order};
@@ -29,7 +29,7 @@ fn end<S: Solver<Vec<f64>>>(
     z1: Vec<f64>,
     grid: &TimeGrid,
 ) -> Vec<f64> {
-    integrate(solver, model, z1, grid, &mut Iid::new(Seed(3), 0, 2), |_, _, _| ()).unwrap()
+    solve(solver, model, z1, grid, &mut Iid::new(Seed(3), 0, 2), |_, _, _| ()).unwrap().latent
 }
 
 fn paths(starts: u64) -> Paths {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use vdm_core::{GaussianMixture, NoiseLevel, Scaling};
-use vdm_sample::{Recorded, Solver, TimeGrid, integrate};
+use vdm_sample::{Recorded, Solver, TimeGrid, solve};
 
 /// One run of another program.
 pub(crate) struct Case {
@@ -94,7 +94,7 @@ impl Case {
             let end = chains.iter().fold(start.clone(), |z, levels| {
                 let grid = TimeGrid::from_levels(levels.clone(), self.scaling).unwrap();
                 spare += usize::from(grid.levels()[grid.steps()].sigma == 0.0);
-                integrate(solver, &self.model, z, &grid, &mut noise, |_, _, _| ()).unwrap()
+                solve(solver, &self.model, z, &grid, &mut noise, |_, _, _| ()).unwrap().latent
             });
             assert!(noise.left() <= spare, "{} leaves noise unused", self.id);
             end

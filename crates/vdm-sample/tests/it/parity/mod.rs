@@ -7,6 +7,7 @@ mod edm;
 mod first_order;
 mod multistep;
 mod singlestep;
+mod timesteps;
 
 use cases::Case;
 

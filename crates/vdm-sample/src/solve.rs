@@ -1,50 +1,58 @@
-//! The loop that joins model, grid, solver and noise.
+//! The loop that joins model, grid, solver and noise, and what comes of it.
 
 use std::error::Error;
+use std::ops::AddAssign;
 
-use thiserror::Error as ThisError;
 use vdm_core::{Affine, Denoiser, Latent, LogSnr, NoiseLevel, Parameterization, Prediction};
 
-use crate::{NoiseError, NoiseSource, Solver, Step, TimeGrid};
-
-/// What ends a run early.
-#[derive(Debug, ThisError)]
-pub enum RunError<E: Error + 'static> {
-    /// The model reports a fault.
-    #[error(transparent)]
-    Model(E),
-    /// The noise source has nothing to give.
-    #[error(transparent)]
-    Noise(#[from] NoiseError),
-    /// A prediction that does not say what a step needs: of noise, say, where a latent is noise alone.
-    #[error(
-        "at log-SNR {log_snr} a prediction of {of:?} does not determine {wanted:?}: let the grid begin and \
-         end at finite levels (truncate the schedule), or use a model that predicts {wanted:?}"
-    )]
-    Undetermined {
-        /// What the model predicts.
-        of: Parameterization,
-        /// What the step needs.
-        wanted: Parameterization,
-        /// `λ` of the level.
-        log_snr: f64,
-    },
-}
+use crate::solver::{Solver, Step};
+use crate::{NoiseSource, SolveError, TimeGrid};
 
 /// How what is wanted follows from the latent and a prediction.
 ///
 /// # Errors
-/// [`RunError::Undetermined`] if it does not.
-pub(crate) fn map<E: Error + 'static>(
+/// [`SolveError::Undetermined`] if it does not.
+pub(crate) fn express<E: Error + 'static>(
     of: Parameterization,
     wanted: Parameterization,
     at: &NoiseLevel,
-) -> Result<Affine, RunError<E>> {
+) -> Result<Affine, SolveError<E>> {
     let map = of.to(wanted, at);
     if map.on_z.is_finite() && map.on_output.is_finite() {
         return Ok(map);
     }
-    Err(RunError::Undetermined { of, wanted, log_snr: at.log_snr })
+    Err(SolveError::Undetermined { of, wanted, log_snr: at.log_snr })
+}
+
+/// Where a run ended, and what it took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Solution<Z> {
+    /// The latent, in the scaling of the grid.
+    pub latent: Z,
+    /// The level that it is at.
+    pub level: NoiseLevel,
+    /// What it took.
+    pub statistics: Statistics,
+}
+
+/// What a run took. Where a latent holds several samples with steps of their own, these are sums over
+/// the samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Statistics {
+    /// Steps taken.
+    pub accepted: usize,
+    /// Steps tried and refused; none by a solver on a grid.
+    pub rejected: usize,
+    /// Model calls, those of refused steps and of the search for a first step included.
+    pub calls: usize,
+}
+
+impl AddAssign for Statistics {
+    fn add_assign(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.rejected += other.rejected;
+        self.calls += other.calls;
+    }
 }
 
 /// What a solver works with during one run: the model, the noise, and buffers that are used again,
@@ -53,6 +61,7 @@ pub struct Run<'a, Z, D: ?Sized> {
     model: &'a D,
     noise: &'a mut dyn NoiseSource<Z>,
     free: Vec<Z>,
+    statistics: Statistics,
 }
 
 impl<Z, D: ?Sized> std::fmt::Debug for Run<'_, Z, D> {
@@ -64,38 +73,56 @@ impl<Z, D: ?Sized> std::fmt::Debug for Run<'_, Z, D> {
 impl<'a, Z: Latent, D: Denoiser<Z> + ?Sized> Run<'a, Z, D> {
     /// For one model and one source of noise.
     pub fn new(model: &'a D, noise: &'a mut dyn NoiseSource<Z>) -> Self {
-        Self { model, noise, free: Vec::new() }
+        Self { model, noise, free: Vec::new(), statistics: Statistics::default() }
+    }
+
+    /// The model, for solvers that ask it for more than a prediction at a time; they [`count`](Self::count)
+    /// their calls.
+    #[must_use]
+    pub fn model(&self) -> &'a D {
+        self.model
+    }
+
+    /// Adds to what the run reports: the calls of a solver that asks the [`model`](Self::model) itself,
+    /// and the steps of one that chooses them.
+    pub fn count(&mut self, statistics: Statistics) {
+        self.statistics += statistics;
     }
 
     /// One model call.
     ///
     /// # Errors
     /// The model's own.
-    pub fn predict(&mut self, z: &Z, at: &NoiseLevel) -> Result<Prediction<Z>, RunError<D::Error>> {
+    pub fn predict(
+        &mut self,
+        z: &Z,
+        at: &NoiseLevel,
+    ) -> Result<Prediction<Z>, SolveError<D::Error>> {
+        self.statistics.calls += 1;
         match self.free.pop() {
             Some(mut value) => {
-                let of = self.model.denoise_into(z, at, &mut value).map_err(RunError::Model)?;
+                let of = self.model.denoise_into(z, at, &mut value).map_err(SolveError::Model)?;
                 Ok(Prediction { value, of })
             }
-            None => self.model.denoise(z, at).map_err(RunError::Model),
+            None => self.model.denoise(z, at).map_err(SolveError::Model),
         }
     }
 
     /// One model call, its answer converted; no pass over memory if it is what the model predicts.
     ///
     /// # Errors
-    /// The model's own, or [`RunError::Undetermined`].
+    /// The model's own, or [`SolveError::Undetermined`].
     pub fn predict_as(
         &mut self,
         what: Parameterization,
         z: &Z,
         at: &NoiseLevel,
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         let Prediction { value, of } = self.predict(z, at)?;
         if of == what {
             return Ok(value);
         }
-        let map = map(of, what, at)?;
+        let map = express(of, what, at)?;
         let converted = self.lincomb(&[(map.on_z, z), (map.on_output, &value)]);
         self.recycle(value);
         Ok(converted)
@@ -121,7 +148,7 @@ impl<'a, Z: Latent, D: Denoiser<Z> + ?Sized> Run<'a, Z, D> {
         like: &Z,
         from: &NoiseLevel,
         to: &NoiseLevel,
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         let mut out = self.free.pop().unwrap_or_else(|| Z::lincomb(&[(0.0, like)]));
         self.noise.fill(&mut out, LogSnr::new(from.log_snr), LogSnr::new(to.log_snr))?;
         Ok(out)
@@ -141,7 +168,7 @@ impl<'a, Z: Latent, D: Denoiser<Z> + ?Sized> Run<'a, Z, D> {
         std: f64,
         from: &NoiseLevel,
         to: &NoiseLevel,
-    ) -> Result<Z, RunError<D::Error>> {
+    ) -> Result<Z, SolveError<D::Error>> {
         if std == 0.0 {
             return Ok(self.lincomb(mean));
         }
@@ -160,27 +187,35 @@ impl<'a, Z: Latent, D: Denoiser<Z> + ?Sized> Run<'a, Z, D> {
     }
 }
 
-/// Takes `z1`, a latent at the grid's first level, to its last, one solver step per grid step.
+/// Takes `start`, a latent at the grid's first level, to its last.
 ///
-/// `on_step(i, z, level)` sees the latent after step `i` (from 0) and the level it is at.
+/// The one way to run a solver, be it one that takes a step between neighbouring levels or one that takes
+/// as many as its tolerance asks for ([`ode`](crate::ode)): on any latent, with any model and any noise.
+/// `on_step(i, z, level)` sees the latent after step `i` of the grid (from 0) and the level it is at.
+/// [`Method::sample`](crate::Method::sample) makes the grid and chooses the solver from a configuration.
 ///
 /// # Errors
-/// The first [`RunError`] ends the run.
-pub fn integrate<Z: Latent, D: Denoiser<Z> + ?Sized, S: Solver<Z>>(
+/// The first [`SolveError`] ends the run.
+pub fn solve<Z: Latent, D: Denoiser<Z> + ?Sized, S: Solver<Z> + ?Sized>(
     solver: &S,
     model: &D,
-    z1: Z,
+    start: Z,
     grid: &TimeGrid,
     noise: &mut dyn NoiseSource<Z>,
     mut on_step: impl FnMut(usize, &Z, &NoiseLevel),
-) -> Result<Z, RunError<D::Error>> {
+) -> Result<Solution<Z>, SolveError<D::Error>> {
     let mut run = Run::new(model, noise);
     let mut memory = S::Memory::default();
-    let mut z = z1;
+    let mut latent = start;
     for index in 0..grid.steps() {
         let step = Step::of(grid, index);
-        z = solver.step(&mut run, z, &step, &mut memory)?;
-        on_step(index, &z, &step.to);
+        latent = solver.step(&mut run, latent, &step, &mut memory)?;
+        on_step(index, &latent, &step.to);
     }
-    Ok(z)
+    let mut statistics = run.statistics;
+    if statistics.accepted == 0 {
+        // A solver that chooses its steps takes one at least, and counts them itself.
+        statistics.accepted = grid.steps();
+    }
+    Ok(Solution { latent, level: grid.levels()[grid.steps()], statistics })
 }
