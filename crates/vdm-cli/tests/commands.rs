@@ -143,7 +143,7 @@ fn solvers_are_told_with_their_range_and_their_names_elsewhere() {
     let line = |name: &str| list.lines().find(|line| line.split(' ').next() == Some(name)).unwrap();
     assert!(line("ancestral").contains("   50  "), "{list}");
     assert!(line("uni_pc").contains("   20  ") && list.contains("dormand_prince_54"), "{list}");
-    let (_, one, _) = solvers(&["DPMSolverMultistepScheduler"]);
+    let (_, one, _) = solvers(&["dpmpp_2m"]);
     let told = one.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [
         "dpm_solver_pp_2m: 10 to 50 model calls",
@@ -151,7 +151,7 @@ fn solvers_are_told_with_their_range_and_their_names_elsewhere() {
         "dpmpp_2m (k-diffusion)",
         "eta 0.0 a number",
         r#"final_order {"bounded":{"below":15}} one of"#,
-        r#"slope "midpoint" one of midpoint, heun"#,
+        r#"solver_type "midpoint" one of midpoint, heun"#,
         "karras",
     ] {
         assert!(told.contains(part), "{part}: {one}");

@@ -12,7 +12,8 @@ use vdm_core::{
     Denoiser, FromFn, GaussianMixture, Latent, LogSnr, NoiseLevel, Prediction, Scaling, Schedule,
 };
 use vdm_sample::{
-    Ancestral, DpmSolverPp2M, Iid, NoNoise, NoiseError, NoiseSource, Seed, TimeGrid, prior, solve,
+    Ancestral, DpmSolverMultistep, Iid, NoNoise, NoiseError, NoiseSource, Seed, TimeGrid, prior,
+    solve,
 };
 
 /// An engine's own tensor.
@@ -51,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for sample in 0..8 {
         let z1 = || Pixels(prior(Seed(3), sample, 2));
         let ode =
-            solve(&DpmSolverPp2M::default(), &model, z1(), &grid, &mut NoNoise, |_, _, _| ())?
+            solve(&DpmSolverMultistep::PP_2M, &model, z1(), &grid, &mut NoNoise, |_, _, _| ())?
                 .latent;
         let mut noise = PixelNoise(Iid::new(Seed(3), sample, 2));
         let sde =

@@ -22,11 +22,11 @@
 //!
 //! ```
 //! use vdm_core::Scaling;
-//! use vdm_sample::exponential::{ExponentialStep, Predicts, weights};
+//! use vdm_sample::exponential::{ExponentialStep, PredictionForm, weights};
 //!
 //! // Two-step Adams–Bashforth: weights on the predictions here and one step before.
 //! let level = |log_snr| Scaling::VariancePreserving.level(log_snr);
-//! let step = ExponentialStep::between(&level(0.0), &level(0.2), Predicts::Image, 0.0);
+//! let step = ExponentialStep::between(&level(0.0), &level(0.2), PredictionForm::Data, 0.0);
 //! let nodes = [0.0, step.position(&level(-0.2))];
 //! let [here, before] = weights(&step.moments(), &nodes);
 //! assert!((here + before - (1.0 - (-0.1_f64).exp())).abs() < 1e-16);
@@ -72,23 +72,23 @@ pub fn phi<const K: usize>(z: f64) -> [f64; K] {
     phi
 }
 
-/// The prediction that a solver takes for a polynomial in the log-SNR.
+/// The prediction that a solver takes for a polynomial in the log-SNR, in the DPM-Solver papers' words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Predicts {
-    /// `x̂`: the data-prediction form, stable for large steps.
+pub enum PredictionForm {
+    /// Data prediction, `x̂`: DPM-Solver++, stable for large steps.
     #[default]
-    Image,
-    /// `ε̂`: the noise-prediction form, more exact where steps are small at high noise.
+    Data,
+    /// Noise prediction, `ε̂`: DPM-Solver and DEIS, more exact where steps are small at high noise.
     Noise,
 }
 
-impl Predicts {
+impl PredictionForm {
     /// What the model is asked for.
     #[must_use]
     pub fn parameterization(self) -> Parameterization {
         match self {
-            Self::Image => Parameterization::Image,
+            Self::Data => Parameterization::Image,
             Self::Noise => Parameterization::Noise,
         }
     }
@@ -112,16 +112,16 @@ pub struct ExponentialStep {
 impl ExponentialStep {
     /// From `t` to the cleaner `s`, both of finite log-SNR, with strength `eta ≥ 0` of new noise.
     #[must_use]
-    pub fn between(t: &NoiseLevel, s: &NoiseLevel, predicts: Predicts, eta: f64) -> Self {
+    pub fn between(t: &NoiseLevel, s: &NoiseLevel, prediction: PredictionForm, eta: f64) -> Self {
         let h = 0.5 * (s.log_snr - t.log_snr);
-        let (on_z, gain, rate, var) = match predicts {
-            Predicts::Image => (
+        let (on_z, gain, rate, var) = match prediction {
+            PredictionForm::Data => (
                 s.sigma / t.sigma * (-eta * h).exp(),
                 s.alpha,
                 (1.0 + eta) * h,
                 -(-2.0 * eta * h).exp_m1(),
             ),
-            Predicts::Noise => {
+            PredictionForm::Noise => {
                 (s.alpha / t.alpha, (1.0 + eta) * s.sigma, -h, eta * (2.0 * h).exp_m1())
             }
         };
@@ -401,13 +401,13 @@ mod tests {
             eta in 0.0..2.0_f64,
         ) {
             let (t, s) = (scaling.level(from), scaling.level(from + gap));
-            let image = ExponentialStep::between(&t, &s, Predicts::Image, eta);
+            let image = ExponentialStep::between(&t, &s, PredictionForm::Data, eta);
             let [on_x] = image.moments();
             let alpha = image.on_z * t.alpha + image.gain * on_x;
             prop_assert!((alpha / s.alpha - 1.0).abs() < 1e-13);
             let var = (image.on_z * t.sigma).powi(2) + image.std.powi(2);
             prop_assert!((var / s.sigma.powi(2) - 1.0).abs() < 1e-13);
-            let noise = ExponentialStep::between(&t, &s, Predicts::Noise, 0.0);
+            let noise = ExponentialStep::between(&t, &s, PredictionForm::Noise, 0.0);
             let [on_eps] = noise.moments();
             prop_assert!((noise.on_z * t.alpha / s.alpha - 1.0).abs() < 1e-13);
             let sigma = noise.on_z * t.sigma + noise.gain * on_eps;
@@ -424,8 +424,8 @@ mod tests {
         ) {
             let gap = 1e-6;
             let (t, s) = (scaling.level(from), scaling.level(from + gap));
-            let image = ExponentialStep::between(&t, &s, Predicts::Image, eta);
-            let noise = ExponentialStep::between(&t, &s, Predicts::Noise, eta);
+            let image = ExponentialStep::between(&t, &s, PredictionForm::Data, eta);
+            let noise = ExponentialStep::between(&t, &s, PredictionForm::Noise, eta);
             // What becomes of the noise in z_t when the image is known, and so the noise too.
             let [on_eps] = noise.moments();
             let of_images = image.on_z * t.sigma / s.sigma;

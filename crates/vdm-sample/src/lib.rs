@@ -23,7 +23,7 @@
 //! | [`Ancestral`] | top-down hierarchy | 1 | the model the bound is about; best with ≥ 100 steps |
 //! | [`Ddim`] | probability-flow ODE | 1 | deterministic, the simplest that works |
 //! | [`AngularAdams`] | probability-flow ODE | 3 | 5 to 50 model calls on [`TimeGrid::angle`] |
-//! | [`UniPc`], [`DpmSolverPp2M`] | probability-flow ODE | 3, 2 | 5 to 50 model calls on any grid |
+//! | [`UniPc`], [`DpmSolverMultistep`] | probability-flow ODE | 3, 2 | 5 to 50 model calls on any grid |
 //! | [`StochasticHeun`], [`SaSolver`] | reverse SDE | 2 | stochastic, 20 to 100 model calls |
 //! | [`Churn`], [`Restart`] | both in turn | 2 | where the model's errors add up |
 //! | [`Adaptive`] | probability-flow ODE | 3 to 8 | to a tolerance, a step size per sample |
@@ -85,11 +85,11 @@ pub use solve::{Run, Solution, Statistics, solve};
 pub use solve_many::solve_many;
 pub use solver::{
     Ancestral, AngularAdams, AngularAdamsMemory, Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral,
-    DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp2SAncestral, DpmSolverPp3M, DpmSolverPpSde,
+    DpmSolverMultistep, DpmSolverOrder, DpmSolverPp2SAncestral, DpmSolverPpSde,
     DpmSolverSinglestep, EdmSigmaRange, EulerMaruyama, ExponentialAdams, FinalOrder, Heun, History,
     Lms, Midpoint, Order, OrderError, ParameterError, Past, PosteriorVariance, PredictorCorrector,
-    PredictorCorrectorMemory, Properties, Restart, SaSolver, SinglestepOrder, SlopeWeight, Solver,
-    StageShare, Step, StochasticHeun, UniPc, UniPcVariant,
+    PredictorCorrectorMemory, Properties, Restart, SaSolver, Solver, SolverType, StageShare, Step,
+    StochasticHeun, UniPc, UniPcVariant,
 };
 pub use spec::{
     AdaptiveMemory, AdaptiveSpec, AnyMemory, AnySolver, Correction, Elsewhere, Entry, Field,

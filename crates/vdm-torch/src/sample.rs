@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind};
 use vdm_core::count::{Cost, bounded, bounded_product};
-use vdm_core::{Latent, NoiseLevel, NoiseSchedule, Scaling, Schedule};
+use vdm_core::{Denoiser, Latent, NoiseLevel, NoiseSchedule, Scaling, Schedule};
 use vdm_sample::guidance::{Clip, DynamicThreshold, Projected, Projection};
 use vdm_sample::range::Caution;
 use vdm_sample::{Correction, Method, SamplerSpec, Seed, Solution, solve};

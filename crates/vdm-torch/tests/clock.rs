@@ -8,7 +8,6 @@ use std::sync::Arc;
 use common::tiny;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
-use vdm_core::NoiseSchedule;
 use vdm_sample::{AdaptiveOde, NoNoise, Seed, SolverSpec, TimeGrid, solve};
 use vdm_torch::nn::{BAND_LIMIT, PUBLISHED_BAND_LIMIT};
 

@@ -9,8 +9,8 @@ use tch::{Device, Kind, Tensor};
 use vdm_core::{Denoiser, Parameterization, Scaling, Schedule, Weighting};
 use vdm_data::Shape;
 use vdm_sample::{
-    Ddim, DpmSolverPp2M, Entry, GridKind, Method, NoNoise, SamplerSpec, Seed, SolverSpec, TimeGrid,
-    solve,
+    Ddim, DpmSolverMultistep, Entry, GridKind, Method, NoNoise, SamplerSpec, Seed, SolverSpec,
+    TimeGrid, solve,
 };
 use vdm_torch::nn::{
     Attention, BAND_LIMIT, MlpSpec, NetworkSpec, PUBLISHED_BAND_LIMIT, Parameters, Requirements,
@@ -296,6 +296,6 @@ fn solvers_run_on_tensors() {
             .0
     };
     let first = end(&SolverSpec::Ddim(Ddim::default()));
-    let second = end(&SolverSpec::DpmSolverPp2M(DpmSolverPp2M::default()));
+    let second = end(&SolverSpec::DpmSolverMultistep(DpmSolverMultistep::PP_2M));
     assert!(largest_difference(&first, &second) < 0.1);
 }

@@ -9,7 +9,7 @@ use vdm_core::{
     Denoiser, Latent, LogSnr, NoiseLevel, Parameterization, Prediction, Scaling, Schedule,
 };
 use vdm_sample::{
-    Ancestral, DpmSolverPp2M, Iid, NoNoise, NoiseError, NoiseSource, Seed, Solver, TimeGrid,
+    Ancestral, DpmSolverMultistep, Iid, NoNoise, NoiseError, NoiseSource, Seed, Solver, TimeGrid,
     solve, prior,
 };
 
@@ -74,7 +74,7 @@ fn draw(
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let schedule = Schedule::cosine(10.0, -10.0)?;
     let grid = TimeGrid::uniform_log_snr(40, &schedule, Scaling::VariancePreserving)?.to_clean();
-    let ode = draw(&DpmSolverPp2M::default(), &grid, &mut NoNoise)?;
+    let ode = draw(&DpmSolverMultistep::PP_2M, &grid, &mut NoNoise)?;
     let sde = draw(&Ancestral::default(), &grid, &mut HostNoise(Iid::new(Seed(5), 0, DIMS)))?;
     for (name, x) in [("ODE", &ode), ("SDE", &sde)] {
         assert!(x.iter().all(|x| (x.abs() - 1.0).abs() < 1e-3), "{name}: {x:?} are not all signs");

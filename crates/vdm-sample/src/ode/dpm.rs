@@ -12,8 +12,8 @@ use super::embedded::{Embedded, Trial};
 use super::field::Predicted;
 use super::sample::{Pace, SampleState};
 use super::state::{State, rms};
-use crate::exponential::Predicts;
-use crate::solver::{Properties, SlopeWeight, Solver, Step, Taylor};
+use crate::exponential::PredictionForm;
+use crate::solver::{Properties, Solver, SolverType, Step, Taylor};
 use crate::{InnerProduct, ParameterError, Run, SolveError};
 
 /// The two updates that are compared.
@@ -54,7 +54,7 @@ pub struct AdaptiveDpm<C = PidController> {
     /// Which updates.
     pub order: AdaptiveOrder,
     /// What is interpolated between the stages.
-    pub predicts: Predicts,
+    pub prediction: PredictionForm,
     /// Error allowed in a step, relative to the latent, `≥ 0`.
     pub rtol: f64,
     /// Error allowed in a step in units of the latent, `≥ 0`; not 0 if `rtol` is.
@@ -72,7 +72,7 @@ impl Default for AdaptiveDpm {
     fn default() -> Self {
         Self {
             order: AdaptiveOrder::Dpm23,
-            predicts: Predicts::Noise,
+            prediction: PredictionForm::Noise,
             rtol: 0.05,
             atol: 0.0078,
             h_init: 0.05,
@@ -127,7 +127,7 @@ impl<C: StepController> DpmPair<'_, C> {
 
     /// The update from the start of the step to a level.
     fn to<Z>(&self, trial: &Trial<'_, Z>, s: &NoiseLevel) -> Taylor {
-        Taylor::between(self.solver.predicts, &self.at(trial, 0.0), s)
+        Taylor::between(self.solver.prediction, &self.at(trial, 0.0), s)
     }
 }
 
@@ -166,7 +166,7 @@ impl<Z: InnerProduct, C: StepController> Embedded<Z> for DpmPair<'_, C> {
             }
             _ => {
                 let to = self.to(trial, &at);
-                update(to.on_z, &to.second(SlopeWeight::Heun, 0.5), trial)
+                update(to.on_z, &to.second(SolverType::Heun, 0.5), trial)
             }
         };
         (z, at)
@@ -174,7 +174,7 @@ impl<Z: InnerProduct, C: StepController> Embedded<Z> for DpmPair<'_, C> {
 
     fn finish(&self, trial: &Trial<'_, Z>) -> (State<Z>, f64) {
         let (whole, r1) = (self.to(trial, &self.at(trial, 1.0)), self.r1());
-        let midpoint = SlopeWeight::Midpoint;
+        let midpoint = SolverType::Midpoint;
         let second = update(whole.on_z, &whole.second(midpoint, r1), trial);
         let (low, high) = match self.solver.order {
             AdaptiveOrder::Dpm12 => (update(whole.on_z, &[whole.first()], trial), second),
@@ -216,7 +216,7 @@ impl<Z: InnerProduct, C: StepController> Solver<Z> for AdaptiveDpm<C> {
         let batch = BatchSolve {
             pair: DpmPair { solver: self, scaling: step.grid.scaling() },
             controller: &self.controller,
-            field: &Predicted { model: run.model(), wanted: self.predicts.parameterization() },
+            field: &Predicted { model: run.model(), wanted: self.prediction.parameterization() },
             max_steps: self.max_steps,
             samples: samples
                 .map(|(z, pace)| SampleState::new(State::of(z), [from, to], pace))
@@ -270,10 +270,10 @@ mod tests {
     #[test]
     fn error_falls_with_the_tolerance() {
         for order in [AdaptiveOrder::Dpm12, AdaptiveOrder::Dpm23] {
-            for predicts in [Predicts::Image, Predicts::Noise] {
+            for prediction in [PredictionForm::Data, PredictionForm::Noise] {
                 let options = |rtol| AdaptiveDpm {
                     order,
-                    predicts,
+                    prediction,
                     rtol,
                     atol: rtol,
                     max_steps: 1_000_000,
@@ -284,8 +284,8 @@ mod tests {
                 for rtol in [1e-2, 1e-3, 1e-4, 1e-5, 1e-6] {
                     let (x, report) = run(&options(rtol));
                     let error = (x[0] - truth[0]).hypot(x[1] - truth[1]);
-                    assert!(error < 3.0 * rtol, "{order:?} {predicts:?} {rtol}: {error}");
-                    assert!(report.calls > calls_before, "{order:?} {predicts:?} {rtol}");
+                    assert!(error < 3.0 * rtol, "{order:?} {prediction:?} {rtol}: {error}");
+                    assert!(report.calls > calls_before, "{order:?} {prediction:?} {rtol}");
                     calls_before = report.calls;
                 }
             }

@@ -5,7 +5,7 @@ use vdm_core::{Denoiser, Latent};
 
 use super::multistep::Explicit;
 use super::{FinalOrder, History, Order, Properties, Solver, Step};
-use crate::exponential::Predicts;
+use crate::exponential::PredictionForm;
 use crate::{Run, SolveError};
 
 /// The polynomial in `λ` through the last `order` predictions, integrated exactly.
@@ -16,12 +16,12 @@ use crate::{Run, SolveError};
 ///
 /// in the notation of [`exponential`](crate::exponential). One rule of two names:
 ///
-/// | `predicts` | also known as |
+/// | `prediction` | also known as |
 /// |---|---|
 /// | noise | DEIS, with the polynomial in `ln σ/α` (Zhang and Chen 2023; diffusers' `logrho`) |
-/// | image | DPM-Solver++(2M) in its Taylor form, DPM-Solver++(3M) corrected |
+/// | data | DPM-Solver++(2M) in its Taylor form, DPM-Solver++(3M) corrected |
 ///
-/// [`DpmSolverPp3M`](super::DpmSolverPp3M) has half of the weight that third order needs on the
+/// [`DpmSolverMultistep::PP_3M`](super::DpmSolverMultistep::PP_3M) has half of the weight that third order needs on the
 /// second difference; `ExponentialAdams::new(Order::Three)` is that method with all of it.
 ///
 /// The measured order is the declared one; the first steps use the predictions there are. Where steps are
@@ -39,7 +39,7 @@ pub struct ExponentialAdams {
     /// Number of predictions combined.
     pub order: Order,
     /// What the polynomial is of.
-    pub predicts: Predicts,
+    pub prediction: PredictionForm,
     /// Strength of new noise, `≥ 0`: 0 for the ODE, 1 for the reverse-time SDE.
     #[serde(deserialize_with = "super::parameter::eta")]
     pub eta: f64,
@@ -60,13 +60,13 @@ impl ExponentialAdams {
     #[must_use]
     pub const fn new(order: Order) -> Self {
         let final_order = FinalOrder::Bounded { below: 15 };
-        Self { order, predicts: Predicts::Image, eta: 0.0, final_order }
+        Self { order, prediction: PredictionForm::Data, eta: 0.0, final_order }
     }
 
     /// DEIS in `ln ρ`: the same on noise.
     #[must_use]
     pub const fn deis(order: Order) -> Self {
-        Self { predicts: Predicts::Noise, ..Self::new(order) }
+        Self { prediction: PredictionForm::Noise, ..Self::new(order) }
     }
 }
 
@@ -88,8 +88,8 @@ impl<Z: Latent> Solver<Z> for ExponentialAdams {
         step: &Step<'_>,
         memory: &mut Self::Memory,
     ) -> Result<Z, SolveError<D::Error>> {
-        let Self { order, predicts, eta, final_order } = *self;
-        let method = Explicit { order, predicts, eta, final_order };
+        let Self { order, prediction, eta, final_order } = *self;
+        let method = Explicit { order, prediction, eta, final_order };
         method.step(run, z, step, memory, |form, _| form.moments())
     }
 }

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, NoiseLevel};
 
-use super::SlopeWeight;
+use super::SolverType;
 use super::taylor::Taylor;
-use super::{Ddim, Past, Properties, SinglestepOrder, Solver, Step};
-use crate::exponential::Predicts;
+use super::{Ddim, DpmSolverOrder, Past, Properties, Solver, Step};
+use crate::exponential::PredictionForm;
 use crate::{Run, SolveError};
 
 /// DPM-Solver and DPM-Solver++ of order `p` with the grid's own points as stages.
@@ -26,7 +26,7 @@ use crate::{Run, SolveError};
 /// ```
 ///
 /// where `α`, `σ`, `h = (λ − λ_0)/2` and `r_i = (λ_i − λ_0)/(λ − λ_0)` are those of each update's
-/// own end. ([`SlopeWeight::Heun`] has other weights of the same order.) Blocks uniform in log-SNR
+/// own end. ([`SolverType::Heun`] has other weights of the same order.) Blocks uniform in log-SNR
 /// have the papers' stages, `r = ½` and `r = ⅓, ⅔`; on other grids order 3 needs log-SNR to be
 /// smooth in the step's number.
 ///
@@ -40,19 +40,19 @@ use crate::{Run, SolveError};
 /// | order 2, image, midpoint | DPM-Solver++(2S) |
 /// | order 3, noise, midpoint | DPM-Solver-3 |
 /// | order 3, image, midpoint | DPM-Solver++(3S) |
-/// | order 3, stage midpoint | the third order of diffusers' `DPMSolverSinglestepScheduler` |
+/// | order 3, midpoint stage | the third order of diffusers' `DPMSolverSinglestepScheduler` |
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DpmSolverSinglestep {
     /// Number of steps in a block.
-    pub order: SinglestepOrder,
+    pub order: DpmSolverOrder,
     /// What is interpolated between the stages.
-    pub predicts: Predicts,
+    pub prediction: PredictionForm,
     /// The update that ends a block.
-    pub form: SlopeWeight,
+    pub solver_type: SolverType,
     /// The update of order 2 that leads to the last stage of order 3; the papers' is
-    /// [`Heun`](SlopeWeight::Heun) whatever the form.
-    pub stage: SlopeWeight,
+    /// [`Heun`](SolverType::Heun) whatever the type.
+    pub stage_solver_type: SolverType,
     /// Whether a last block of full length gives up its last step, which then is of first order: the
     /// papers' code does so for order 3. Steadier at few steps. It adds an error `O(h²)`, small
     /// where the grid ends nearly clean; on a grid that ends in noise order 3 falls to 2.
@@ -63,10 +63,10 @@ impl Default for DpmSolverSinglestep {
     /// DPM-Solver++(3S) as its authors run it.
     fn default() -> Self {
         Self {
-            order: SinglestepOrder::Three,
-            predicts: Predicts::Image,
-            form: SlopeWeight::Midpoint,
-            stage: SlopeWeight::Heun,
+            order: DpmSolverOrder::Three,
+            prediction: PredictionForm::Data,
+            solver_type: SolverType::Midpoint,
+            stage_solver_type: SolverType::Heun,
             lower_order_final: true,
         }
     }
@@ -129,11 +129,12 @@ impl DpmSolverSinglestep {
         match stages.len() {
             1 => [update.first(), 0.0, 0.0],
             2 => {
-                let form = if ends_block { self.form } else { self.stage };
-                let [on_start, on_stage] = update.second(form, r(1));
+                let solver_type =
+                    if ends_block { self.solver_type } else { self.stage_solver_type };
+                let [on_start, on_stage] = update.second(solver_type, r(1));
                 [on_start, on_stage, 0.0]
             }
-            _ => update.third(self.form, r(1), r(2)),
+            _ => update.third(self.solver_type, r(1), r(2)),
         }
     }
 }
@@ -158,7 +159,7 @@ impl<Z: Latent> Solver<Z> for DpmSolverSinglestep {
         if ends_block && block.start.is_none() {
             return Ddim::default().step(run, z, step, &mut ());
         }
-        let m = run.predict_as(self.predicts.parameterization(), &z, t)?;
+        let m = run.predict_as(self.prediction.parameterization(), &z, t)?;
         let start = if let Some(start) = block.start.take() {
             run.recycle(z);
             start
@@ -166,7 +167,7 @@ impl<Z: Latent> Solver<Z> for DpmSolverSinglestep {
             z
         };
         block.stages.push(Past { value: m, at: *t });
-        let update = Taylor::between(self.predicts, &block.stages[0].at, s);
+        let update = Taylor::between(self.prediction, &block.stages[0].at, s);
         let weights = self.weights(&update, &block.stages, s, ends_block);
         let z_s = block.combine(run, (update.on_z, &start), weights);
         if ends_block {
@@ -187,7 +188,7 @@ mod tests {
 
     /// Lengths of the blocks, on a grid of those ends.
     fn blocks(
-        order: SinglestepOrder,
+        order: DpmSolverOrder,
         lower_order_final: bool,
         steps: u32,
         ends: [f64; 2],
@@ -207,15 +208,15 @@ mod tests {
     fn blocks_are_those_of_the_papers() {
         let finite = [0.0, 100.0];
         let lower = |order, steps| blocks(order, true, steps, finite);
-        assert_eq!(lower(SinglestepOrder::Three, 15), [3, 3, 3, 3, 2, 1]);
-        assert_eq!(lower(SinglestepOrder::Three, 16), [3, 3, 3, 3, 3, 1]);
-        assert_eq!(lower(SinglestepOrder::Three, 17), [3, 3, 3, 3, 3, 2]);
-        assert_eq!(lower(SinglestepOrder::Two, 10), [2, 2, 2, 2, 1, 1]);
-        assert_eq!(lower(SinglestepOrder::Two, 9), [2, 2, 2, 2, 1]);
-        assert_eq!(lower(SinglestepOrder::One, 3), [1, 1, 1]);
-        assert_eq!(blocks(SinglestepOrder::Three, false, 6, finite), [3, 3]);
-        assert_eq!(blocks(SinglestepOrder::Two, false, 7, finite), [2, 2, 2, 1]);
-        for order in [SinglestepOrder::One, SinglestepOrder::Two, SinglestepOrder::Three] {
+        assert_eq!(lower(DpmSolverOrder::Three, 15), [3, 3, 3, 3, 2, 1]);
+        assert_eq!(lower(DpmSolverOrder::Three, 16), [3, 3, 3, 3, 3, 1]);
+        assert_eq!(lower(DpmSolverOrder::Three, 17), [3, 3, 3, 3, 3, 2]);
+        assert_eq!(lower(DpmSolverOrder::Two, 10), [2, 2, 2, 2, 1, 1]);
+        assert_eq!(lower(DpmSolverOrder::Two, 9), [2, 2, 2, 2, 1]);
+        assert_eq!(lower(DpmSolverOrder::One, 3), [1, 1, 1]);
+        assert_eq!(blocks(DpmSolverOrder::Three, false, 6, finite), [3, 3]);
+        assert_eq!(blocks(DpmSolverOrder::Two, false, 7, finite), [2, 2, 2, 1]);
+        for order in [DpmSolverOrder::One, DpmSolverOrder::Two, DpmSolverOrder::Three] {
             assert_eq!(lower(order, 1), [1]);
         }
     }
@@ -223,10 +224,10 @@ mod tests {
     #[test]
     fn steps_at_singular_ends_stand_alone() {
         let clean = [0.0, f64::INFINITY];
-        assert_eq!(blocks(SinglestepOrder::Three, false, 6, clean), [3, 2, 1]);
-        assert_eq!(blocks(SinglestepOrder::Three, true, 20, clean), [3, 3, 3, 3, 3, 3, 1, 1]);
+        assert_eq!(blocks(DpmSolverOrder::Three, false, 6, clean), [3, 2, 1]);
+        assert_eq!(blocks(DpmSolverOrder::Three, true, 20, clean), [3, 3, 3, 3, 3, 3, 1, 1]);
         let both = [f64::NEG_INFINITY, f64::INFINITY];
-        assert_eq!(blocks(SinglestepOrder::Three, false, 7, both), [1, 3, 2, 1]);
-        assert_eq!(blocks(SinglestepOrder::Two, true, 2, both), [1, 1]);
+        assert_eq!(blocks(DpmSolverOrder::Three, false, 7, both), [1, 3, 2, 1]);
+        assert_eq!(blocks(DpmSolverOrder::Two, true, 2, both), [1, 1]);
     }
 }

@@ -31,9 +31,7 @@ pub use angular_adams::{AngularAdams, AngularAdamsMemory};
 pub use churn::Churn;
 pub use ddim::Ddim;
 pub use dpm_2::{Dpm2, Dpm2Ancestral};
-pub use dpm_solver_multistep::{
-    DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp3M, SlopeWeight,
-};
+pub use dpm_solver_multistep::{DpmSolverMultistep, SolverType};
 pub use dpm_solver_pp_2s_ancestral::DpmSolverPp2SAncestral;
 pub use dpm_solver_pp_sde::DpmSolverPpSde;
 pub use dpm_solver_singlestep::DpmSolverSinglestep;
@@ -41,7 +39,7 @@ pub use history::{History, Past};
 pub use langevin::PredictorCorrector;
 pub use lms::Lms;
 pub use multistep::{FinalOrder, Order, OrderError};
-pub use parameter::{EdmSigmaRange, ParameterError, SinglestepOrder, StageShare};
+pub use parameter::{DpmSolverOrder, EdmSigmaRange, ParameterError, StageShare};
 pub use predictor_corrector::PredictorCorrectorMemory;
 pub use restart::Restart;
 pub use reverse_sde::{EulerMaruyama, StochasticHeun};

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use vdm_core::{Denoiser, Latent};
 
-use super::{Ddim, History, Solver, Step};
-use crate::exponential::{ExponentialStep, Predicts, weights};
+use super::{Ddim, DpmSolverOrder, History, Solver, Step};
+use crate::exponential::{ExponentialStep, PredictionForm, weights};
 use crate::{Run, SolveError};
 
 /// How many predictions a step may use: four of an explicit method, and the corrector's one more.
@@ -47,6 +47,16 @@ impl Order {
     }
 }
 
+impl From<DpmSolverOrder> for Order {
+    fn from(order: DpmSolverOrder) -> Self {
+        match order {
+            DpmSolverOrder::One => Self::One,
+            DpmSolverOrder::Two => Self::Two,
+            DpmSolverOrder::Three => Self::Three,
+        }
+    }
+}
+
 impl From<Order> for u8 {
     fn from(order: Order) -> Self {
         order as Self
@@ -79,8 +89,8 @@ impl TryFrom<u8> for Order {
 /// other is defined.
 ///
 /// ```
-/// use vdm_sample::{DpmSolverPp2M, FinalOrder, UniPc};
-/// assert_eq!(DpmSolverPp2M::default().final_order, FinalOrder::Bounded { below: 15 });
+/// use vdm_sample::{DpmSolverMultistep, FinalOrder, UniPc};
+/// assert_eq!(DpmSolverMultistep::default().final_order, FinalOrder::Bounded { below: 15 });
 /// assert_eq!(UniPc::default().final_order, FinalOrder::ALWAYS_BOUNDED);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -201,7 +211,7 @@ pub(crate) fn terms<'a, Z: Latent>(
 /// An explicit multistep method, all but the moments that it uses.
 pub(crate) struct Explicit {
     pub(crate) order: Order,
-    pub(crate) predicts: Predicts,
+    pub(crate) prediction: PredictionForm,
     pub(crate) eta: f64,
     pub(crate) final_order: FinalOrder,
 }
@@ -221,9 +231,9 @@ impl Explicit {
             return singular_step(run, z, step, self.eta);
         }
         let Step { from: t, to: s, .. } = step;
-        let prediction = run.predict_as(self.predicts.parameterization(), &z, t)?;
+        let prediction = run.predict_as(self.prediction.parameterization(), &z, t)?;
         memory.push(run, prediction, *t, self.order.get());
-        let form = ExponentialStep::between(t, s, self.predicts, self.eta);
+        let form = ExponentialStep::between(t, s, self.prediction, self.eta);
         let nodes = nodes(&form, memory);
         let weights = |order: usize| weights(&moments(&form, order), &nodes[..order]);
         let order = self.final_order.of_step(memory.len(), step, weights);

@@ -104,7 +104,7 @@ impl EdmSigmaRange {
 /// The order of a method, in configuration files the number 1, 2 or 3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
-pub enum SinglestepOrder {
+pub enum DpmSolverOrder {
     /// Global error `O(h)`.
     One,
     /// Global error `O(h²)`.
@@ -113,17 +113,17 @@ pub enum SinglestepOrder {
     Three,
 }
 
-impl From<SinglestepOrder> for u8 {
-    fn from(order: SinglestepOrder) -> Self {
+impl From<DpmSolverOrder> for u8 {
+    fn from(order: DpmSolverOrder) -> Self {
         match order {
-            SinglestepOrder::One => 1,
-            SinglestepOrder::Two => 2,
-            SinglestepOrder::Three => 3,
+            DpmSolverOrder::One => 1,
+            DpmSolverOrder::Two => 2,
+            DpmSolverOrder::Three => 3,
         }
     }
 }
 
-impl TryFrom<u8> for SinglestepOrder {
+impl TryFrom<u8> for DpmSolverOrder {
     type Error = ParameterError;
 
     fn try_from(order: u8) -> Result<Self, Self::Error> {

@@ -1,13 +1,13 @@
 //! The stochastic Adams method.
 
 use serde::{Deserialize, Serialize};
-use vdm_core::{Denoiser, Latent};
+use vdm_core::{Denoiser, Latent, Parameterization};
 
 use super::multistep::{nodes, singular_step};
 use super::parameter::EdmSigmaRange;
 use super::predictor_corrector::{Open, PredictorCorrectorMemory};
 use super::{FinalOrder, Order, Properties, Solver, Step};
-use crate::exponential::{ExponentialStep, Predicts, weights};
+use crate::exponential::{ExponentialStep, PredictionForm, weights};
 use crate::{Run, SolveError};
 
 /// SA-Solver: Adams–Bashforth predictor and Adams–Moulton corrector for the reverse-time SDE of any
@@ -91,12 +91,11 @@ impl<Z: Latent> Solver<Z> for SaSolver {
         if step.is_singular() {
             return singular_step(run, z, step, eta);
         }
-        let predicts = Predicts::Image;
         let (predictor, corrector) = (self.predictor.get(), self.corrector.map_or(0, Order::get));
-        let prediction = run.predict_as(predicts.parameterization(), &z, t)?;
+        let prediction = run.predict_as(Parameterization::Image, &z, t)?;
         memory.past.push(run, prediction, *t, predictor.max(corrector));
         let z = memory.correct(run, z, |form, nodes| weights(&form.moments(), nodes));
-        let form = ExponentialStep::between(t, s, predicts, eta);
+        let form = ExponentialStep::between(t, s, PredictionForm::Data, eta);
         let (nodes, known) = (nodes(&form, &memory.past), memory.past.len());
         let of_past = |most: usize| {
             let weights = |order: usize| weights(&form.moments(), &nodes[..order]);

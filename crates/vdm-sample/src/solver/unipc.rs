@@ -6,7 +6,7 @@ use vdm_core::{Denoiser, Latent};
 use super::multistep::{MAX_NODES, nodes, singular_step};
 use super::predictor_corrector::{Open, PredictorCorrectorMemory};
 use super::{FinalOrder, Order, Properties, Solver, Step};
-use crate::exponential::{ExponentialStep, Predicts, weights};
+use crate::exponential::{ExponentialStep, PredictionForm, weights};
 use crate::{Run, SolveError};
 
 /// UniPC: exponential Adams–Bashforth of order `p`, corrected by Adams–Moulton through one node
@@ -36,7 +36,7 @@ pub struct UniPc {
     /// The weights where they are not determined by the order.
     pub variant: UniPcVariant,
     /// What the polynomial is of.
-    pub predicts: Predicts,
+    pub prediction: PredictionForm,
     /// Whether to correct.
     pub corrector: bool,
     /// The order of the last steps; the authors lower it on every grid.
@@ -77,7 +77,7 @@ impl UniPc {
         Self {
             order,
             variant: UniPcVariant::Bh2,
-            predicts: Predicts::Image,
+            prediction: PredictionForm::Data,
             corrector: true,
             final_order: FinalOrder::ALWAYS_BOUNDED,
         }
@@ -146,10 +146,10 @@ impl<Z: Latent> Solver<Z> for UniPc {
         }
         let Step { from: t, to: s, .. } = step;
         let order = self.order.get();
-        let prediction = run.predict_as(self.predicts.parameterization(), &z, t)?;
+        let prediction = run.predict_as(self.prediction.parameterization(), &z, t)?;
         memory.past.push(run, prediction, *t, order + 1);
         let z = memory.correct(run, z, |form, nodes| self.corrected(form, nodes));
-        let form = ExponentialStep::between(t, s, self.predicts, 0.0);
+        let form = ExponentialStep::between(t, s, self.prediction, 0.0);
         let nodes = nodes(&form, &memory.past);
         let weights = |order: usize| weights(&self.moments(&form, order), &nodes[..order]);
         let order = self.final_order.of_step(order.min(memory.past.len()), step, weights);

@@ -79,7 +79,7 @@ const SOLVERS: [&[Elsewhere]; 5] = [
             ("LMSDiscreteScheduler", "lms"),
             ("DPMSolverSinglestepScheduler", "dpm_solver_singlestep"),
             ("DPMSolverSDEScheduler", "dpm_solver_pp_sde"),
-            ("DPMSolverMultistepScheduler", "dpm_solver_pp_2m"),
+            ("DPMSolverMultistepScheduler", "dpm_solver_multistep"),
             ("EDMDPMSolverMultistepScheduler", "dpm_solver_pp_2m"),
             ("CosineDPMSolverMultistepScheduler", "dpm_solver_pp_2m_sde"),
             ("DEISMultistepScheduler", "deis"),
@@ -203,8 +203,8 @@ impl NameOf {
     ///
     /// ```
     /// use vdm_sample::NameOf;
-    /// let known = NameOf::Solver.elsewhere_only("DPMSolverMultistepScheduler").unwrap();
-    /// assert_eq!((known.library, known.here), ("diffusers", "dpm_solver_pp_2m"));
+    /// let known = NameOf::Solver.elsewhere_only("UniPCMultistepScheduler").unwrap();
+    /// assert_eq!((known.library, known.here), ("diffusers", "uni_pc"));
     /// assert_eq!(NameOf::Solver.elsewhere_only("DDIM"), None);
     /// ```
     #[must_use]
@@ -334,7 +334,7 @@ mod tests {
             ("UniPC", "uni_pc"),
             ("UniPCMultistep", "uni_pc"),
             ("DDIMScheduler", "ddim"),
-            ("DPMSolverMultistepScheduler", "dpm_solver_pp_2m"),
+            ("DPMSolverMultistepScheduler", "dpm_solver_multistep"),
             ("dopri5", "dormand_prince_54"),
         ] {
             assert_eq!(NameOf::Solver.resolve(name), Some(here), "{name}");

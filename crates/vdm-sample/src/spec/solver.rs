@@ -9,11 +9,10 @@ use super::named::name_or_object;
 use super::{Field, NameOf};
 use crate::ode::{AdaptiveDpm, AdaptiveOde, Pair};
 use crate::solver::{
-    Ancestral, AngularAdams, Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolver2M,
-    DpmSolver3M, DpmSolverPp2M, DpmSolverPp2SAncestral, DpmSolverPp3M, DpmSolverPpSde,
-    DpmSolverSinglestep, EulerMaruyama, ExponentialAdams, Heun, Lms, Midpoint, Order,
-    ParameterError, PredictorCorrector, Properties, Restart, SaSolver, Solver, Step,
-    StochasticHeun, UniPc,
+    Ancestral, AngularAdams, Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolverMultistep,
+    DpmSolverPp2SAncestral, DpmSolverPpSde, DpmSolverSinglestep, EulerMaruyama, ExponentialAdams,
+    Heun, Lms, Midpoint, Order, ParameterError, PredictorCorrector, Properties, Restart, SaSolver,
+    Solver, Step, StochasticHeun, UniPc,
 };
 use crate::{InnerProduct, Run, SolveError, TimeGrid};
 
@@ -174,14 +173,8 @@ named_solvers! {
             "stochastic sampling of order 2"
         DpmSolverPpSde(DpmSolverPpSde) "dpm_solver_pp_sde"
             "parity with k-diffusion"
-        DpmSolverPp2M(DpmSolverPp2M) "dpm_solver_pp_2m"
-            "10 to 50 model calls"
-        DpmSolverPp3M(DpmSolverPp3M) "dpm_solver_pp_3m"
-            "parity with other libraries; measured order 2, prefer exponential_adams"
-        DpmSolver2M(DpmSolver2M) "dpm_solver_2m"
-            "noise prediction without guidance"
-        DpmSolver3M(DpmSolver3M) "dpm_solver_3m"
-            "parity with other libraries; measured order 2, prefer deis"
+        DpmSolverMultistep(DpmSolverMultistep) "dpm_solver_multistep"
+            "10 to 50 model calls; DPM-Solver and DPM-Solver++ of either order"
         ExponentialAdams(ExponentialAdams) "exponential_adams"
             "20 or more model calls: orders up to 4, as declared"
         AngularAdams(AngularAdams) "angular_adams"
@@ -302,6 +295,7 @@ impl SolverSpec {
 /// Names under which other libraries know settings of these solvers.
 fn aliases() -> Vec<Entry<SolverSpec>> {
     let entry = |name, when, solver| Entry { name, when, solver };
+    let multistep = |name, when, solver| entry(name, when, SolverSpec::DpmSolverMultistep(solver));
     vec![
         entry("euler", "ddim by another name", SolverSpec::Ddim(Ddim { eta: 0.0 })),
         entry(
@@ -319,15 +313,31 @@ fn aliases() -> Vec<Entry<SolverSpec>> {
             "the midpoint method for flow matching",
             SolverSpec::Midpoint(Midpoint { coordinate: Coordinate::Flow }),
         ),
-        entry(
+        multistep("dpm_solver_pp_2m", "10 to 50 model calls", DpmSolverMultistep::PP_2M),
+        multistep(
+            "dpm_solver_pp_3m",
+            "parity with other libraries; measured order 2, prefer exponential_adams",
+            DpmSolverMultistep::PP_3M,
+        ),
+        multistep(
+            "dpm_solver_2m",
+            "noise prediction without guidance",
+            DpmSolverMultistep::NOISE_2M,
+        ),
+        multistep(
+            "dpm_solver_3m",
+            "parity with other libraries; measured order 2, prefer deis",
+            DpmSolverMultistep::NOISE_3M,
+        ),
+        multistep(
             "dpm_solver_pp_2m_sde",
             "stochastic sampling in 20 to 100 model calls",
-            SolverSpec::DpmSolverPp2M(DpmSolverPp2M { eta: 1.0, ..DpmSolverPp2M::default() }),
+            DpmSolverMultistep { eta: 1.0, ..DpmSolverMultistep::PP_2M },
         ),
-        entry(
+        multistep(
             "dpm_solver_pp_3m_sde",
             "parity with other libraries",
-            SolverSpec::DpmSolverPp3M(DpmSolverPp3M { eta: 1.0, ..DpmSolverPp3M::default() }),
+            DpmSolverMultistep { eta: 1.0, ..DpmSolverMultistep::PP_3M },
         ),
         entry(
             "deis",

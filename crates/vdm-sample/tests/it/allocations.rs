@@ -6,8 +6,8 @@ use std::convert::Infallible;
 use allocation_counter::measure;
 use vdm_core::{Denoiser, NoiseLevel, Parameterization, Prediction, Scaling, Schedule};
 use vdm_sample::{
-    Ancestral, Antithetic, BrownianPath, Ddim, DpmSolverPp2M, Entry, Iid, NoNoise, NoiseSource,
-    Seed, Solver, SolverSpec, TimeGrid, solve,
+    Ancestral, Antithetic, BrownianPath, Ddim, DpmSolverMultistep, Entry, Iid, NoNoise,
+    NoiseSource, Seed, Solver, SolverSpec, TimeGrid, solve,
 };
 
 const DIMS: usize = 1000;
@@ -71,7 +71,7 @@ fn no_step_allocates_after_the_first_ones() {
         // A handful: latents, the list of free ones.
         let none = || Box::new(NoNoise) as Box<dyn NoiseSource<Vec<f32>>>;
         assert!(constant(&Ddim::default(), of, none) < 10);
-        assert!(constant(&DpmSolverPp2M::default(), of, none) < 10);
+        assert!(constant(&DpmSolverMultistep::PP_2M, of, none) < 10);
         let ancestral = Ancestral::default();
         assert!(constant(&ancestral, of, || Box::new(Iid::new(Seed(1), 0, DIMS))) < 10);
         assert!(constant(&ancestral, of, || Box::new(Antithetic::new(Seed(1), 0, DIMS))) < 10);

@@ -1,11 +1,10 @@
 //! Multistep solvers at infinite levels, under other names, and in configurations.
 
 use vdm_core::{Counted, GaussianMixture, NoiseLevel, Scaling};
-use vdm_sample::exponential::Predicts;
+use vdm_sample::exponential::PredictionForm;
 use vdm_sample::{
-    Ddim, DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp3M, EdmSigmaRange, ExponentialAdams,
-    FinalOrder, Iid, NoNoise, Order, SaSolver, Seed, SlopeWeight, Solver, TimeGrid, UniPc,
-    UniPcVariant, solve,
+    Ddim, DpmSolverMultistep, EdmSigmaRange, ExponentialAdams, FinalOrder, Iid, NoNoise, Order,
+    SaSolver, Seed, Solver, SolverType, TimeGrid, UniPc, UniPcVariant, solve,
 };
 
 fn mixture() -> GaussianMixture {
@@ -32,14 +31,14 @@ macro_rules! for_each_deterministic {
             $check(&ExponentialAdams::new(order));
             $check(&ExponentialAdams::deis(order));
             $check(&SaSolver { predictor: order, eta: 0.0, ..SaSolver::default() });
-            for predicts in [Predicts::Image, Predicts::Noise] {
-                $check(&UniPc { predicts, ..UniPc::new(order) });
+            for prediction in [PredictionForm::Data, PredictionForm::Noise] {
+                $check(&UniPc { prediction, ..UniPc::new(order) });
             }
         }
-        $check(&DpmSolverPp2M::default());
-        $check(&DpmSolverPp3M::default());
-        $check(&DpmSolver2M::default());
-        $check(&DpmSolver3M::default());
+        $check(&DpmSolverMultistep::PP_2M);
+        $check(&DpmSolverMultistep::PP_3M);
+        $check(&DpmSolverMultistep::NOISE_2M);
+        $check(&DpmSolverMultistep::NOISE_3M);
     };
 }
 
@@ -81,8 +80,8 @@ fn one_call_per_step_never_at_clean_data() {
     check(&SaSolver::default());
     check(&ExponentialAdams { eta: 1.0, ..ExponentialAdams::new(Order::Three) });
     check(&ExponentialAdams { eta: 0.5, ..ExponentialAdams::deis(Order::Two) });
-    check(&DpmSolverPp2M { eta: 0.5, ..DpmSolverPp2M::default() });
-    check(&DpmSolverPp3M { eta: 1.0, ..DpmSolverPp3M::default() });
+    check(&DpmSolverMultistep { eta: 0.5, ..DpmSolverMultistep::PP_2M });
+    check(&DpmSolverMultistep { eta: 1.0, ..DpmSolverMultistep::PP_3M });
 }
 
 fn assert_same(a: &impl Solver<Vec<f64>>, b: &impl Solver<Vec<f64>>, what: &str) {
@@ -98,7 +97,11 @@ fn assert_same(a: &impl Solver<Vec<f64>>, b: &impl Solver<Vec<f64>>, what: &str)
 fn rules_of_two_names_agree() {
     // Each to the same end, whatever its family lowers there.
     let final_order = FinalOrder::Full;
-    let heun = DpmSolverPp2M { slope: SlopeWeight::Heun, final_order, ..DpmSolverPp2M::default() };
+    let heun = DpmSolverMultistep {
+        solver_type: SolverType::Heun,
+        final_order,
+        ..DpmSolverMultistep::PP_2M
+    };
     let second = ExponentialAdams { final_order, ..ExponentialAdams::new(Order::Two) };
     assert_same(&heun, &second, "2M with the exact slope");
     let first = ExponentialAdams::new(Order::One);
@@ -207,14 +210,18 @@ fn sa_solver_adds_noise_within_its_range_only() {
 
 #[test]
 fn configurations_round_trip_and_refuse_orders_that_do_not_exist() {
-    let json = r#"{"order":4,"predicts":"noise","eta":0.0,"final_order":{"lowered":{"below":15}}}"#;
+    let json =
+        r#"{"order":4,"prediction":"noise","eta":0.0,"final_order":{"lowered":{"below":15}}}"#;
     let deis: ExponentialAdams = serde_json::from_str(json).unwrap();
     let final_order = FinalOrder::Lowered { below: 15 };
     assert_eq!(deis, ExponentialAdams { final_order, ..ExponentialAdams::deis(Order::Four) });
     assert_eq!(serde_json::to_string(&deis).unwrap(), json);
     let short: UniPc = serde_json::from_str(r#"{"order": 3}"#).unwrap();
     assert_eq!(short, UniPc::new(Order::Three));
-    assert_eq!(serde_json::from_str::<DpmSolverPp2M>("{}").unwrap(), DpmSolverPp2M::default());
+    assert_eq!(
+        serde_json::from_str::<DpmSolverMultistep>("{}").unwrap(),
+        DpmSolverMultistep::PP_2M
+    );
     let error = serde_json::from_str::<UniPc>(r#"{"order": 7}"#).unwrap_err().to_string();
     assert!(error.contains("order 7") && error.contains("1 to 4"), "{error}");
     let unknown = serde_json::from_str::<SaSolver>(r#"{"tau": 1.0}"#).unwrap_err().to_string();

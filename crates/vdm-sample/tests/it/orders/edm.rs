@@ -9,7 +9,7 @@ use vdm_core::{
     quadrature,
 };
 use vdm_sample::{
-    Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolverPp2M, EdmSigmaRange, EulerMaruyama,
+    Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolverMultistep, EdmSigmaRange, EulerMaruyama,
     Heun, Iid, Lms, Midpoint, NoNoise, NoiseError, NoiseSource, Order, PredictorCorrector,
     Recorded, Restart, Run, Seed, Solver, Step, StochasticHeun, TimeGrid, prior, solve,
 };
@@ -416,7 +416,7 @@ fn every_solver_runs_on_every_grid_as_declared() {
     check_runs(&PredictorCorrector::new(Heun::default()));
     check_runs(&PredictorCorrector {
         corrections: 3,
-        ..PredictorCorrector::new(DpmSolverPp2M::default())
+        ..PredictorCorrector::new(DpmSolverMultistep::PP_2M)
     });
     let (sigma, repeats) = (EdmSigmaRange { min: 0.05, max: 5.0 }, 2);
     check_runs(&Restart { solver: Heun::default(), sigma, repeats });

@@ -1,10 +1,10 @@
 //! Multistep exponential integrators.
 
 use vdm_core::{GaussianMixture, LogSnr};
-use vdm_sample::exponential::Predicts;
+use vdm_sample::exponential::PredictionForm;
 use vdm_sample::{
-    AngularAdams, DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp3M, ExponentialAdams,
-    NoiseError, NoiseSource, Order, SaSolver, SlopeWeight, Solver, UniPc, UniPcVariant, solve,
+    AngularAdams, DpmSolverMultistep, ExponentialAdams, NoiseError, NoiseSource, Order, SaSolver,
+    Solver, SolverType, UniPc, UniPcVariant, solve,
 };
 
 use super::{FEW_STARTS, assert_order};
@@ -12,8 +12,8 @@ use crate::convergence::{Paths, STARTS, order, whole_range};
 
 use Order::{Four, One, Three, Two};
 
-const SLOPES: [SlopeWeight; 2] = [SlopeWeight::Midpoint, SlopeWeight::Heun];
-const PREDICTS: [Predicts; 2] = [Predicts::Image, Predicts::Noise];
+const SOLVER_TYPES: [SolverType; 2] = [SolverType::Midpoint, SolverType::Heun];
+const PREDICTS: [PredictionForm; 2] = [PredictionForm::Data, PredictionForm::Noise];
 
 fn check(solver: &(impl Solver<Vec<f64>> + std::fmt::Debug), paths: &Paths) {
     let measured = order(256, |steps| paths.error(solver, &whole_range(steps)));
@@ -26,9 +26,9 @@ fn some_of_each_family_have_their_declared_order() {
     let paths = Paths::over_the_whole_range(FEW_STARTS);
     check(&ExponentialAdams::new(Three), &paths);
     check(&ExponentialAdams::deis(Four), &paths);
-    check(&DpmSolverPp2M::default(), &paths);
+    check(&DpmSolverMultistep::PP_2M, &paths);
     check(
-        &UniPc { predicts: Predicts::Noise, variant: UniPcVariant::Bh1, ..UniPc::new(Two) },
+        &UniPc { prediction: PredictionForm::Noise, variant: UniPcVariant::Bh1, ..UniPc::new(Two) },
         &paths,
     );
     check(&AngularAdams { order: Two, ..AngularAdams::default() }, &paths);
@@ -51,25 +51,25 @@ fn exponential_adams_has_the_order_in_its_name() {
 #[ignore = "slow: cargo xtask test --full"]
 fn published_dpm_solvers_are_of_second_order() {
     let paths = Paths::over_the_whole_range(STARTS);
-    for slope in SLOPES {
-        check(&DpmSolverPp2M { slope, ..DpmSolverPp2M::default() }, &paths);
-        check(&DpmSolverPp3M { slope, ..DpmSolverPp3M::default() }, &paths);
-        check(&DpmSolver2M { slope, ..DpmSolver2M::default() }, &paths);
-        check(&DpmSolver3M { slope, ..DpmSolver3M::default() }, &paths);
+    for solver_type in SOLVER_TYPES {
+        check(&DpmSolverMultistep { solver_type, ..DpmSolverMultistep::PP_2M }, &paths);
+        check(&DpmSolverMultistep { solver_type, ..DpmSolverMultistep::PP_3M }, &paths);
+        check(&DpmSolverMultistep { solver_type, ..DpmSolverMultistep::NOISE_2M }, &paths);
+        check(&DpmSolverMultistep { solver_type, ..DpmSolverMultistep::NOISE_3M }, &paths);
     }
 }
 
-/// Order 4 without its corrector only: with it the error meets rounding before the slope settles.
+/// Order 4 without its corrector only: with it the error meets rounding before the solver_type settles.
 #[test]
 #[ignore = "slow: cargo xtask test --full"]
 fn unipc_gains_one_order_by_its_corrector() {
     let paths = Paths::over_the_whole_range(STARTS);
     for variant in [UniPcVariant::Bh1, UniPcVariant::Bh2, UniPcVariant::VaryCoefficients] {
-        for predicts in PREDICTS {
+        for prediction in PREDICTS {
             for order in [One, Two, Three] {
-                check(&UniPc { variant, predicts, ..UniPc::new(order) }, &paths);
+                check(&UniPc { variant, prediction, ..UniPc::new(order) }, &paths);
             }
-            let without = UniPc { variant, predicts, corrector: false, ..UniPc::new(Four) };
+            let without = UniPc { variant, prediction, corrector: false, ..UniPc::new(Four) };
             check(&without, &paths);
         }
     }
@@ -152,7 +152,7 @@ fn variance_error(solver: &impl Solver<Vec<f64>>, steps: usize) -> f64 {
 }
 
 /// Slope of the log error of a variance from 64 to 2048 steps. It is at least the declared order less
-/// 0.15. There is no upper bound: high orders begin with the larger slope
+/// 0.15. There is no upper bound: high orders begin with the larger solver_type
 /// of what they do without noise, until the error of the noise's part, of order 2, takes over.
 fn check_in_law(solver: &(impl Solver<Vec<f64>> + std::fmt::Debug)) {
     let measured = order(64, |steps| variance_error(solver, steps));
@@ -173,9 +173,9 @@ fn stochastic_forms_converge_in_law_with_their_declared_order() {
         check_in_law(&ExponentialAdams { eta: 1.0, ..ExponentialAdams::new(order) });
     }
     check_in_law(&ExponentialAdams { eta: 1.0, ..ExponentialAdams::deis(Two) });
-    for slope in SLOPES {
-        check_in_law(&DpmSolverPp2M { eta: 1.0, slope, ..DpmSolverPp2M::default() });
-        check_in_law(&DpmSolverPp3M { eta: 1.0, slope, ..DpmSolverPp3M::default() });
+    for solver_type in SOLVER_TYPES {
+        check_in_law(&DpmSolverMultistep { eta: 1.0, solver_type, ..DpmSolverMultistep::PP_2M });
+        check_in_law(&DpmSolverMultistep { eta: 1.0, solver_type, ..DpmSolverMultistep::PP_3M });
     }
     for (predictor, corrector) in [(Two, None), (Two, Two.into()), (Three, Three.into())] {
         check_in_law(&SaSolver { predictor, corrector, ..SaSolver::default() });

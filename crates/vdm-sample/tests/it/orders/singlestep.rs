@@ -7,10 +7,10 @@ use vdm_core::{
     Counted, Denoiser, FromFn, GaussianMixture, NoiseLevel, Parameterization, Prediction, Scaling,
     Schedule,
 };
-use vdm_sample::exponential::Predicts;
+use vdm_sample::exponential::PredictionForm;
 use vdm_sample::{
-    Ddim, DpmSolverPp2SAncestral, DpmSolverPpSde, DpmSolverSinglestep, Iid, Recorded, Run, Seed,
-    SinglestepOrder, SlopeWeight, Solver, StageShare, Step, TimeGrid, prior, solve,
+    Ddim, DpmSolverOrder, DpmSolverPp2SAncestral, DpmSolverPpSde, DpmSolverSinglestep, Iid,
+    Recorded, Run, Seed, Solver, SolverType, StageShare, Step, TimeGrid, prior, solve,
 };
 
 use super::{FEW_STARTS, assert_order};
@@ -38,16 +38,16 @@ fn paths(starts: u64) -> Paths {
 
 fn every_singlestep() -> Vec<DpmSolverSinglestep> {
     let mut all = Vec::new();
-    for order in [SinglestepOrder::One, SinglestepOrder::Two, SinglestepOrder::Three] {
-        for predicts in [Predicts::Image, Predicts::Noise] {
-            for form in [SlopeWeight::Midpoint, SlopeWeight::Heun] {
-                for stage in [SlopeWeight::Midpoint, SlopeWeight::Heun] {
+    for order in [DpmSolverOrder::One, DpmSolverOrder::Two, DpmSolverOrder::Three] {
+        for prediction in [PredictionForm::Data, PredictionForm::Noise] {
+            for solver_type in [SolverType::Midpoint, SolverType::Heun] {
+                for stage_solver_type in [SolverType::Midpoint, SolverType::Heun] {
                     for lower_order_final in [false, true] {
                         all.push(DpmSolverSinglestep {
                             order,
-                            predicts,
-                            form,
-                            stage,
+                            prediction,
+                            solver_type,
+                            stage_solver_type,
                             lower_order_final,
                         });
                     }
@@ -79,10 +79,11 @@ fn deterministic_solvers_have_their_declared_order() {
 #[test]
 fn some_of_each_family_have_their_declared_order() {
     let paths = paths(FEW_STARTS);
-    for (order, predicts) in
-        [(SinglestepOrder::Three, Predicts::Image), (SinglestepOrder::Two, Predicts::Noise)]
-    {
-        check(&DpmSolverSinglestep { order, predicts, ..DpmSolverSinglestep::default() }, &paths);
+    for (order, prediction) in [
+        (DpmSolverOrder::Three, PredictionForm::Data),
+        (DpmSolverOrder::Two, PredictionForm::Noise),
+    ] {
+        check(&DpmSolverSinglestep { order, prediction, ..DpmSolverSinglestep::default() }, &paths);
     }
     check(&DpmSolverPp2SAncestral { eta: 0.0 }, &paths);
     check(&DpmSolverPpSde { eta: 0.0, r: StageShare::try_from(0.7).unwrap() }, &paths);
@@ -160,7 +161,7 @@ fn variances_converge_at_their_declared_order() {
 #[test]
 fn the_ancestral_solver_without_noise_is_the_singlestep_one_on_twice_the_grid() {
     let second = DpmSolverSinglestep {
-        order: SinglestepOrder::Two,
+        order: DpmSolverOrder::Two,
         lower_order_final: false,
         ..DpmSolverSinglestep::default()
     };
@@ -231,7 +232,7 @@ fn every_scaling_draws_the_same_images() {
 #[test]
 fn order_one_is_ddim() {
     let first =
-        DpmSolverSinglestep { order: SinglestepOrder::One, ..DpmSolverSinglestep::default() };
+        DpmSolverSinglestep { order: DpmSolverOrder::One, ..DpmSolverSinglestep::default() };
     let paths = paths(FEW_STARTS);
     assert_eq!(paths.ends(&first, &grid(17)), paths.ends(&Ddim::default(), &grid(17)));
 }
@@ -239,8 +240,9 @@ fn order_one_is_ddim() {
 #[test]
 fn configurations_name_what_is_wrong_with_them() {
     let solver: DpmSolverSinglestep =
-        serde_json::from_str(r#"{"order": 2, "predicts": "noise", "form": "taylor"}"#).unwrap();
-    assert_eq!((solver.order, solver.predicts), (SinglestepOrder::Two, Predicts::Noise));
+        serde_json::from_str(r#"{"order": 2, "prediction": "noise", "solver_type": "taylor"}"#)
+            .unwrap();
+    assert_eq!((solver.order, solver.prediction), (DpmSolverOrder::Two, PredictionForm::Noise));
     let seven = serde_json::from_str::<DpmSolverSinglestep>(r#"{"order": 7}"#).unwrap_err();
     assert!(seven.to_string().contains("order 1, 2 or 3, got 7"), "{seven}");
     let outside = serde_json::from_str::<DpmSolverPpSde>(r#"{"r": 0.0}"#).unwrap_err();

@@ -1,9 +1,8 @@
 //! Multistep exponential integrators.
 
-use vdm_sample::exponential::Predicts;
+use vdm_sample::exponential::PredictionForm;
 use vdm_sample::{
-    DpmSolver2M, DpmSolver3M, DpmSolverPp2M, DpmSolverPp3M, ExponentialAdams, FinalOrder, Order,
-    SlopeWeight, UniPc, UniPcVariant,
+    DpmSolverMultistep, ExponentialAdams, FinalOrder, Order, SolverType, UniPc, UniPcVariant,
 };
 
 use super::cases::Case;
@@ -13,36 +12,46 @@ pub(crate) fn error(case: &Case) -> Option<f64> {
     match case.algorithm.as_str() {
         "dpmpp_2m" => {
             let final_order = FinalOrder::Full;
-            Some(case.plain_error(&DpmSolverPp2M { final_order, ..Default::default() }))
+            Some(case.plain_error(&DpmSolverMultistep { final_order, ..DpmSolverMultistep::PP_2M }))
         }
         "dpmpp_2m_sde" => {
-            let slope = match case.word("solver_type").unwrap_or("midpoint") {
-                "midpoint" => SlopeWeight::Midpoint,
-                "heun" => SlopeWeight::Heun,
+            let solver_type = match case.word("solver_type").unwrap_or("midpoint") {
+                "midpoint" => SolverType::Midpoint,
+                "heun" => SolverType::Heun,
                 _ => return None,
             };
             let eta = case.number("eta").unwrap_or(1.0);
-            Some(case.plain_error(&DpmSolverPp2M { eta, slope, final_order: FinalOrder::Full }))
+            Some(case.plain_error(&DpmSolverMultistep {
+                eta,
+                solver_type,
+                final_order: FinalOrder::Full,
+                ..DpmSolverMultistep::PP_2M
+            }))
         }
         "dpmpp_3m_sde" => {
-            let (eta, slope) = (case.number("eta").unwrap_or(1.0), SlopeWeight::Heun);
-            Some(case.plain_error(&DpmSolverPp3M { eta, slope, final_order: FinalOrder::Full }))
+            let (eta, solver_type) = (case.number("eta").unwrap_or(1.0), SolverType::Heun);
+            Some(case.plain_error(&DpmSolverMultistep {
+                eta,
+                solver_type,
+                final_order: FinalOrder::Full,
+                ..DpmSolverMultistep::PP_3M
+            }))
         }
         "DPMSolverMultistepScheduler" | "EDMDPMSolverMultistepScheduler" => {
-            let slope = match case.word("solver_type")? {
-                "midpoint" => SlopeWeight::Midpoint,
-                "heun" => SlopeWeight::Heun,
+            let solver_type = match case.word("solver_type")? {
+                "midpoint" => SolverType::Midpoint,
+                "heun" => SolverType::Heun,
                 _ => return None,
             };
-            dpm_solver(case, case.number("solver_order")?, slope, diffusers_final_order(case))
+            dpm_solver(case, case.number("solver_order")?, solver_type, diffusers_final_order(case))
         }
         "dpm:multistep" => {
-            let slope = match case.word("solver_type")? {
-                "dpmsolver" => SlopeWeight::Midpoint,
-                "taylor" => SlopeWeight::Heun,
+            let solver_type = match case.word("solver_type")? {
+                "dpmsolver" => SolverType::Midpoint,
+                "taylor" => SolverType::Heun,
                 _ => return None,
             };
-            dpm_solver(case, case.number("order")?, slope, lowered(case, 10))
+            dpm_solver(case, case.number("order")?, solver_type, lowered(case, 10))
         }
         "DEISMultistepScheduler" if case.word("solver_type") == Some("logrho") => {
             let final_order = diffusers_final_order(case);
@@ -55,7 +64,8 @@ pub(crate) fn error(case: &Case) -> Option<f64> {
             )
         }
         "UniPCMultistepScheduler" => {
-            let predicts = if case.flag("predict_x0")? { Predicts::Image } else { Predicts::Noise };
+            let prediction =
+                if case.flag("predict_x0")? { PredictionForm::Data } else { PredictionForm::Noise };
             let disabled = case.list("disable_corrector")?.len();
             let corrector = match disabled {
                 0 => true,
@@ -66,36 +76,61 @@ pub(crate) fn error(case: &Case) -> Option<f64> {
                 case,
                 case.number("solver_order")?,
                 case.word("solver_type")?,
-                predicts,
+                prediction,
                 corrector,
             )
         }
         "unipc:multistep" => {
-            let predicts = predicts(case.word("algorithm_type")?)?;
-            unipc(case, case.number("order")?, case.word("variant")?, predicts, true)
+            let prediction = prediction(case.word("algorithm_type")?)?;
+            unipc(case, case.number("order")?, case.word("variant")?, prediction, true)
         }
         _ => None,
     }
 }
 
 /// DPM-Solver and DPM-Solver++ of diffusers and of the authors.
-fn dpm_solver(case: &Case, order: f64, slope: SlopeWeight, final_order: FinalOrder) -> Option<f64> {
+fn dpm_solver(
+    case: &Case,
+    order: f64,
+    solver_type: SolverType,
+    final_order: FinalOrder,
+) -> Option<f64> {
     let algorithm = case.word("algorithm_type")?;
     let (eta, algorithm) = match algorithm.strip_prefix("sde-") {
         Some(deterministic) => (1.0, deterministic),
         None => (0.0, algorithm),
     };
-    Some(match (order, predicts(algorithm)?) {
-        (1.0, predicts) => case.plain_error(&ExponentialAdams {
-            predicts,
+    Some(match (order, prediction(algorithm)?) {
+        (1.0, prediction) => case.plain_error(&ExponentialAdams {
+            prediction,
             eta,
             ..ExponentialAdams::new(Order::One)
         }),
-        (2.0, Predicts::Image) => case.plain_error(&DpmSolverPp2M { eta, slope, final_order }),
+        (2.0, PredictionForm::Data) => case.plain_error(&DpmSolverMultistep {
+            eta,
+            solver_type,
+            final_order,
+            ..DpmSolverMultistep::PP_2M
+        }),
         // Diffusers' own third-order SDE has a sign error, so there is no case of it.
-        (3.0, Predicts::Image) => case.plain_error(&DpmSolverPp3M { eta, slope, final_order }),
-        (2.0, Predicts::Noise) => case.plain_error(&DpmSolver2M { eta, slope, final_order }),
-        (3.0, Predicts::Noise) => case.plain_error(&DpmSolver3M { eta, slope, final_order }),
+        (3.0, PredictionForm::Data) => case.plain_error(&DpmSolverMultistep {
+            eta,
+            solver_type,
+            final_order,
+            ..DpmSolverMultistep::PP_3M
+        }),
+        (2.0, PredictionForm::Noise) => case.plain_error(&DpmSolverMultistep {
+            eta,
+            solver_type,
+            final_order,
+            ..DpmSolverMultistep::NOISE_2M
+        }),
+        (3.0, PredictionForm::Noise) => case.plain_error(&DpmSolverMultistep {
+            eta,
+            solver_type,
+            final_order,
+            ..DpmSolverMultistep::NOISE_3M
+        }),
         _ => return None,
     })
 }
@@ -104,7 +139,7 @@ fn unipc(
     case: &Case,
     order_number: f64,
     variant: &str,
-    predicts: Predicts,
+    prediction: PredictionForm,
     corrector: bool,
 ) -> Option<f64> {
     let variant = match variant {
@@ -114,13 +149,13 @@ fn unipc(
         _ => return None,
     };
     let (order, final_order) = (order(order_number)?, lowered(case, usize::MAX));
-    Some(case.plain_error(&UniPc { order, variant, predicts, corrector, final_order }))
+    Some(case.plain_error(&UniPc { order, variant, prediction, corrector, final_order }))
 }
 
-fn predicts(algorithm: &str) -> Option<Predicts> {
+fn prediction(algorithm: &str) -> Option<PredictionForm> {
     match algorithm {
-        "dpmsolver++" => Some(Predicts::Image),
-        "dpmsolver" => Some(Predicts::Noise),
+        "dpmsolver++" => Some(PredictionForm::Data),
+        "dpmsolver" => Some(PredictionForm::Noise),
         _ => None,
     }
 }

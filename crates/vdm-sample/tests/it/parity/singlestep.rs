@@ -1,9 +1,9 @@
 //! Single-step exponential solvers.
 
 use vdm_core::NoiseLevel;
-use vdm_sample::exponential::Predicts;
+use vdm_sample::exponential::PredictionForm;
 use vdm_sample::{
-    DpmSolverPp2SAncestral, DpmSolverPpSde, DpmSolverSinglestep, SinglestepOrder, SlopeWeight,
+    DpmSolverOrder, DpmSolverPp2SAncestral, DpmSolverPpSde, DpmSolverSinglestep, SolverType,
     StageShare,
 };
 
@@ -30,34 +30,34 @@ pub(crate) fn error(case: &Case) -> Option<f64> {
     }
 }
 
-fn predicts(case: &Case) -> Option<Predicts> {
+fn prediction(case: &Case) -> Option<PredictionForm> {
     match case.word("algorithm_type")? {
-        "dpmsolver++" => Some(Predicts::Image),
-        "dpmsolver" => Some(Predicts::Noise),
+        "dpmsolver++" => Some(PredictionForm::Data),
+        "dpmsolver" => Some(PredictionForm::Noise),
         _ => None,
     }
 }
 
-fn form(case: &Case) -> Option<SlopeWeight> {
+fn solver_type(case: &Case) -> Option<SolverType> {
     match case.word("solver_type")? {
-        "dpmsolver" | "midpoint" => Some(SlopeWeight::Midpoint),
-        "taylor" | "heun" => Some(SlopeWeight::Heun),
+        "dpmsolver" | "midpoint" => Some(SolverType::Midpoint),
+        "taylor" | "heun" => Some(SolverType::Heun),
         _ => None,
     }
 }
 
-fn order(case: &Case, name: &str) -> Option<SinglestepOrder> {
-    SinglestepOrder::try_from(case.number(name)? as u8).ok()
+fn order(case: &Case, name: &str) -> Option<DpmSolverOrder> {
+    DpmSolverOrder::try_from(case.number(name)? as u8).ok()
 }
 
 /// Here the grid lists the stages; the middle stage of order 3 has the form of the block's end.
 fn diffusers_error(case: &Case) -> Option<f64> {
-    let form = form(case)?;
+    let solver_type = solver_type(case)?;
     let solver = DpmSolverSinglestep {
         order: order(case, "solver_order")?,
-        predicts: predicts(case)?,
-        form,
-        stage: form,
+        prediction: prediction(case)?,
+        solver_type,
+        stage_solver_type: solver_type,
         lower_order_final: case.setting("lower_order_final")?.as_bool()?,
     };
     Some(case.error(&solver, rising(case), &[]))
@@ -91,11 +91,11 @@ fn authors_error(case: &Case) -> Option<f64> {
     levels.extend(case.levels().last());
     let solver = DpmSolverSinglestep {
         order,
-        predicts: predicts(case)?,
-        form: form(case)?,
-        stage: SlopeWeight::Heun,
+        prediction: prediction(case)?,
+        solver_type: solver_type(case)?,
+        stage_solver_type: SolverType::Heun,
         // Their setting of this name acts for order 3 alone.
-        lower_order_final: case.algorithm == "dpm:singlestep" && order == SinglestepOrder::Three,
+        lower_order_final: case.algorithm == "dpm:singlestep" && order == DpmSolverOrder::Three,
     };
     Some(case.error(&solver, levels, &[]))
 }
