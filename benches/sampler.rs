@@ -7,7 +7,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use tch::Device;
 use vdm_bench::{FreeDenoiser, digits_model, karras_20};
 use vdm_core::Scaling;
-use vdm_sample::{Entry, NoiseSpec, Seed, SolverSpec, TimeGrid, solve};
+use vdm_sample::spec::{Entry, NoiseSpec};
+use vdm_sample::{Seed, SolverSpec, TimeGrid, solve};
 use vdm_torch::Batch;
 
 const STEPS: usize = 20;

@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use vdm_data::Dataset;
 use vdm_report::files;
-use vdm_sample::{GridKind, GridSpec};
+use vdm_sample::GridSpec;
+use vdm_sample::grid::GridKind;
 use vdm_torch::{Evaluation, Likelihood};
 
 pub(crate) use self::options::Options;

@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 use vdm_data::Items;
-use vdm_sample::{GridKind, GridSpec, NameOf};
+use vdm_sample::GridSpec;
+use vdm_sample::grid::GridKind;
+use vdm_sample::spec::NameOf;
 use vdm_torch::{Evaluation, Model, RunConfig};
 
 use crate::solvers::known;

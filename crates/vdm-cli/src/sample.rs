@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use vdm_report::files;
-use vdm_sample::{AnySolver, GuidanceSpec, NameOf, NoiseSpec, SamplerFields, Seed};
+use vdm_sample::spec::{GuidanceSpec, NameOf, NoiseSpec, SamplerFields};
+use vdm_sample::{AnySolver, Seed};
 use vdm_torch::Sampling;
 
 use crate::engine::Engine;

@@ -4,7 +4,9 @@ use anyhow::Result;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use vdm_sample::range::{BOUND, STEPS, worst_errors};
-use vdm_sample::{AdaptiveSpec, AnySolver, Entry, Field, NameOf, Properties, Solver, SolverSpec};
+use vdm_sample::solver::Properties;
+use vdm_sample::spec::{AdaptiveSpec, Entry, Field, NameOf};
+use vdm_sample::{AnySolver, Solver, SolverSpec};
 
 use crate::specification::named;
 use crate::terminal::{self, say, say_lines};

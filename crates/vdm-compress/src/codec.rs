@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::likelihood::Discretized;
 use vdm_core::{Denoiser, LogSnr, NoiseSchedule, Scaling};
-use vdm_sample::{GridError, TimeGrid};
+use vdm_sample::TimeGrid;
+use vdm_sample::grid::GridError;
 
 use crate::batches::batches;
 use crate::error::{CodecError, Error};

@@ -10,7 +10,7 @@ use thiserror::Error as ThisError;
 pub enum Error {
     /// The schedule has no hierarchy of this many steps.
     #[error(transparent)]
-    Grid(#[from] vdm_sample::GridError),
+    Grid(#[from] vdm_sample::grid::GridError),
     /// A cleanest level at which the likelihood of a pixel is not defined.
     #[error(
         "the levels end at log-SNR {log_snr}, where z_0 is the data themselves: take a grid that ends where \

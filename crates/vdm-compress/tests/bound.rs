@@ -12,7 +12,9 @@ use vdm_core::{
     Denoiser, FromFn, GaussianMixture, LogSnr, NoiseLevel, NoiseSchedule, Parameterization,
     Prediction, Scaling, Schedule, bound,
 };
-use vdm_sample::{GridKind, Purpose, Seed, TimeGrid};
+use vdm_sample::grid::GridKind;
+use vdm_sample::noise::Purpose;
+use vdm_sample::{Seed, TimeGrid};
 
 const DIMS: usize = 2;
 

@@ -9,7 +9,8 @@ use std::error::Error;
 
 use vdm_core::schedule::LogSnrRange;
 use vdm_core::{GaussianMixture, LogSnr, Scaling, Schedule, bound};
-use vdm_sample::{LossTable, TimeGrid};
+use vdm_sample::TimeGrid;
+use vdm_sample::grid::LossTable;
 
 /// `L_T` in nats over the steps of a grid.
 fn bound_of(grid: &TimeGrid, noise_error: impl Fn(f64) -> f64) -> f64 {

@@ -9,9 +9,10 @@
 use std::error::Error;
 
 use vdm_core::{GaussianMixture, LogSnr, Scaling};
-use vdm_sample::{
-    AdaptiveOde, FlowLikelihood, LogLikelihood, Pair, ProbeLaw, Probes, Purpose, Seed, prior,
-};
+use vdm_sample::likelihood::{FlowLikelihood, LogLikelihood, ProbeLaw, Probes};
+use vdm_sample::noise::Purpose;
+use vdm_sample::ode::Pair;
+use vdm_sample::{AdaptiveOde, Seed, prior};
 
 const DIMS: usize = 16;
 const SAMPLES: u64 = 32;

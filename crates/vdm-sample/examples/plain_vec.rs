@@ -11,9 +11,9 @@ use std::error::Error;
 use vdm_core::{
     Denoiser, FromFn, GaussianMixture, Latent, LogSnr, NoiseLevel, Prediction, Scaling, Schedule,
 };
+use vdm_sample::noise::NoiseError;
 use vdm_sample::{
-    Ancestral, DpmSolverMultistep, Iid, NoNoise, NoiseError, NoiseSource, Seed, TimeGrid, prior,
-    solve,
+    Ancestral, DpmSolverMultistep, Iid, NoNoise, NoiseSource, Seed, TimeGrid, prior, solve,
 };
 
 /// An engine's own tensor.

@@ -5,7 +5,8 @@ use std::f64::consts::FRAC_PI_2;
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, LogSnr, NoiseLevel, Parameterization};
 
-use crate::{Run, SolveError, Step};
+use crate::SolveError;
+use crate::solver::{Run, Step};
 
 /// A rescaled latent `y = z/k` and a time `τ` in which the probability-flow ODE is `dy = slope·dτ`, so
 /// that a solver's polynomials approximate the model's prediction alone.

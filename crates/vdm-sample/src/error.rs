@@ -5,7 +5,9 @@ use std::error::Error;
 use thiserror::Error as ThisError;
 use vdm_core::Parameterization;
 
-use crate::{GridError, NoiseError, ParameterError};
+use crate::grid::GridError;
+use crate::noise::NoiseError;
+use crate::solver::ParameterError;
 
 /// Why there is no [`Solution`](crate::Solution): the one error of every solver, on a grid or with
 /// steps of its own. `E` is the model's.

@@ -12,7 +12,8 @@ use vdm_core::{Denoiser, Latent, LogSnr, NoiseLevel, Parameterization, Scaling};
 
 use crate::ode::rms;
 use crate::solve::express;
-use crate::{AdaptiveOde, Ddim, InnerProduct, NoNoise, SolveError, Step, TimeGrid, solve};
+use crate::solver::Step;
+use crate::{AdaptiveOde, Ddim, InnerProduct, NoNoise, SolveError, TimeGrid, solve};
 
 /// The steps of [`Ddim`] backwards, from a grid's last level to its first.
 ///

@@ -2,19 +2,19 @@
 //!
 //! Four orthogonal objects make a sampler, and changing one never touches another:
 //!
-//! | role | type | examples |
-//! |---|---|---|
-//! | the model | [`vdm_core::Denoiser`] | a network, a closed form |
-//! | the levels visited | [`TimeGrid`] | uniform in time, Karras', the best for the bound |
-//! | one step between levels | [`Solver`] | [`Ancestral`], [`Ddim`], [`UniPc`] |
-//! | the random path | [`NoiseSource`] | [`Iid`], [`Antithetic`], [`BrownianPath`] |
+//! | role | type | room | examples |
+//! |---|---|---|---|
+//! | the model | [`Denoiser`](vdm_core::Denoiser) | vdm-core, [`guidance`] | a network, a closed form |
+//! | the levels visited | [`TimeGrid`] | [`grid`] | uniform in time, Karras', the best for the bound |
+//! | how one gets from level to level | [`Solver`] | [`solver`], [`ode`] | [`Ancestral`], [`Ddim`], [`AdaptiveOde`] |
+//! | the random path | [`NoiseSource`] | [`noise`] | [`Iid`], [Brownian](noise::BrownianPath) |
 //!
-//! [`solve`] is the one loop that joins them. [`SamplerSpec`] names a choice in a
-//! configuration file.
+//! [`solve`] is the one loop that joins them, and a [`Solution`] is what comes of it. A [`SamplerSpec`]
+//! names a choice in a configuration ([`spec`]), and its [`Method::sample`] runs it.
 //!
-//! [`Adaptive`] needs no grid: it follows the probability-flow ODE to a tolerance, towards data or
-//! towards noise. On it rest exact log-likelihoods ([`FlowLikelihood`]) and inversion
-//! ([`Adaptive::round_trip`], beside [`DdimInversion`] on a grid).
+//! What else is made of these: exact log-[`likelihood`]s by the probability-flow ODE, [`inversion`] of data
+//! to noise, [estimates](estimate) of bounds over a data set with their errors, and a judgement of solvers on
+//! data whose answer is known ([`range`]).
 //!
 //! # Which solver?
 //!
@@ -22,11 +22,11 @@
 //! |---|---|---|---|
 //! | [`Ancestral`] | top-down hierarchy | 1 | the model the bound is about; best with ≥ 100 steps |
 //! | [`Ddim`] | probability-flow ODE | 1 | deterministic, the simplest that works |
-//! | [`AngularAdams`] | probability-flow ODE | 3 | 5 to 50 model calls on [`TimeGrid::angle`] |
+//! | [`AngularAdams`](solver::AngularAdams) | probability-flow ODE | 3 | 5 to 50 model calls on [`TimeGrid::angle`] |
 //! | [`UniPc`], [`DpmSolverMultistep`] | probability-flow ODE | 3, 2 | 5 to 50 model calls on any grid |
-//! | [`StochasticHeun`], [`SaSolver`] | reverse SDE | 2 | stochastic, 20 to 100 model calls |
-//! | [`Churn`], [`Restart`] | both in turn | 2 | where the model's errors add up |
-//! | [`Adaptive`] | probability-flow ODE | 3 to 8 | to a tolerance, a step size per sample |
+//! | [`StochasticHeun`](solver::StochasticHeun), [`SaSolver`](solver::SaSolver) | reverse SDE | 2 | stochastic, 20 to 100 model calls |
+//! | [`Churn`](solver::Churn), [`Restart`](solver::Restart) | both in turn | 2 | where the model's errors add up |
+//! | [`AdaptiveOde`] | probability-flow ODE | 3 to 8 | to a tolerance, a step size per sample |
 //!
 //! `docs/solvers.md` has all of them, each with its measured order and its worst error in few steps;
 //! [`range`] judges a solver on the grid at hand.
@@ -48,55 +48,39 @@
 //! Randomness is a function of (seed, purpose, step, sample) and never a global state, so sample
 //! `i` does not change with the size of the batch it is drawn in. Models are combined, guided and
 //! held to observations by the wrappers of [`guidance`]. A tensor library joins by one function,
-//! [`vdm_core::Latent::lincomb`]: `examples/plain_vec.rs` and `examples-candle` show it. The feature `rayon` adds
-//! `integrate_many`, which runs many chains in parallel.
+//! [`vdm_core::Latent::lincomb`]: `examples/plain_vec.rs` and `examples-candle` show it. `examples/epsilon_closure.rs` samples from a network
+//! that predicts noise at integer timesteps. The feature `rayon` adds
+//! `solve_many`, which runs many chains in parallel.
 
 mod coordinate;
 mod error;
 pub mod estimate;
 pub mod exponential;
-mod grid;
+pub mod grid;
 pub mod guidance;
 mod inner;
-mod inversion;
-mod likelihood;
-mod noise;
+pub mod inversion;
+pub mod likelihood;
+pub mod noise;
 pub mod ode;
 pub mod range;
 mod solve;
 #[cfg(feature = "rayon")]
 mod solve_many;
-mod solver;
-
-mod spec;
+pub mod solver;
+pub mod spec;
 
 pub use error::SolveError;
-pub use grid::{GridError, GridKind, GridSpec, LossTable, TimeGrid};
+pub use grid::{GridSpec, TimeGrid};
 pub use inner::InnerProduct;
-pub use inversion::{DdimInversion, InversionError, RoundTrip};
-pub use likelihood::{FlowLikelihood, LogLikelihood, ProbeLaw, ProbeSource, Probes};
-pub use noise::{
-    Antithetic, BrownianPath, Iid, NoNoise, NoiseError, NoiseSource, Recorded, antithetic_prior,
-    prior,
-};
-pub use ode::{AdaptiveDpm, AdaptiveOde, Pair};
-pub use solve::{Run, Solution, Statistics, solve};
+pub use noise::{Iid, NoNoise, NoiseSource, prior};
+pub use ode::AdaptiveOde;
+pub use solve::{Solution, solve};
 #[cfg(feature = "rayon")]
 pub use solve_many::solve_many;
-pub use solver::{
-    Ancestral, AngularAdams, AngularAdamsMemory, Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral,
-    DpmSolverMultistep, DpmSolverOrder, DpmSolverPp2SAncestral, DpmSolverPpSde,
-    DpmSolverSinglestep, EdmSigmaRange, EulerMaruyama, ExponentialAdams, FinalOrder, Heun, History,
-    Lms, Midpoint, Order, OrderError, ParameterError, Past, PosteriorVariance, PredictorCorrector,
-    PredictorCorrectorMemory, Properties, Restart, SaSolver, Solver, SolverType, StageShare, Step,
-    StochasticHeun, UniPc, UniPcVariant,
-};
-pub use spec::{
-    AdaptiveMemory, AdaptiveSpec, AnyMemory, AnySolver, Correction, Elsewhere, Entry, Field,
-    GuidanceSpec, Method, NameError, NameOf, NoisePath, NoiseSpec, SamplerFields, SamplerSpec,
-    SingleStepMemory, SingleStepSpec, SolverMemory, SolverSpec, SpecError,
-};
-pub use vdm_random::{Purpose, Seed, fill_normal};
+pub use solver::{Ancestral, Ddim, DpmSolverMultistep, Solver, UniPc};
+pub use spec::{AnySolver, Method, SamplerSpec, SolverSpec};
+pub use vdm_random::Seed;
 
 /// The example of the README, so that it cannot rot.
 #[cfg(doctest)]

@@ -22,16 +22,17 @@ use vdm_core::bound::bits_per_dim_of_density;
 use vdm_core::{Affine, Divergence, JacobianProduct, LogSnr, NoiseLevel, Scaling};
 
 use crate::coordinate::Coordinate;
+use crate::noise::{Purpose, fill_normal};
 use crate::ode::{Augmented, Field, Path, State, rate};
-use crate::{
-    AdaptiveOde, InnerProduct, ParameterError, Purpose, Seed, Solution, SolveError, fill_normal,
-};
+use crate::solver::ParameterError;
+use crate::{AdaptiveOde, InnerProduct, Seed, Solution, SolveError};
 
 /// Log-likelihoods of latents at one level under the model's flow to another.
 ///
 /// ```
 /// use vdm_core::{GaussianMixture, LogSnr, Scaling};
-/// use vdm_sample::{AdaptiveOde, FlowLikelihood};
+/// use vdm_sample::AdaptiveOde;
+/// use vdm_sample::likelihood::FlowLikelihood;
 ///
 /// let model = GaussianMixture::new(vec![1.0], vec![vec![0.3, -0.2]], vec![1.0])?;
 /// let (data, noise) = (LogSnr::new(12.0), LogSnr::new(-20.0));

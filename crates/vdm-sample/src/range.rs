@@ -25,10 +25,9 @@ use thiserror::Error;
 use vdm_core::schedule::{Betas, Discrete, LogSnrRange, Spacing, StraightLine, Truncated};
 use vdm_core::{FromFn, LogSnr, NoiseLevel, Parameterization, Prediction, Scaling, Schedule};
 
-use crate::{
-    GridError, GridKind, GridSpec, NoiseError, NoiseSource, SolveError, Solver, SolverSpec,
-    TimeGrid, solve,
-};
+use crate::grid::{GridError, GridKind};
+use crate::noise::NoiseError;
+use crate::{GridSpec, NoiseSource, SolveError, Solver, SolverSpec, TimeGrid, solve};
 
 /// Mean of the data that solvers are judged on.
 pub const MEAN: f64 = 0.4;

@@ -4,7 +4,10 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use tch::{Device, Kind, Tensor};
 use vdm_core::{Latent, LogSnr, NoiseLevel, Real, Scaling};
-use vdm_sample::{InnerProduct, NoiseError, NoisePath, NoiseSource, ProbeSource, Probes};
+use vdm_sample::likelihood::{ProbeSource, Probes};
+use vdm_sample::noise::NoiseError;
+use vdm_sample::spec::NoisePath;
+use vdm_sample::{InnerProduct, NoiseSource};
 
 /// Items `[B, C, H, W]`: f32 in training, f64 in the variational bound and while samples are drawn. A newtype,
 /// since neither [`Latent`] nor [`Tensor`] is ours.
@@ -239,7 +242,8 @@ impl NoiseSource<Batch> for NoisePath {
 mod tests {
     use super::*;
     use vdm_core::{NoiseSchedule, Parameterization, Posterior, Prediction, Schedule};
-    use vdm_sample::{NoiseSpec, Seed};
+    use vdm_sample::Seed;
+    use vdm_sample::spec::NoiseSpec;
 
     const SHAPE: [i64; 4] = [3, 1, 2, 2];
 

@@ -18,10 +18,10 @@ pub enum Error {
     Prefetch(#[from] vdm_data::PrefetchError),
     /// The sampler's levels are not a grid.
     #[error(transparent)]
-    Grid(#[from] vdm_sample::GridError),
+    Grid(#[from] vdm_sample::grid::GridError),
     /// The sampler's noise ran out.
     #[error(transparent)]
-    Noise(#[from] vdm_sample::NoiseError),
+    Noise(#[from] vdm_sample::noise::NoiseError),
     /// The sampler's correction of the model has a number out of range.
     #[error(transparent)]
     Guidance(#[from] GuidanceError),

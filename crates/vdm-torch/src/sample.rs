@@ -5,7 +5,8 @@ use vdm_core::count::{Cost, bounded, bounded_product};
 use vdm_core::{Denoiser, Latent, NoiseLevel, NoiseSchedule, Scaling, Schedule};
 use vdm_sample::guidance::{Clip, DynamicThreshold, Projected, Projection};
 use vdm_sample::range::Caution;
-use vdm_sample::{Correction, Method, SamplerSpec, Seed, Solution, solve};
+use vdm_sample::spec::Correction;
+use vdm_sample::{Method, SamplerSpec, Seed, Solution, solve};
 
 use crate::model::Model;
 use crate::{Batch, Error};

@@ -12,9 +12,8 @@ use vdm_core::{
     Weighting,
 };
 use vdm_data::Shape;
-use vdm_sample::{
-    AdaptiveOde, FlowLikelihood, InnerProduct, ProbeLaw, ProbeSource, Probes, SamplerSpec, Seed,
-};
+use vdm_sample::likelihood::{FlowLikelihood, ProbeLaw, ProbeSource, Probes};
+use vdm_sample::{AdaptiveOde, InnerProduct, SamplerSpec, Seed};
 use vdm_torch::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
 use vdm_torch::{Batch, Diffusion, Error, Head, Model, ModelSpec};
 

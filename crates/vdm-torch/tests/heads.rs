@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use vdm_core::{Denoiser, Scaling};
 use vdm_data::{Dataset, Shape};
-use vdm_sample::{Purpose, Seed, fill_normal};
+use vdm_sample::Seed;
+use vdm_sample::noise::{Purpose, fill_normal};
 use vdm_torch::diffusion::DiffusionTrainer;
 use vdm_torch::nn::{Attention, BAND_LIMIT, Mode, NetworkSpec, Precision, UNetSpec};
 

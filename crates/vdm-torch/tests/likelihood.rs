@@ -16,7 +16,10 @@ use vdm_core::schedule::{LogSnrRange, Monotone};
 use vdm_core::{NoiseSchedule, Scaling, Schedule, Weighting};
 use vdm_data::{Items, Shape, Source};
 use vdm_sample::estimate::{Dequantization, DiffusionTerm, FlowBound, Rounds, Summary, Trace};
-use vdm_sample::{AdaptiveOde, GridKind, GridSpec, ProbeLaw, Purpose, SamplerSpec, Seed};
+use vdm_sample::grid::GridKind;
+use vdm_sample::likelihood::ProbeLaw;
+use vdm_sample::noise::Purpose;
+use vdm_sample::{AdaptiveOde, GridSpec, SamplerSpec, Seed};
 use vdm_torch::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
 
 use vdm_torch::{Diffusion, Evaluation, Head, Model, ModelSpec, Sampling};

@@ -8,9 +8,10 @@ use serde_json::json;
 use tch::{Device, Kind, Tensor};
 use vdm_core::{Denoiser, Parameterization, Scaling, Schedule, Weighting};
 use vdm_data::Shape;
+use vdm_sample::grid::GridKind;
+use vdm_sample::spec::Entry;
 use vdm_sample::{
-    Ddim, DpmSolverMultistep, Entry, GridKind, Method, NoNoise, SamplerSpec, Seed, SolverSpec,
-    TimeGrid, solve,
+    Ddim, DpmSolverMultistep, Method, NoNoise, SamplerSpec, Seed, SolverSpec, TimeGrid, solve,
 };
 use vdm_torch::nn::{
     Attention, BAND_LIMIT, MlpSpec, NetworkSpec, PUBLISHED_BAND_LIMIT, Parameters, Requirements,

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use tch::Device;
 use vdm_core::{Scaling, Schedule, Weighting};
 use vdm_data::{Dataset, Source};
-use vdm_sample::{Purpose, Seed};
+use vdm_sample::Seed;
+use vdm_sample::noise::Purpose;
 use vdm_torch::checkpoint::{Checkpoint, read_info};
 use vdm_torch::diffusion::{
     DiffusionDraws, DiffusionState, DiffusionTrainer, DiffusionTraining, ObjectiveSpec,

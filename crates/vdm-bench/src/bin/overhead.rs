@@ -17,7 +17,8 @@ use anyhow::{Context, Result, bail};
 use tch::Device;
 use vdm_bench::{FreeDenoiser, digits_model, karras_20};
 use vdm_core::{Denoiser, Scaling};
-use vdm_sample::{Entry, NoiseSpec, Seed, SolverSpec, TimeGrid, solve};
+use vdm_sample::spec::{Entry, NoiseSpec};
+use vdm_sample::{Seed, SolverSpec, TimeGrid, solve};
 use vdm_torch::{Batch, Model};
 
 struct Measure {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use vdm_bench::work_precision::{self, Labeled, Peers};
-use vdm_sample::{Entry, GridKind, GridSpec, Solver, SolverSpec};
+use vdm_sample::grid::GridKind;
+use vdm_sample::spec::Entry;
+use vdm_sample::{GridSpec, Solver, SolverSpec};
 
 /// What is tried beside every deterministic solver's defaults.
 const VARIANTS: [&str; 7] = [

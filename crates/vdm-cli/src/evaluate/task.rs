@@ -4,10 +4,11 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use vdm_core::NoiseSchedule;
 use vdm_core::bound::bits_per_dim;
+use vdm_sample::AdaptiveOde;
 use vdm_sample::estimate::{
     BoundEstimate, Change, DiffusionTerm, Estimate, FlowBound, FlowEstimate, Rounds, Rung, Trace,
 };
-use vdm_sample::{AdaptiveOde, ProbeLaw};
+use vdm_sample::likelihood::ProbeLaw;
 use vdm_torch::{EXACT_TRACE_DIMS, Evaluation};
 
 use super::options::{Estimator, Law, Options};

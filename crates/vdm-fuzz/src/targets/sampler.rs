@@ -6,10 +6,8 @@ use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, GaussianMixture, Scaling, Schedule};
 use vdm_sample::estimate::{DiffusionTerm, Rounds};
 use vdm_sample::guidance::Projected;
-use vdm_sample::{
-    AdaptiveSpec, Correction, GridSpec, GuidanceSpec, Method, NoiseSpec, SamplerSpec, Seed, Solver,
-    solve,
-};
+use vdm_sample::spec::{AdaptiveSpec, Correction, GuidanceSpec, NoiseSpec};
+use vdm_sample::{GridSpec, Method, SamplerSpec, Seed, Solver, solve};
 
 use super::{Kind, Target, Verdict, document, texts, verdict};
 

@@ -8,9 +8,9 @@ use candle_core::{Device, Error, Result, Tensor};
 use vdm_core::{
     Denoiser, Latent, LogSnr, NoiseLevel, Parameterization, Prediction, Scaling, Schedule,
 };
+use vdm_sample::noise::NoiseError;
 use vdm_sample::{
-    Ancestral, DpmSolverMultistep, Iid, NoNoise, NoiseError, NoiseSource, Seed, Solver, TimeGrid,
-    solve, prior,
+    Ancestral, DpmSolverMultistep, Iid, NoNoise, NoiseSource, Seed, Solver, TimeGrid, prior, solve,
 };
 
 const BATCH: u64 = 4;

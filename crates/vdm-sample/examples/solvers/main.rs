@@ -13,7 +13,8 @@ mod matrix;
 mod matrix_table;
 mod measure;
 
-use vdm_sample::{AdaptiveSpec, Entry, Solver, SolverSpec};
+use vdm_sample::spec::{AdaptiveSpec, Entry};
+use vdm_sample::{Solver, SolverSpec};
 
 const HEAD: &str = "\
 # Solvers

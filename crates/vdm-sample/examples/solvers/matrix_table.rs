@@ -6,7 +6,8 @@ use std::f64::consts::SQRT_2;
 use serde::Deserialize;
 use serde_json::json;
 use vdm_sample::range::{MEAN, STD, STEPS};
-use vdm_sample::{Entry, Seed, Solver, SolverSpec, prior};
+use vdm_sample::spec::Entry;
+use vdm_sample::{Seed, Solver, SolverSpec, prior};
 
 use crate::matrix::{Case, Line, SCALING, STARTS, cases, on_a_gaussian};
 

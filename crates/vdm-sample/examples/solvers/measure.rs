@@ -2,7 +2,8 @@
 //! known.
 
 use vdm_core::{GaussianMixture, LogSnr, NoiseLevel, Scaling};
-use vdm_sample::{BrownianPath, NoiseError, NoiseSource, Seed, SolverSpec, TimeGrid, prior, solve};
+use vdm_sample::noise::{BrownianPath, NoiseError};
+use vdm_sample::{NoiseSource, Seed, SolverSpec, TimeGrid, prior, solve};
 
 use crate::convergence::{HALVINGS, Paths, STARTS, distance, mixture, order, whole_range};
 

@@ -20,7 +20,9 @@ use super::levels::{Levels, Step};
 use super::process::{Draw, Process};
 use super::rounds::check_range;
 use super::{Estimate, EstimateError, Rounds};
-use crate::{GridError, GridSpec, LossTable, Purpose, Seed};
+use crate::grid::{GridError, LossTable};
+use crate::noise::Purpose;
+use crate::{GridSpec, Seed};
 
 /// Which diffusion term, and how many noised copies of an item a round takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,7 +136,7 @@ const CANDIDATES_PER_UNIT: f64 = 20.0;
 
 impl BoundEstimate {
     /// The curve's errors at levels 0.05 apart over the `range` of the bound's schedule, of items with `dims`
-    /// components: what [`GridKind::ElboOptimal`](crate::GridKind::ElboOptimal) chooses from. Between the
+    /// components: what [`GridKind::ElboOptimal`](crate::grid::GridKind::ElboOptimal) chooses from. Between the
     /// middles of the curve's intervals errors are interpolated, beyond them constant.
     ///
     /// # Errors

@@ -29,7 +29,8 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use vdm_core::{NoiseLevel, Scalar};
 
-use crate::{Purpose, Seed, fill_normal};
+use crate::Seed;
+use crate::noise::{Purpose, fill_normal};
 
 /// How a clean latent is drawn for an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,10 +19,8 @@ use super::importance_weighted::bounds;
 use super::process::Modeled;
 use super::rounds::check_range;
 use super::{Dequantization, Estimate, EstimateError, Moments, Rounds};
-use crate::{
-    AdaptiveOde, FlowLikelihood, InnerProduct, LogLikelihood, ProbeLaw, ProbeSource, Probes,
-    SolveError,
-};
+use crate::likelihood::{FlowLikelihood, LogLikelihood, ProbeLaw, ProbeSource, Probes};
+use crate::{AdaptiveOde, InnerProduct, SolveError};
 
 /// How the divergence of the flow is had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

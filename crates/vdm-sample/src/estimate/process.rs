@@ -6,7 +6,8 @@ use std::ops::Range;
 use vdm_core::{Denoiser, LogSnr, NoiseLevel, Parameterization, Prediction, Scaling, bound};
 
 use super::Items;
-use crate::{InnerProduct, Purpose, Seed, fill_normal};
+use crate::noise::{Purpose, fill_normal};
+use crate::{InnerProduct, Seed};
 
 /// One noised copy of an item: `z = αx + σε`.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -9,7 +9,8 @@ use vdm_core::count::{Cost, TooMany, bounded};
 use vdm_core::schedule::LogSnrRange;
 
 use super::statistics::{Moments, Summary};
-use crate::{GridError, SolveError};
+use crate::SolveError;
+use crate::grid::GridError;
 
 /// How often every item is estimated anew.
 ///

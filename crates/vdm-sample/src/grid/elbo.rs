@@ -22,12 +22,12 @@ use super::GridError;
 /// In a configuration: `{"log_snrs": [...], "errors": [...]}`, noisiest level first.
 ///
 /// ```
-/// use vdm_sample::LossTable;
+/// use vdm_sample::grid::LossTable;
 /// // An error that jumps after λ = −1: the second step had better start before that.
 /// let log_snrs: Vec<f64> = (-3..=3).map(f64::from).collect();
 /// let losses = LossTable::new(log_snrs, vec![0.1, 0.1, 0.1, 5.0, 5.0, 5.0, 5.0])?;
 /// assert_eq!(losses.best(2)?, [-3.0, -1.0, 3.0]);
-/// # Ok::<(), vdm_sample::GridError>(())
+/// # Ok::<(), vdm_sample::grid::GridError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "RawTable", into = "RawTable")]

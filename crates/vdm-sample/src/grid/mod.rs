@@ -345,7 +345,7 @@ impl TimeGrid {
     /// schedule's noisy end to clean data exactly (`φ = 0`, `λ = ∞`) whatever the schedule's clean
     /// end: `φ_i = φ_0·(1 − i/steps)^power`. With `power = 1` the latent turns by the same angle at
     /// every step; above, steps shorten towards the data. Infinite noise (`φ_0 = π/2`) is a legal
-    /// start. Made for [`AngularAdams`](crate::AngularAdams); 0.9 and 1.15 served data of about unit
+    /// start. Made for [`AngularAdams`](crate::solver::AngularAdams); 0.9 and 1.15 served data of about unit
     /// variance.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use vdm_core::schedule::{Discrete, Spacing};
 use vdm_core::{LogSnr, NoiseSchedule, Scaling};
 
 use super::{GridError, LossTable, TimeGrid};
-use crate::NameOf;
+use crate::spec::NameOf;
 use crate::spec::named::name_or_object;
 
 /// A grid by name, with its parameters.
@@ -13,7 +13,8 @@ use crate::spec::named::name_or_object;
 /// The bare name stands for a grid with its usual parameters:
 ///
 /// ```
-/// use vdm_sample::{GridKind, GridSpec};
+/// use vdm_sample::GridSpec;
+/// use vdm_sample::grid::GridKind;
 /// let spec: GridSpec = serde_json::from_str(r#"{"kind": "karras", "rho": 5, "clean": true}"#)?;
 /// assert_eq!(spec, GridSpec { kind: GridKind::Karras { rho: 5.0 }, clean: true });
 /// let spec: GridSpec = serde_json::from_str(r#""karras""#)?;

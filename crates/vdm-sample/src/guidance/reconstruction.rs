@@ -222,7 +222,8 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Ddim, NoNoise, Seed, TimeGrid, antithetic_prior, prior, solve};
+    use crate::noise::antithetic_prior;
+    use crate::{Ddim, NoNoise, Seed, TimeGrid, prior, solve};
     use std::convert::Infallible;
     use vdm_core::{GaussianMixture, Products, Scaling, Schedule};
 

@@ -5,7 +5,8 @@ use std::ops::Neg;
 use vdm_core::LogSnr;
 
 use super::{NoiseError, NoiseSource};
-use crate::{Purpose, Seed, fill_normal};
+use crate::Seed;
+use crate::noise::{Purpose, fill_normal};
 
 /// [`Iid`](super::Iid) noise of which every odd sample `2k + 1` gets the negative of sample `2k`'s.
 ///
@@ -17,12 +18,13 @@ use crate::{Purpose, Seed, fill_normal};
 ///
 /// ```
 /// use vdm_core::LogSnr;
-/// use vdm_sample::{Antithetic, NoiseSource, Seed};
+/// use vdm_sample::{NoiseSource, Seed};
+/// use vdm_sample::noise::Antithetic;
 /// let (from, to) = (LogSnr::new(-1.0), LogSnr::new(1.0));
 /// let mut pair = vec![0.0_f32; 6]; // samples 4 and 5
 /// Antithetic::new(Seed(1), 4, 3).fill(&mut pair, from, to)?;
 /// assert_eq!(pair[3..], [-pair[0], -pair[1], -pair[2]]);
-/// # Ok::<(), vdm_sample::NoiseError>(())
+/// # Ok::<(), vdm_sample::noise::NoiseError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Antithetic {
@@ -69,7 +71,8 @@ impl NoiseSource<Vec<f64>> for Antithetic {
 /// `2k`, which starts where it does without pairs.
 ///
 /// ```
-/// use vdm_sample::{Seed, antithetic_prior, prior};
+/// use vdm_sample::{Seed, prior};
+/// use vdm_sample::noise::antithetic_prior;
 /// let [even, odd] = [6, 7].map(|sample| antithetic_prior::<f64>(Seed(1), sample, 1)[0]);
 /// assert_eq!((even, odd), (prior(Seed(1), 6, 1)[0], -even));
 /// ```

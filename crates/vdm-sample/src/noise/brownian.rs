@@ -32,7 +32,8 @@
 use vdm_core::{LogSnr, Real};
 
 use super::{NoiseError, NoiseSource};
-use crate::{Purpose, Seed, fill_normal};
+use crate::Seed;
+use crate::noise::{Purpose, fill_normal};
 
 /// Halvings of the clock's interval.
 const DEPTH: u32 = 30;
@@ -49,18 +50,19 @@ const TICK: f64 = 2.0 / TICKS as f64;
 ///
 /// ```
 /// use vdm_core::LogSnr;
-/// use vdm_sample::{BrownianPath, NoiseSource, Seed};
+/// use vdm_sample::{NoiseSource, Seed};
+/// use vdm_sample::noise::BrownianPath;
 /// let mut path = BrownianPath::new(Seed(7), 0, 1);
 /// let mut increment = |from: f64, to: f64| {
 ///     let (from, to) = (LogSnr::new(from), LogSnr::new(to));
 ///     let mut unit = vec![0.0_f64];
 ///     path.fill(&mut unit, from, to)?;
-///     Ok::<_, vdm_sample::NoiseError>(unit[0] * (path.clock(to) - path.clock(from)).sqrt())
+///     Ok::<_, vdm_sample::noise::NoiseError>(unit[0] * (path.clock(to) - path.clock(from)).sqrt())
 /// };
 /// let coarse = increment(-5.0, 5.0)?;
 /// let fine = increment(-5.0, 1.0)? + increment(1.0, 5.0)?;
 /// assert!((coarse - fine).abs() < 1e-12);
-/// # Ok::<(), vdm_sample::NoiseError>(())
+/// # Ok::<(), vdm_sample::noise::NoiseError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct BrownianPath {

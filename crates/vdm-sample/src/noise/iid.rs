@@ -3,7 +3,8 @@
 use vdm_core::LogSnr;
 
 use super::{NoiseError, NoiseSource};
-use crate::{Purpose, Seed, fill_normal};
+use crate::Seed;
+use crate::noise::{Purpose, fill_normal};
 
 /// Independent noise, a function of (seed, sample, number of the draw).
 #[derive(Debug, Clone)]

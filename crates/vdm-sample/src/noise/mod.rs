@@ -21,6 +21,7 @@ pub use antithetic::{Antithetic, antithetic_prior};
 pub use brownian::BrownianPath;
 pub use iid::{Iid, prior};
 pub use recorded::Recorded;
+pub use vdm_random::{Purpose, fill_normal};
 
 use thiserror::Error;
 use vdm_core::LogSnr;

@@ -12,8 +12,9 @@ use super::sample::{Pace, SampleState};
 use super::state::{State, rms};
 use super::tableau::Pair;
 use crate::coordinate::Coordinate;
+use crate::solver::{ParameterError, Run};
 use crate::solver::{Properties, Solver, Step};
-use crate::{InnerProduct, ParameterError, Run, Solution, SolveError};
+use crate::{InnerProduct, Solution, SolveError};
 
 /// The coordinate of the path.
 const ANGLE: Coordinate = Coordinate::UNIT_ANGLE;

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ParameterError;
+use crate::solver::ParameterError;
 
 /// What an adaptive solver does after a step that it has tried.
 #[derive(Debug, Clone, Copy, PartialEq)]

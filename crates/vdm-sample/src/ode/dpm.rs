@@ -13,8 +13,9 @@ use super::field::Predicted;
 use super::sample::{Pace, SampleState};
 use super::state::{State, rms};
 use crate::exponential::PredictionForm;
+use crate::solver::{ParameterError, Run};
 use crate::solver::{Properties, Solver, SolverType, Step, Taylor};
-use crate::{InnerProduct, ParameterError, Run, SolveError};
+use crate::{InnerProduct, SolveError};
 
 /// The two updates that are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -235,7 +236,8 @@ impl<Z: InnerProduct, C: StepController> Solver<Z> for AdaptiveDpm<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{NoNoise, Solution, Statistics, TimeGrid, solve};
+    use crate::solver::Statistics;
+    use crate::{NoNoise, Solution, TimeGrid, solve};
     use std::cell::Cell;
     use std::convert::Infallible;
     use vdm_core::{Counted, FromFn, GaussianMixture, Parameterization, Prediction};

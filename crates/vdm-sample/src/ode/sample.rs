@@ -3,7 +3,8 @@
 use super::controller::{Decision, StepController};
 use super::embedded::{Embedded, Trial};
 use super::state::State;
-use crate::{InnerProduct, Statistics};
+use crate::InnerProduct;
+use crate::solver::Statistics;
 
 /// The length of the step that a sample tries next, and what its controller remembers: what a sample
 /// takes along from one level of a grid to the next.

@@ -5,8 +5,9 @@ use vdm_core::{Denoiser, Latent};
 
 use super::multistep::Explicit;
 use super::{FinalOrder, History, Order, Properties, Solver, Step};
+use crate::SolveError;
 use crate::exponential::PredictionForm;
-use crate::{Run, SolveError};
+use crate::solver::Run;
 
 /// The polynomial in `λ` through the last `order` predictions, integrated exactly.
 ///

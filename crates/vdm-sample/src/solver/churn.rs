@@ -5,7 +5,8 @@ use vdm_core::{Denoiser, Latent, NoiseLevel, Transition};
 
 use super::parameter::EdmSigmaRange;
 use super::{Properties, Solver, Step};
-use crate::{Run, SolveError, TimeGrid};
+use crate::solver::Run;
+use crate::{SolveError, TimeGrid};
 
 /// The stochastic sampler of EDM around any single-step solver: where EDM's `σ` lies in
 /// a range, raise it to
@@ -20,7 +21,7 @@ use crate::{Run, SolveError, TimeGrid};
 /// with `noise_scale = 1` expectations have the inner solver's order. Start from `amount = 0` and
 /// raise it while samples improve: it corrects the model's errors at the price of an inner step
 /// that is longer by the factor `1 + γ`. Its noise runs from a level to a noisier one, which
-/// independent sources ([`Iid`](crate::Iid)) serve and a [`BrownianPath`](crate::BrownianPath)
+/// independent sources ([`Iid`](crate::Iid)) serve and a [`BrownianPath`](crate::noise::BrownianPath)
 /// refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,7 +6,8 @@ use vdm_core::{Denoiser, Latent, NoiseLevel};
 use super::renewal::Renewal;
 use super::runge_kutta::calls_in_pairs;
 use super::{Coordinate, Ddim, Properties, Solver, Step};
-use crate::{Run, SolveError, TimeGrid};
+use crate::solver::Run;
+use crate::{SolveError, TimeGrid};
 
 /// `y_s = y_t + (σ_s/α_s − σ_t/α_t)·ε̂(y_m, m)` with `y = z/α` and `λ_m = (λ_t + λ_s)/2`.
 ///

@@ -6,7 +6,8 @@ use vdm_core::{Denoiser, Latent, Parameterization};
 use super::renewal::Renewal;
 use super::runge_kutta::calls_in_pairs;
 use super::{Ddim, Properties, Solver, Step};
-use crate::{Run, SolveError, TimeGrid};
+use crate::solver::Run;
+use crate::{SolveError, TimeGrid};
 
 /// DPM-Solver++(2S), ancestral: the midpoint rule in log-SNR down to a level below `s`, then fresh
 /// noise up to `s` (`dpmpp_2s_ancestral` of k-diffusion).

@@ -6,7 +6,8 @@ use vdm_core::{Denoiser, Latent, Parameterization};
 use super::renewal::Renewal;
 use super::runge_kutta::calls_in_pairs;
 use super::{Ddim, Properties, Solver, StageShare, Step};
-use crate::{Run, SolveError, TimeGrid};
+use crate::solver::Run;
+use crate::{SolveError, TimeGrid};
 
 /// DPM-Solver++ for the SDE, single-step: a noisy first-order move to a stage `u` inside the step,
 /// then a noisy move over the whole step with the image extrapolated from both (`dpmpp_sde` of

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use vdm_core::{Denoiser, Latent, NoiseLevel};
 
-use crate::Run;
+use crate::solver::Run;
 
 /// A prediction made at an earlier level.
 #[derive(Debug)]

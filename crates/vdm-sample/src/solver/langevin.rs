@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, NoiseLevel, Parameterization};
 
 use super::{Properties, Solver, Step};
-use crate::{Run, SolveError, TimeGrid};
+use crate::solver::Run;
+use crate::{SolveError, TimeGrid};
 
 /// After each step of the predictor, `corrections` Langevin steps towards the law of the new level.
 ///

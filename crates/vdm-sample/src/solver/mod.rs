@@ -25,6 +25,7 @@ mod taylor;
 mod unipc;
 
 pub use crate::coordinate::Coordinate;
+pub use crate::solve::{Run, Statistics};
 pub use adams::ExponentialAdams;
 pub use ancestral::{Ancestral, PosteriorVariance};
 pub use angular_adams::{AngularAdams, AngularAdamsMemory};
@@ -50,7 +51,7 @@ pub use unipc::{UniPc, UniPcVariant};
 
 use vdm_core::{Denoiser, Latent, NoiseLevel};
 
-use crate::{Run, SolveError, TimeGrid};
+use crate::{SolveError, TimeGrid};
 
 /// What a solver says of itself; tests measure all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,8 +5,9 @@ use thiserror::Error;
 use vdm_core::{Denoiser, Latent};
 
 use super::{Ddim, DpmSolverOrder, History, Solver, Step};
+use crate::SolveError;
 use crate::exponential::{ExponentialStep, PredictionForm, weights};
-use crate::{Run, SolveError};
+use crate::solver::Run;
 
 /// How many predictions a step may use: four of an explicit method, and the corrector's one more.
 pub(crate) const MAX_NODES: usize = 5;
@@ -15,7 +16,7 @@ pub(crate) const MAX_NODES: usize = 5;
 /// from 1 to 4 in a configuration.
 ///
 /// ```
-/// use vdm_sample::Order;
+/// use vdm_sample::solver::Order;
 /// assert_eq!(Order::try_from(3), Ok(Order::Three));
 /// assert!(serde_json::from_str::<Order>("7").is_err());
 /// ```
@@ -89,7 +90,8 @@ impl TryFrom<u8> for Order {
 /// other is defined.
 ///
 /// ```
-/// use vdm_sample::{DpmSolverMultistep, FinalOrder, UniPc};
+/// use vdm_sample::{DpmSolverMultistep, UniPc};
+/// use vdm_sample::solver::FinalOrder;
 /// assert_eq!(DpmSolverMultistep::default().final_order, FinalOrder::Bounded { below: 15 });
 /// assert_eq!(UniPc::default().final_order, FinalOrder::ALWAYS_BOUNDED);
 /// ```

@@ -7,7 +7,8 @@ use vdm_core::{Denoiser, Latent, LogSnr, Transition};
 
 use super::parameter::EdmSigmaRange;
 use super::{Properties, Solver, Step};
-use crate::{Run, SolveError, TimeGrid};
+use crate::solver::Run;
+use crate::{SolveError, TimeGrid};
 
 /// On arriving at the clean end of an interval, `repeats` times: add noise back up to its noisy end by
 /// the forward process, and walk the grid's levels between the two down again.
@@ -18,7 +19,7 @@ use crate::{Run, SolveError, TimeGrid};
 /// order. Each walk down is a run of the inner solver on the interval's part of the grid, with a
 /// memory of its own; the last one's memory is carried on. The noise runs from a level to a noisier
 /// one, which independent sources ([`Iid`](crate::Iid)) serve and a
-/// [`BrownianPath`](crate::BrownianPath) refuses.
+/// [`BrownianPath`](crate::noise::BrownianPath) refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Restart<S> {

@@ -31,7 +31,8 @@ use vdm_core::{Denoiser, Latent, Parameterization};
 
 use super::runge_kutta::calls_in_pairs;
 use super::{Properties, Solver, Step};
-use crate::{Run, SolveError, TimeGrid};
+use crate::solver::Run;
+use crate::{SolveError, TimeGrid};
 
 /// One step of the family: `on_z·z + on_x·x̂ + std·noise`, finite at both infinite ends.
 struct Coefficients {

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent};
 
 use super::{Coordinate, Ddim, Properties, Solver, Step};
-use crate::{Run, SolveError, TimeGrid};
+use crate::solver::Run;
+use crate::{SolveError, TimeGrid};
 
 /// Model calls of a method that makes two a step, but one where the step is `single`.
 pub(super) fn calls_in_pairs(grid: &TimeGrid, single: impl Fn(&Step<'_>) -> bool) -> usize {

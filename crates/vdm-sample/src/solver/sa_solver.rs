@@ -7,8 +7,9 @@ use super::multistep::{nodes, singular_step};
 use super::parameter::EdmSigmaRange;
 use super::predictor_corrector::{Open, PredictorCorrectorMemory};
 use super::{FinalOrder, Order, Properties, Solver, Step};
+use crate::SolveError;
 use crate::exponential::{ExponentialStep, PredictionForm, weights};
-use crate::{Run, SolveError};
+use crate::solver::Run;
 
 /// SA-Solver: Adams–Bashforth predictor and Adams–Moulton corrector for the reverse-time SDE of any
 /// strength, with the exact weights of the polynomial in `λ`.
@@ -27,7 +28,7 @@ use crate::{Run, SolveError};
 /// 20 model calls on.
 ///
 /// ```
-/// use vdm_sample::{EdmSigmaRange, Order, SaSolver};
+/// use vdm_sample::solver::{EdmSigmaRange, Order, SaSolver};
 /// // Noise at medium levels only.
 /// let solver = SaSolver {
 ///     eta: 1.0,

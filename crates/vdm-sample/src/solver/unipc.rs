@@ -6,8 +6,9 @@ use vdm_core::{Denoiser, Latent};
 use super::multistep::{MAX_NODES, nodes, singular_step};
 use super::predictor_corrector::{Open, PredictorCorrectorMemory};
 use super::{FinalOrder, Order, Properties, Solver, Step};
+use crate::SolveError;
 use crate::exponential::{ExponentialStep, PredictionForm, weights};
-use crate::{Run, SolveError};
+use crate::solver::Run;
 
 /// UniPC: exponential Adams–Bashforth of order `p`, corrected by Adams–Moulton through one node
 /// more, which costs no model call because the next step starts with the one it needs.
@@ -23,7 +24,8 @@ use crate::{Run, SolveError};
 /// choice for 10 to 20 model calls, with order 2; higher orders need smaller steps.
 ///
 /// ```
-/// use vdm_sample::{Order, UniPc, UniPcVariant};
+/// use vdm_sample::UniPc;
+/// use vdm_sample::solver::{Order, UniPcVariant};
 /// let solver: UniPc = serde_json::from_str(r#"{"order": 3, "variant": "bh1"}"#)?;
 /// assert_eq!(solver, UniPc { variant: UniPcVariant::Bh1, ..UniPc::new(Order::Three) });
 /// # Ok::<(), serde_json::Error>(())

@@ -8,8 +8,9 @@ use vdm_core::Denoiser;
 
 use super::solver::solver_by_variant;
 use super::{AdaptiveSpec, Method, NameError, NameOf, SolverSpec, SpecError};
+use crate::solver::Run;
 use crate::solver::{Properties, Solver, Step};
-use crate::{GridSpec, InnerProduct, Run, SolveError, TimeGrid};
+use crate::{GridSpec, InnerProduct, SolveError, TimeGrid};
 
 /// What the field `solver` of a sampler may name; a [`Solver`] itself.
 ///
@@ -18,7 +19,7 @@ use crate::{GridSpec, InnerProduct, Run, SolveError, TimeGrid};
 /// assert!(matches!("dpm_solver_pp_2m".parse()?, AnySolver::OnGrid(_)));
 /// assert!(matches!("adaptive_ode".parse()?, AnySolver::Adaptive(_)));
 /// assert!("dpm_solver_qq".parse::<AnySolver>().is_err());
-/// # Ok::<(), vdm_sample::NameError>(())
+/// # Ok::<(), vdm_sample::spec::NameError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(untagged)]

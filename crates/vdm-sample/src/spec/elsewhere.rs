@@ -8,7 +8,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::{AdaptiveSpec, NoiseSpec, SolverSpec};
-use crate::GridKind;
+use crate::grid::GridKind;
 
 /// A name of another library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,7 +202,7 @@ impl NameOf {
     /// What `name` is called here, if it is another library's name alone.
     ///
     /// ```
-    /// use vdm_sample::NameOf;
+    /// use vdm_sample::spec::NameOf;
     /// let known = NameOf::Solver.elsewhere_only("UniPCMultistepScheduler").unwrap();
     /// assert_eq!((known.library, known.here), ("diffusers", "uni_pc"));
     /// assert_eq!(NameOf::Solver.elsewhere_only("DDIM"), None);
@@ -238,7 +238,7 @@ impl NameOf {
     /// The name here of what `name` stands for, whatever its case and the marks between its words.
     ///
     /// ```
-    /// use vdm_sample::NameOf;
+    /// use vdm_sample::spec::NameOf;
     /// assert_eq!(NameOf::Solver.resolve("DPM++ 2M SDE"), Some("dpm_solver_pp_2m_sde"));
     /// assert_eq!(NameOf::Solver.resolve("DDIM"), Some("ddim"));
     /// assert_eq!(NameOf::Solver.resolve("ddmi"), None);

@@ -12,7 +12,7 @@ use crate::guidance::{Clip, DynamicThreshold, GuidanceError};
 /// observation takes models and data: compose those from [`guidance`](crate::guidance).
 ///
 /// ```
-/// use vdm_sample::GuidanceSpec;
+/// use vdm_sample::spec::GuidanceSpec;
 /// let spec: GuidanceSpec = serde_json::from_str(r#""clip""#)?;
 /// assert_eq!(spec, GuidanceSpec::Clip { low: -1.0, high: 1.0 });
 /// # Ok::<(), serde_json::Error>(())

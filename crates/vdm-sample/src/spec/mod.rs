@@ -22,16 +22,16 @@ use thiserror::Error;
 use vdm_core::count::TooMany;
 use vdm_core::{Denoiser, NoiseLevel, NoiseSchedule, Scaling};
 
+use crate::grid::GridError;
 use crate::guidance::GuidanceError;
 use crate::solver::ParameterError;
-use crate::{
-    GridError, GridSpec, InnerProduct, NoiseSource, Solution, SolveError, TimeGrid, solve,
-};
+use crate::{GridSpec, InnerProduct, NoiseSource, Solution, SolveError, TimeGrid, solve};
 
 /// A solver with its steps, the noise it follows and a correction of the model.
 ///
 /// ```
-/// use vdm_sample::{Method, NoiseSpec, SamplerSpec};
+/// use vdm_sample::{Method, SamplerSpec};
+/// use vdm_sample::spec::NoiseSpec;
 /// let spec: SamplerSpec =
 ///     serde_json::from_str(r#"{"solver": "ancestral", "grid": "uniform_log_snr", "steps": 20}"#)?;
 /// assert!(matches!(spec.method, Method::OnGrid { steps: 20, .. }));
@@ -272,7 +272,7 @@ impl From<Method> for SamplerSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::GridKind;
+    use crate::grid::GridKind;
     use serde_json::{Value, json};
 
     fn parse(json: Value) -> Result<SamplerSpec, serde_json::Error> {

@@ -6,9 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use vdm_core::{LogSnr, Real};
 
 use super::NameOf;
-use crate::{
-    Antithetic, BrownianPath, Iid, NoiseError, NoiseSource, Seed, antithetic_prior, prior,
-};
+use crate::noise::{Antithetic, BrownianPath, NoiseError, antithetic_prior};
+use crate::{Iid, NoiseSource, Seed, prior};
 
 /// What noise a sampler starts from and follows; all are functions of (seed, sample).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]

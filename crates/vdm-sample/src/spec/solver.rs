@@ -8,13 +8,14 @@ use super::fields::fields;
 use super::named::name_or_object;
 use super::{Field, NameOf};
 use crate::ode::{AdaptiveDpm, AdaptiveOde, Pair};
+use crate::solver::Run;
 use crate::solver::{
     Ancestral, AngularAdams, Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolverMultistep,
     DpmSolverPp2SAncestral, DpmSolverPpSde, DpmSolverSinglestep, EulerMaruyama, ExponentialAdams,
     Heun, Lms, Midpoint, Order, ParameterError, PredictorCorrector, Properties, Restart, SaSolver,
     Solver, Step, StochasticHeun, UniPc,
 };
-use crate::{InnerProduct, Run, SolveError, TimeGrid};
+use crate::{InnerProduct, SolveError, TimeGrid};
 
 /// A named solver, as listings show it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -217,7 +218,9 @@ named_solvers! {
     /// itself.
     ///
     /// ```
-    /// use vdm_sample::{AdaptiveOde, AdaptiveSpec, Pair};
+    /// use vdm_sample::AdaptiveOde;
+    /// use vdm_sample::ode::Pair;
+    /// use vdm_sample::spec::AdaptiveSpec;
     /// let solver: AdaptiveSpec = serde_json::from_str(r#"{"kind": "adaptive_ode", "relative": 1e-3}"#)?;
     /// assert_eq!(solver, AdaptiveSpec::Ode(AdaptiveOde { relative: 1e-3, ..AdaptiveOde::default() }));
     /// let solver: AdaptiveSpec = serde_json::from_str(r#""prince_dormand_87""#)?;

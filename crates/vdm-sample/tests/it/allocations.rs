@@ -5,9 +5,11 @@ use std::convert::Infallible;
 
 use allocation_counter::measure;
 use vdm_core::{Denoiser, NoiseLevel, Parameterization, Prediction, Scaling, Schedule};
+use vdm_sample::noise::{Antithetic, BrownianPath};
+use vdm_sample::spec::Entry;
 use vdm_sample::{
-    Ancestral, Antithetic, BrownianPath, Ddim, DpmSolverMultistep, Entry, Iid, NoNoise,
-    NoiseSource, Seed, Solver, SolverSpec, TimeGrid, solve,
+    Ancestral, Ddim, DpmSolverMultistep, Iid, NoNoise, NoiseSource, Seed, Solver, SolverSpec,
+    TimeGrid, solve,
 };
 
 const DIMS: usize = 1000;

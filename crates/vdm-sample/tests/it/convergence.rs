@@ -4,7 +4,8 @@
 use std::f64::consts::PI;
 
 use vdm_core::{GaussianMixture, LogSnr, Scaling};
-use vdm_sample::{AdaptiveOde, NoNoise, Pair, Seed, Solver, TimeGrid, prior, solve};
+use vdm_sample::ode::Pair;
+use vdm_sample::{AdaptiveOde, NoNoise, Seed, Solver, TimeGrid, prior, solve};
 
 /// From the coarsest to the finest grid measured.
 pub(crate) const HALVINGS: u32 = 5;

@@ -11,10 +11,9 @@ use vdm_sample::estimate::{
     Bound, Dequantization, DiffusionTerm, DiscreteItems, FlowBound, ImportanceWeighted, Modeled,
     Rounds, Trace,
 };
-use vdm_sample::{
-    AdaptiveOde, GridKind, GridSpec, LossTable, ProbeLaw, SamplerSpec, Seed, Solver, SolverSpec,
-    TimeGrid,
-};
+use vdm_sample::grid::{GridKind, LossTable};
+use vdm_sample::likelihood::ProbeLaw;
+use vdm_sample::{AdaptiveOde, GridSpec, SamplerSpec, Seed, Solver, SolverSpec, TimeGrid};
 
 const HUGE: usize = usize::MAX;
 const ALL: &str = "18446744073709551615";

@@ -3,10 +3,8 @@
 use std::convert::Infallible;
 
 use vdm_core::{Denoiser, GaussianMixture, NoiseLevel, Prediction, Scaling, Schedule};
-use vdm_sample::{
-    Ancestral, Antithetic, BrownianPath, Ddim, Iid, NoiseSource, Seed, Solver, TimeGrid,
-    antithetic_prior, prior, solve,
-};
+use vdm_sample::noise::{Antithetic, BrownianPath, antithetic_prior};
+use vdm_sample::{Ancestral, Ddim, Iid, NoiseSource, Seed, Solver, TimeGrid, prior, solve};
 
 const DIMS: usize = 3;
 const SAMPLES: u64 = 20;
@@ -119,7 +117,8 @@ fn chains_on_one_brownian_path_converge_at_strong_order_one() {
 #[cfg(feature = "rayon")]
 mod threads {
     use super::*;
-    use vdm_sample::{NoNoise, NoiseError, SolveError, solve_many};
+    use vdm_sample::noise::NoiseError;
+    use vdm_sample::{NoNoise, SolveError, solve_many};
 
     fn many<N: NoiseSource<Vec<f32>> + Send>(
         threads: usize,
@@ -129,7 +128,7 @@ mod threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let chains = (0..SAMPLES).map(|i| (start(SEED, i, DIMS), source(i))).collect();
         let run = || solve_many(&Ancestral::default(), &model(), chains, &grid());
-        pool.install(run).unwrap().concat()
+        pool.install(run).unwrap().into_iter().flat_map(|end| end.latent).collect::<Vec<_>>()
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use vdm_core::{Denoiser, GaussianMixture};
 use vdm_sample::range::{Caution, STEPS, gaussian_error, schedules};
-use vdm_sample::{Ancestral, Ddim, Entry, GridSpec, Solver, SolverSpec, TimeGrid};
+use vdm_sample::spec::Entry;
+use vdm_sample::{Ancestral, Ddim, GridSpec, Solver, SolverSpec, TimeGrid};
 
 use crate::matrix::{Case, Line, SCALING, STARTS, cases, on_a_gaussian};
 

@@ -2,10 +2,10 @@
 
 use vdm_core::{Counted, GaussianMixture, NoiseLevel, Scaling};
 use vdm_sample::exponential::PredictionForm;
-use vdm_sample::{
-    Ddim, DpmSolverMultistep, EdmSigmaRange, ExponentialAdams, FinalOrder, Iid, NoNoise, Order,
-    SaSolver, Seed, Solver, SolverType, TimeGrid, UniPc, UniPcVariant, solve,
+use vdm_sample::solver::{
+    EdmSigmaRange, ExponentialAdams, FinalOrder, Order, SaSolver, SolverType, UniPcVariant,
 };
+use vdm_sample::{Ddim, DpmSolverMultistep, Iid, NoNoise, Seed, Solver, TimeGrid, UniPc, solve};
 
 fn mixture() -> GaussianMixture {
     GaussianMixture::new(vec![0.4, 0.6], vec![vec![-1.0, 0.5], vec![0.8, 0.3]], vec![0.3, 0.2])
@@ -202,7 +202,7 @@ fn sa_solver_adds_noise_within_its_range_only() {
     let inside = |level: &NoiseLevel| (0.5..=2.0).contains(&(level.sigma / level.alpha));
     let expected = grid.levels()[..16].iter().filter(|level| inside(level)).count();
     assert!(expected > 0 && expected < 16);
-    let mut noise = vdm_sample::Recorded::new(vec![vec![0.5, -0.5]; expected]);
+    let mut noise = vdm_sample::noise::Recorded::new(vec![vec![0.5, -0.5]; expected]);
     let z1 = vec![0.3, -1.2];
     solve(&solver, &mixture(), z1, &grid, &mut noise, |_, _, _| ()).unwrap().latent;
     assert_eq!(noise.left(), 0);

@@ -7,9 +7,9 @@ use vdm_core::{
     Prediction, Scaling, Schedule,
 };
 use vdm_sample::range::gaussian_error;
-use vdm_sample::{
-    Ancestral, Entry, Iid, NoNoise, Properties, Seed, Solver, SolverSpec, TimeGrid, prior, solve,
-};
+use vdm_sample::solver::Properties;
+use vdm_sample::spec::Entry;
+use vdm_sample::{Ancestral, Iid, NoNoise, Seed, Solver, SolverSpec, TimeGrid, prior, solve};
 
 use crate::few_steps::{FOR_SHORT_STEPS, GOOD, first_order};
 

@@ -230,7 +230,8 @@ mod tests {
     use vdm_core::schedule::{LogSnrRange, Monotone, MonotoneNetwork, MonotoneWeights};
     use vdm_core::{LogSnr, NoiseSchedule, Parameterization, Scaling, times};
     use vdm_data::Shape;
-    use vdm_sample::{Purpose, Seed, fill_normal};
+    use vdm_sample::Seed;
+    use vdm_sample::noise::{Purpose, fill_normal};
 
     const ITEMS: usize = 4096;
     const DIMS: usize = 6;

@@ -145,7 +145,8 @@ mod tests {
     use vdm_core::importance::Spread;
     use vdm_core::{Scaling, Weighting};
     use vdm_data::Shape;
-    use vdm_sample::{Purpose, Seed, fill_normal};
+    use vdm_sample::Seed;
+    use vdm_sample::noise::{Purpose, fill_normal};
 
     const ITEMS: usize = 512;
 

@@ -10,7 +10,8 @@ use vdm_sample::estimate::{
     Bound, BoundEstimate, CurvePoint, DiffusionTerm, Draw, Estimate, EstimateError, FlowBound,
     FlowEstimate, ImportanceWeighted, Modeled, Moments, Rounds, Rung,
 };
-use vdm_sample::{GridSpec, LossTable, Seed};
+use vdm_sample::grid::LossTable;
+use vdm_sample::{GridSpec, Seed};
 
 use crate::error::at_least_one;
 use crate::model::Model;
@@ -294,7 +295,7 @@ impl<'a> Evaluation<'a> {
 
     /// The model's errors by level, from so many noised copies of each item, evenly over all levels whatever
     /// the schedule: what the grid that is best for
-    /// the bound ([`GridKind::ElboOptimal`](vdm_sample::GridKind::ElboOptimal)) is chosen from.
+    /// the bound ([`GridKind::ElboOptimal`](vdm_sample::grid::GridKind::ElboOptimal)) is chosen from.
     ///
     /// # Errors
     /// Any [`EstimateError`].

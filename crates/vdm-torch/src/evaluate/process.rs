@@ -5,8 +5,9 @@ use std::ops::Range;
 use tch::{Kind, Tensor};
 use vdm_core::{Latent, LogSnr, NoiseLevel, Parameterization, Scaling};
 use vdm_data::Items;
+use vdm_sample::Seed;
 use vdm_sample::estimate::{self, Draw, Process};
-use vdm_sample::{Purpose, Seed, fill_normal};
+use vdm_sample::noise::{Purpose, fill_normal};
 
 use crate::model::Model;
 use crate::nn::Mode;

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 use vdm_core::{LogSnr, NoiseSchedule, Scaling, Schedule, bound};
 use vdm_data::Shape;
-use vdm_sample::{Ancestral, Recorded, TimeGrid, solve};
+use vdm_sample::noise::Recorded;
+use vdm_sample::{Ancestral, TimeGrid, solve};
 
 use super::{VdmFlaxOptions, vdm_flax};
 use crate::model::Model;

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use rand::RngExt;
 use tch::{Device, Kind, Tensor};
-use vdm_sample::{Purpose, Seed};
+use vdm_sample::Seed;
+use vdm_sample::noise::Purpose;
 
 use crate::Error;
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use vdm_core::count::{Cost, bounded_product};
 use vdm_data::{Dataset, Items, Prefetch};
-use vdm_sample::Purpose;
+use vdm_sample::noise::Purpose;
 
 use super::batch::TrainingBatch;
 use super::optimizer::Optimizer;

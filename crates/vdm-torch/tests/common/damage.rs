@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use vdm_sample::{Purpose, Seed};
+use vdm_sample::Seed;
+use vdm_sample::noise::Purpose;
 
 /// Uniform numbers, the same in every run.
 pub(crate) struct Chance {

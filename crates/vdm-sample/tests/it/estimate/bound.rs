@@ -8,7 +8,8 @@ use vdm_sample::estimate::{
     Bound, BoundEstimate, ContinuousItems, CurvePoint, DiffusionTerm, DiscreteItems,
     ImportanceWeighted, Items, Modeled, Rounds, Rung,
 };
-use vdm_sample::{GridKind, GridSpec, Seed};
+use vdm_sample::grid::GridKind;
+use vdm_sample::{GridSpec, Seed};
 
 use super::fixture::{
     Known, VP, average, data, eight_bit, gaussian, level, line, mixture, of_draws, process,

@@ -5,7 +5,8 @@ use std::f64::consts::TAU;
 use vdm_core::likelihood::Discretized;
 use vdm_core::{GaussianMixture, LogSnr, NoiseLevel, Scaling, Schedule};
 use vdm_sample::estimate::{ContinuousItems, DiscreteItems, Items, Modeled, Summary};
-use vdm_sample::{Purpose, Seed, prior};
+use vdm_sample::noise::Purpose;
+use vdm_sample::{Seed, prior};
 
 pub(crate) const VP: Scaling = Scaling::VariancePreserving;
 

@@ -4,7 +4,9 @@ use vdm_core::{GaussianMixture, LogSnr, NoiseSchedule, Scalar, Scaling, quadratu
 use vdm_sample::estimate::{
     ContinuousItems, Dequantization, DiscreteItems, FlowBound, FlowEstimate, Items, Rounds, Trace,
 };
-use vdm_sample::{AdaptiveOde, Pair, ProbeLaw, Seed};
+use vdm_sample::likelihood::ProbeLaw;
+use vdm_sample::ode::Pair;
+use vdm_sample::{AdaptiveOde, Seed};
 
 use super::fixture::{Known, VP, average, eight_bit, mixture, of_draws, process, schedule};
 

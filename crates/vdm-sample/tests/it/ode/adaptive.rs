@@ -8,7 +8,8 @@ use vdm_core::{
     Counted, Denoiser, FromFn, GaussianMixture, LogSnr, NoiseLevel, Parameterization, Prediction,
     Scaling,
 };
-use vdm_sample::{AdaptiveOde, Pair, Seed, Solution, SolveError, prior};
+use vdm_sample::ode::Pair;
+use vdm_sample::{AdaptiveOde, Seed, Solution, SolveError, prior};
 
 use super::fixture::{cases, mixtures};
 use crate::convergence::typical;

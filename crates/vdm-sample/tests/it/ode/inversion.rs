@@ -3,7 +3,9 @@
 use std::convert::Infallible;
 
 use vdm_core::{FromFn, LogSnr, NoiseLevel, Parameterization, Prediction, Scaling, Schedule};
-use vdm_sample::{AdaptiveOde, DdimInversion, InversionError, Pair, SolveError, TimeGrid};
+use vdm_sample::inversion::{DdimInversion, InversionError};
+use vdm_sample::ode::Pair;
+use vdm_sample::{AdaptiveOde, SolveError, TimeGrid};
 
 use super::fixture::mixtures;
 

@@ -1,9 +1,11 @@
 //! Likelihoods.
 
 use vdm_core::{GaussianMixture, LogSnr, NoiseLevel, Scaling};
-use vdm_sample::{
-    AdaptiveOde, FlowLikelihood, Pair, ParameterError, ProbeLaw, Probes, Purpose, Seed, SolveError,
-};
+use vdm_sample::likelihood::{FlowLikelihood, ProbeLaw, Probes};
+use vdm_sample::noise::Purpose;
+use vdm_sample::ode::Pair;
+use vdm_sample::solver::ParameterError;
+use vdm_sample::{AdaptiveOde, Seed, SolveError};
 
 use super::fixture::{cases, mixtures};
 
@@ -169,7 +171,7 @@ fn bits_are_nats_over_dimensions_and_bins() {
     let model = &mixtures()["gm5_2d"];
     let found = settings(1e-4).exact(model, data(model, 1)).unwrap().remove(0);
     let log_det = 2.0 - 5.0;
-    let found = vdm_sample::LogLikelihood { log_det, ..found.with_prior(5.0) };
+    let found = vdm_sample::likelihood::LogLikelihood { log_det, ..found.with_prior(5.0) };
     let bits = -1.0 / std::f64::consts::LN_2;
     assert!((found.bits_per_dim(1.0) - bits).abs() < 1e-14);
     assert!((found.bits_per_dim(2.0 / 256.0) - bits - 7.0).abs() < 1e-14);

@@ -8,10 +8,13 @@ use vdm_core::{
     Counted, Denoiser, GaussianMixture, LogSnr, NoiseLevel, Prediction, Scaling, Schedule,
     quadrature,
 };
+use vdm_sample::noise::{NoiseError, Recorded};
+use vdm_sample::solver::{
+    Churn, Coordinate, Dpm2, Dpm2Ancestral, EdmSigmaRange, EulerMaruyama, Heun, Lms, Midpoint,
+    Order, PredictorCorrector, Restart, Run, Step, StochasticHeun,
+};
 use vdm_sample::{
-    Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolverMultistep, EdmSigmaRange, EulerMaruyama,
-    Heun, Iid, Lms, Midpoint, NoNoise, NoiseError, NoiseSource, Order, PredictorCorrector,
-    Recorded, Restart, Run, Seed, Solver, Step, StochasticHeun, TimeGrid, prior, solve,
+    Ddim, DpmSolverMultistep, Iid, NoNoise, NoiseSource, Seed, Solver, TimeGrid, prior, solve,
 };
 
 use super::{FEW_STARTS, assert_order};

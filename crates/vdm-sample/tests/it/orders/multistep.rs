@@ -2,10 +2,11 @@
 
 use vdm_core::{GaussianMixture, LogSnr};
 use vdm_sample::exponential::PredictionForm;
-use vdm_sample::{
-    AngularAdams, DpmSolverMultistep, ExponentialAdams, NoiseError, NoiseSource, Order, SaSolver,
-    Solver, SolverType, UniPc, UniPcVariant, solve,
+use vdm_sample::noise::NoiseError;
+use vdm_sample::solver::{
+    AngularAdams, ExponentialAdams, Order, SaSolver, SolverType, UniPcVariant,
 };
+use vdm_sample::{DpmSolverMultistep, NoiseSource, Solver, UniPc, solve};
 
 use super::{FEW_STARTS, assert_order};
 use crate::convergence::{Paths, STARTS, order, whole_range};

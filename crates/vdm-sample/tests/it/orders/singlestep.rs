@@ -8,10 +8,12 @@ use vdm_core::{
     Schedule,
 };
 use vdm_sample::exponential::PredictionForm;
-use vdm_sample::{
-    Ddim, DpmSolverOrder, DpmSolverPp2SAncestral, DpmSolverPpSde, DpmSolverSinglestep, Iid,
-    Recorded, Run, Seed, Solver, SolverType, StageShare, Step, TimeGrid, prior, solve,
+use vdm_sample::noise::Recorded;
+use vdm_sample::solver::{
+    DpmSolverOrder, DpmSolverPp2SAncestral, DpmSolverPpSde, DpmSolverSinglestep, Run, SolverType,
+    StageShare, Step,
 };
+use vdm_sample::{Ddim, Iid, Seed, Solver, TimeGrid, prior, solve};
 
 use super::{FEW_STARTS, assert_order};
 use crate::convergence::{Paths, STARTS, mixture, order};

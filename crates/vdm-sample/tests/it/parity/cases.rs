@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 use vdm_core::{GaussianMixture, NoiseLevel, Scaling};
-use vdm_sample::{Recorded, Solver, TimeGrid, solve};
+use vdm_sample::noise::Recorded;
+use vdm_sample::{Solver, TimeGrid, solve};
 
 /// One run of another program.
 pub(crate) struct Case {

@@ -1,8 +1,7 @@
 //! Euler, Runge–Kutta and linear multistep methods, with churn and ancestral noise.
 
-use vdm_sample::{
-    Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, EdmSigmaRange, Heun, Lms, Order, Solver,
-};
+use vdm_sample::solver::{Churn, Coordinate, Dpm2, Dpm2Ancestral, EdmSigmaRange, Heun, Lms, Order};
+use vdm_sample::{Ddim, Solver};
 
 use super::cases::Case;
 

@@ -1,6 +1,7 @@
 //! Ancestral sampling and DDIM.
 
-use vdm_sample::{Ancestral, Ddim, PosteriorVariance};
+use vdm_sample::solver::PosteriorVariance;
+use vdm_sample::{Ancestral, Ddim};
 
 use super::cases::Case;
 

@@ -1,9 +1,8 @@
 //! Multistep exponential integrators.
 
 use vdm_sample::exponential::PredictionForm;
-use vdm_sample::{
-    DpmSolverMultistep, ExponentialAdams, FinalOrder, Order, SolverType, UniPc, UniPcVariant,
-};
+use vdm_sample::solver::{ExponentialAdams, FinalOrder, Order, SolverType, UniPcVariant};
+use vdm_sample::{DpmSolverMultistep, UniPc};
 
 use super::cases::Case;
 

@@ -2,7 +2,7 @@
 
 use vdm_core::NoiseLevel;
 use vdm_sample::exponential::PredictionForm;
-use vdm_sample::{
+use vdm_sample::solver::{
     DpmSolverOrder, DpmSolverPp2SAncestral, DpmSolverPpSde, DpmSolverSinglestep, SolverType,
     StageShare,
 };
