@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 use tch::{Device, Tensor};
-use vdm_compress::{Archive, Code, Codec, Header, Levels, Origin, Settings, sha256};
+use vdm_compress::{Archive, Code, Codec, Header, LatentLevels, Origin, Settings, sha256};
 use vdm_core::{Denoiser, NoiseLevel, Prediction, Scaling};
 use vdm_data::Items;
 use vdm_report::files;
@@ -122,9 +122,9 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
 }
 
 /// The levels of a grid, for the reader to have the same.
-fn levels(grid: &GridSpec, steps: u32, model: &Model) -> Result<Levels> {
+fn levels(grid: &GridSpec, steps: u32, model: &Model) -> Result<LatentLevels> {
     if *grid == GridSpec::UNIFORM_TIME {
-        return Ok(Levels::UniformTime);
+        return Ok(LatentLevels::UniformTime);
     }
     let schedule = &model.spec().diffusion.schedule;
     let kind = grid.kind.name();
@@ -134,7 +134,7 @@ fn levels(grid: &GridSpec, steps: u32, model: &Model) -> Result<Levels> {
         "--grid {kind} ends at clean data, where z_0 is the data themselves: leave out \"clean\", or take \
          a grid that ends where the schedule does"
     );
-    Ok(Levels::LogSnrs(grid.levels().iter().map(|level| level.log_snr).collect()))
+    Ok(LatentLevels::LogSnrs(grid.levels().iter().map(|level| level.log_snr).collect()))
 }
 
 /// The items that the options name, of the model's shape and levels.

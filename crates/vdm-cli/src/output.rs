@@ -84,7 +84,7 @@ const ROWS: usize = 6;
 /// Latents along sampling: a row for each of the first samples and a column per level, or a scatter
 /// plot of all points per level.
 pub(crate) fn denoising(samples: &Samples, shape: Shape, levels: u16) -> Result<Picture> {
-    let columns = &samples.along_the_way;
+    let columns = &samples.snapshots;
     if is_points(shape) {
         let plots: Result<Vec<Picture>> =
             columns.iter().map(|points| scatter(points, levels, 192)).collect();

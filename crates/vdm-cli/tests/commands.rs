@@ -149,7 +149,7 @@ fn solvers_are_told_with_their_range_and_their_names_elsewhere() {
         "dpm_solver_pp_2m: 10 to 50 model calls",
         "order 2, 1 model call a step, deterministic",
         "dpmpp_2m (k-diffusion)",
-        "eta 0.0 a number",
+        "strength 0.0 a number",
         r#"final_order {"bounded":{"below":15}} one of"#,
         r#"solver_type "midpoint" one of midpoint, heun"#,
         "karras",

@@ -168,13 +168,13 @@ impl Header {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Levels;
+    use crate::LatentLevels;
     use proptest::prelude::*;
 
     fn archive() -> Archive {
         let settings = Settings {
             steps: 3,
-            levels: Levels::LogSnrs(vec![-4.0, 1.25, 2.5, 8.5]),
+            levels: LatentLevels::LogSnrs(vec![-4.0, 1.25, 2.5, 8.5]),
             batch: 2,
             cells_per_std: 8,
         };

@@ -75,12 +75,13 @@ impl Archive {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Header, Levels, Origin, Settings, sha256};
+    use crate::{Header, LatentLevels, Origin, Settings, sha256};
 
     fn archive(steps: u32, items: usize, threads: u32) -> Archive {
         let origin =
             Origin { engine: "an engine".into(), device: "cpu".into(), threads, checkpoint: 0 };
-        let settings = Settings { steps, levels: Levels::UniformTime, batch: 64, cells_per_std: 8 };
+        let settings =
+            Settings { steps, levels: LatentLevels::UniformTime, batch: 64, cells_per_std: 8 };
         let header = Header {
             model_sha256: sha256(b"weights"),
             origin,

@@ -7,9 +7,9 @@ use vdm_sample::TimeGrid;
 use vdm_sample::grid::GridError;
 
 use crate::batches::batches;
+use crate::distribution::Categorical;
 use crate::error::{CodecError, Error};
 use crate::hierarchy::Hierarchy;
-use crate::law::Categorical;
 use crate::stack::{Code, Stack};
 
 /// How items are coded. The reader needs the same.
@@ -19,8 +19,8 @@ pub struct Settings {
     /// `T`: model calls per batch, and the bound that the code length meets; 1 to 2^20.
     pub steps: u32,
     /// Where the latents lie.
-    #[serde(default, skip_serializing_if = "Levels::are_uniform")]
-    pub levels: Levels,
+    #[serde(default, skip_serializing_if = "LatentLevels::are_uniform")]
+    pub levels: LatentLevels,
     /// Items per model call once enough have been coded; 1 to 65,536. Does not change the length,
     /// but the reader must use the same: libtorch's results depend on it in their last digits.
     pub batch: u32,
@@ -33,7 +33,7 @@ pub struct Settings {
 /// the schedule's own: a grid that is computed anew has to come out the same to the last bit.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Levels {
+pub enum LatentLevels {
     /// At equal steps of the schedule's time.
     #[default]
     UniformTime,
@@ -41,7 +41,7 @@ pub enum Levels {
     LogSnrs(Vec<f64>),
 }
 
-impl Levels {
+impl LatentLevels {
     fn are_uniform(&self) -> bool {
         *self == Self::UniformTime
     }
@@ -195,10 +195,10 @@ impl<'a, D: Denoiser<Vec<f32>>> Codec<'a, D> {
         for pixel in pixels {
             z.push(stack.sample(&hierarchy.clean(self.encode(*pixel)))?);
         }
-        let mut law = Categorical::default();
+        let mut distribution = Categorical::default();
         for (pixel, k) in pixels.iter().zip(&z) {
-            self.set_law(&mut law, *k);
-            stack.push(*pixel, &law);
+            self.set_distribution(&mut distribution, *k);
+            stack.push(*pixel, &distribution);
         }
         for latent in 0..hierarchy.steps() {
             let mut noisier = Vec::with_capacity(z.len());
@@ -241,10 +241,10 @@ impl<'a, D: Denoiser<Vec<f32>>> Codec<'a, D> {
             z = cleaner;
         }
         let first = pixels.len();
-        let mut law = Categorical::default();
+        let mut distribution = Categorical::default();
         for k in z.iter().rev() {
-            self.set_law(&mut law, *k);
-            pixels.push(stack.pop(&law)?);
+            self.set_distribution(&mut distribution, *k);
+            pixels.push(stack.pop(&distribution)?);
         }
         for (pixel, k) in pixels[first..].iter().zip(z.iter().rev()) {
             stack.restore(*k, &hierarchy.clean(self.encode(*pixel)));
@@ -257,11 +257,11 @@ impl<'a, D: Denoiser<Vec<f32>>> Codec<'a, D> {
     }
 
     /// `p(x|z_0)` of one pixel.
-    fn set_law(&self, law: &mut Categorical, k: i32) {
+    fn set_distribution(&self, distribution: &mut Categorical, k: i32) {
         let at = self.hierarchy.level(0);
         let y = self.hierarchy.value(0, k) / at.alpha;
         let log_probs = self.data.log_probs(y, LogSnr::new(at.log_snr));
-        law.set(log_probs.map(f64::exp), self.data.levels());
+        distribution.set(log_probs.map(f64::exp), self.data.levels());
     }
 
     /// The images predicted from the latents above `latent`, of which the mean of `latent` is made.

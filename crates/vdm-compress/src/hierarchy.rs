@@ -10,7 +10,7 @@
 
 use vdm_core::{NoiseLevel, NoiseSchedule, Posterior, Transition};
 
-use crate::law::Normal;
+use crate::distribution::Normal;
 use crate::{Error, Settings};
 
 /// Whole numbers up to this times a power of two are exact f32.
@@ -21,7 +21,7 @@ const REACH: f64 = 8.0;
 
 /// One latent's noise level and its grid.
 #[derive(Debug, Clone, Copy)]
-struct Rung {
+struct LatentGrid {
     at: NoiseLevel,
     cell: f64,
     edge: i32,
@@ -29,7 +29,7 @@ struct Rung {
 
 /// Between a latent and the next noisier one.
 #[derive(Debug, Clone, Copy)]
-struct Step {
+struct Transitions {
     forward: Transition,
     reverse: Posterior,
 }
@@ -37,8 +37,8 @@ struct Step {
 /// All latents from `z_0` on, and the steps between them.
 #[derive(Debug)]
 pub(crate) struct Hierarchy {
-    rungs: Vec<Rung>,
-    steps: Vec<Step>,
+    grids: Vec<LatentGrid>,
+    steps: Vec<Transitions>,
 }
 
 impl Hierarchy {
@@ -49,27 +49,27 @@ impl Hierarchy {
         if levels[0].sigma == 0.0 {
             return Err(Error::CleanEnd { log_snr: levels[0].log_snr });
         }
-        let between = |pair: &[NoiseLevel]| Step {
+        let between = |pair: &[NoiseLevel]| Transitions {
             forward: Transition::between(&pair[0], &pair[1]),
             reverse: Posterior::between(&pair[0], &pair[1]),
         };
-        let between: Vec<Step> = levels.windows(2).map(between).collect();
+        let between: Vec<Transitions> = levels.windows(2).map(between).collect();
         // What each latent is popped with in writing, and what it is pushed with.
         let popped = [levels[0].sigma].into_iter();
         let popped = popped.chain(between.iter().map(|step| step.forward.var_ts.sqrt()));
         let pushed = between.iter().map(|step| step.reverse.var.sqrt()).chain([1.0]);
-        let mut rungs = Vec::with_capacity(levels.len());
+        let mut grids = Vec::with_capacity(levels.len());
         for ((at, popped), pushed) in levels.into_iter().zip(popped).zip(pushed) {
             let widest = popped.min(pushed) / f64::from(settings.cells_per_std);
             let cell = 2.0_f64.powi(widest.log2().floor() as i32);
             let cells = ((at.alpha + REACH * at.sigma) / cell).ceil();
             if cells > f64::from(MAX_EDGE) {
-                let latent = rungs.len();
+                let latent = grids.len();
                 return Err(Error::Cells { latent, steps, cells, limit: MAX_EDGE });
             }
-            rungs.push(Rung { at, cell, edge: cells as i32 });
+            grids.push(LatentGrid { at, cell, edge: cells as i32 });
         }
-        Ok(Self { rungs, steps: between })
+        Ok(Self { grids, steps: between })
     }
 
     /// `T`.
@@ -78,22 +78,22 @@ impl Hierarchy {
     }
 
     pub(crate) fn level(&self, latent: usize) -> &NoiseLevel {
-        &self.rungs[latent].at
+        &self.grids[latent].at
     }
 
     /// A latent's value.
     pub(crate) fn value(&self, latent: usize, k: i32) -> f64 {
-        f64::from(k) * self.rungs[latent].cell
+        f64::from(k) * self.grids[latent].cell
     }
 
     fn normal(&self, latent: usize, mean: f64, std: f64) -> Normal {
-        let Rung { cell, edge, .. } = self.rungs[latent];
+        let LatentGrid { cell, edge, .. } = self.grids[latent];
         Normal { mean: mean / cell, std: std / cell, edge }
     }
 
     /// `q(z_0|x)`.
     pub(crate) fn clean(&self, x: f64) -> Normal {
-        let NoiseLevel { alpha, sigma, .. } = self.rungs[0].at;
+        let NoiseLevel { alpha, sigma, .. } = self.grids[0].at;
         self.normal(0, alpha * x, sigma)
     }
 

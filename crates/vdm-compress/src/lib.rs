@@ -32,7 +32,7 @@
 //! `docs/compression.md`.
 //!
 //! ```
-//! use vdm_compress::{Codec, Levels, Settings};
+//! use vdm_compress::{Codec, LatentLevels, Settings};
 //! use vdm_core::{FromFn, NoiseLevel, Parameterization, Prediction, Scalar, Schedule};
 //! use vdm_core::likelihood::Discretized;
 //!
@@ -43,7 +43,7 @@
 //!     Ok::<_, std::convert::Infallible>(Prediction { value, of: Parameterization::Image })
 //! });
 //! let schedule = Schedule::linear(9.0, -6.0)?;
-//! let levels = Levels::UniformTime;
+//! let levels = LatentLevels::UniformTime;
 //! let settings = Settings { steps: 50, levels, batch: 16, cells_per_std: Settings::CELLS };
 //! let codec = Codec::new(&model, Discretized::new(256)?, 4, &schedule, &settings)?;
 //!
@@ -62,14 +62,14 @@ mod archive;
 mod batches;
 mod budget;
 mod codec;
+mod distribution;
 mod error;
 mod hierarchy;
-mod law;
 mod stack;
 
 pub use archive::{Archive, Header, Origin, sha256};
 pub use budget::Budget;
-pub use codec::{Codec, Levels, Settings};
+pub use codec::{Codec, LatentLevels, Settings};
 pub use error::{CodecError, Error};
 pub use stack::Code;
 

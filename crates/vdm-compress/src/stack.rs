@@ -1,7 +1,7 @@
 //! The code itself: a stack of bits from which symbols are popped as well as pushed.
 //!
 //! Asymmetric numeral systems (Duda 2009) make a stack of whatever was pushed: popping under any
-//! law turns bits into a sample of that law, and pushing the sample back under the same law restores
+//! distribution turns bits into a sample of that distribution, and pushing the sample back under the same distribution restores
 //! the bits exactly. The state has 128 bits and words have 64, so that a symbol of probability
 //! `m/2^40` costs its logarithm to one part in `2^24`.
 //!
@@ -22,7 +22,7 @@ use constriction::{CoderError, Stack as LastInFirstOut};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::law::{Normal, PRECISION};
+use crate::distribution::{Normal, PRECISION};
 
 /// Words below the state.
 #[derive(Debug, Default)]
@@ -125,15 +125,15 @@ impl Stack {
         self.0.bulk().words.len()
     }
 
-    /// Draws from a law with bits of the stack.
-    pub(crate) fn sample(&mut self, law: &Normal) -> Result<i32, Error> {
+    /// Draws from a distribution with bits of the stack.
+    pub(crate) fn sample(&mut self, distribution: &Normal) -> Result<i32, Error> {
         self.turn_pad();
-        self.pop(law)
+        self.pop(distribution)
     }
 
     /// Undoes [`sample`](Self::sample).
-    pub(crate) fn restore(&mut self, k: i32, law: &Normal) {
-        self.push(k, law);
+    pub(crate) fn restore(&mut self, k: i32, distribution: &Normal) {
+        self.push(k, distribution);
         self.turn_pad();
     }
 
@@ -145,23 +145,25 @@ impl Stack {
     }
 
     /// # Panics
-    /// If the symbol is outside the law: callers check, or popped it under a law of the same cells.
-    pub(crate) fn push<M>(&mut self, symbol: M::Symbol, law: &M)
+    /// If the symbol is outside the distribution: callers check, or popped it under a distribution of the same cells.
+    pub(crate) fn push<M>(&mut self, symbol: M::Symbol, distribution: &M)
     where
         M: EncoderModel<PRECISION, Probability = u64>,
     {
-        match self.0.encode_symbol(symbol, law) {
+        match self.0.encode_symbol(symbol, distribution) {
             Ok(()) => (),
-            Err(CoderError::Frontend(error)) => panic!("a symbol outside its law: {error}"),
+            Err(CoderError::Frontend(error)) => {
+                panic!("a symbol outside its distribution: {error}")
+            }
             Err(CoderError::Backend(never)) => match never {},
         }
     }
 
-    pub(crate) fn pop<M>(&mut self, law: &M) -> Result<M::Symbol, Error>
+    pub(crate) fn pop<M>(&mut self, distribution: &M) -> Result<M::Symbol, Error>
     where
         M: DecoderModel<PRECISION, Probability = u64>,
     {
-        self.0.decode_symbol(law).map_err(|_| Error::Exhausted)
+        self.0.decode_symbol(distribution).map_err(|_| Error::Exhausted)
     }
 
     /// What was written so far, as a whole.
@@ -189,18 +191,18 @@ mod tests {
         }
     }
 
-    /// Samples follow the law, cost initial bits, and putting them back restores the stack to the
+    /// Samples follow the distribution, cost initial bits, and putting them back restores the stack to the
     /// last bit.
     #[test]
     fn sampling_and_restoring_changes_nothing() {
-        let law = Normal { mean: 1.5, std: 20.0, edge: 500 };
+        let distribution = Normal { mean: 1.5, std: 20.0, edge: 500 };
         let mut stack = Stack::new();
-        let drawn: Vec<i32> = (0..2000).map(|_| stack.sample(&law).unwrap()).collect();
+        let drawn: Vec<i32> = (0..2000).map(|_| stack.sample(&distribution).unwrap()).collect();
         let mean = drawn.iter().copied().map(f64::from).sum::<f64>() / 2000.0;
         // Five standard errors, 20/√2000 = 0.45 each.
         assert!((mean - 1.5).abs() < 2.3, "{mean}");
         for k in drawn.iter().rev() {
-            stack.restore(*k, &law);
+            stack.restore(*k, &distribution);
         }
         let code = stack.into_code();
         // An entropy of log2(20·√(2πe)) = 6.37 bits each.
@@ -216,7 +218,7 @@ mod tests {
         assert_eq!(Stack::from_words(&[1]).err(), Some(Error::Exhausted));
         assert_eq!(Stack::from_words(&[1, 0]).err(), Some(Error::Exhausted));
         let mut stack = Stack::from_words(&[0, 1]).unwrap();
-        let law = Normal { mean: 0.0, std: 20.0, edge: 500 };
-        assert_eq!((0..100).find_map(|_| stack.pop(&law).err()), Some(Error::Exhausted));
+        let distribution = Normal { mean: 0.0, std: 20.0, edge: 500 };
+        assert_eq!((0..100).find_map(|_| stack.pop(&distribution).err()), Some(Error::Exhausted));
     }
 }

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::f64::consts::LN_2;
 
 use proptest::prelude::*;
-use vdm_compress::{Code, Codec, CodecError, Error, Levels, Settings};
+use vdm_compress::{Code, Codec, CodecError, Error, LatentLevels, Settings};
 use vdm_core::likelihood::Discretized;
 use vdm_core::{
     Denoiser, FromFn, GaussianMixture, LogSnr, NoiseLevel, NoiseSchedule, Parameterization,
@@ -30,14 +30,14 @@ fn mixture() -> GaussianMixture {
 }
 
 fn settings(steps: u32, batch: u32) -> Settings {
-    Settings { steps, levels: Levels::UniformTime, batch, cells_per_std: Settings::CELLS }
+    Settings { steps, levels: LatentLevels::UniformTime, batch, cells_per_std: Settings::CELLS }
 }
 
 /// Those of a grid under that schedule.
-fn listed(grid: &GridKind, steps: u32) -> Levels {
+fn listed(grid: &GridKind, steps: u32) -> LatentLevels {
     let scaling = Scaling::VariancePreserving;
     let grid = grid.time_grid(steps as usize, &schedule(steps), scaling).unwrap();
-    Levels::LogSnrs(grid.levels().iter().map(|level| level.log_snr).collect())
+    LatentLevels::LogSnrs(grid.levels().iter().map(|level| level.log_snr).collect())
 }
 
 fn schedule(steps: u32) -> Schedule {
@@ -86,8 +86,8 @@ fn bounds(pixels: &[u8], settings: &Settings) -> Vec<f64> {
     let (mixture, schedule, data) = (mixture(), schedule(steps), data());
     let scaling = Scaling::VariancePreserving;
     let grid = match &settings.levels {
-        Levels::UniformTime => TimeGrid::uniform_time(steps as usize, &schedule, scaling),
-        Levels::LogSnrs(listed) => TimeGrid::from_log_snrs(listed.iter().copied(), scaling),
+        LatentLevels::UniformTime => TimeGrid::uniform_time(steps as usize, &schedule, scaling),
+        LatentLevels::LogSnrs(listed) => TimeGrid::from_log_snrs(listed.iter().copied(), scaling),
     };
     let grid = grid.unwrap();
     let bound_of = |item: &[u8]| {
@@ -130,7 +130,7 @@ fn m68_the_code_length_is_the_bound() {
     let pixels = items(ITEMS as u64);
     let uneven = listed(&GridKind::Polyexponential { rho: 1.2 }, 30);
     for (steps, levels) in
-        [1, 4, 50].map(|steps| (steps, Levels::UniformTime)).into_iter().chain([(30, uneven)])
+        [1, 4, 50].map(|steps| (steps, LatentLevels::UniformTime)).into_iter().chain([(30, uneven)])
     {
         let settings = Settings { levels, ..settings(steps, 16) };
         let bounds = bounds(&pixels, &settings);
@@ -236,8 +236,10 @@ fn another_model_reads_other_pixels() {
 #[test]
 fn bad_input_is_named() {
     let good = settings(3, 2);
-    let with =
-        |listed: &[f64]| Settings { levels: Levels::LogSnrs(listed.to_vec()), ..good.clone() };
+    let with = |listed: &[f64]| Settings {
+        levels: LatentLevels::LogSnrs(listed.to_vec()),
+        ..good.clone()
+    };
     let model = erratic(1.0);
     let refused = |settings, schedule: Schedule| {
         Codec::new(&model, data(), DIMS, &schedule, &settings).unwrap_err().to_string()

@@ -144,6 +144,7 @@ pub fn mutual_information(log_snr: LogSnr, mut mmse: impl FnMut(LogSnr) -> f64) 
 /// use vdm_core::bound::bits_per_dim;
 /// assert_eq!(bits_per_dim(8.0 * std::f64::consts::LN_2, 4), 2.0);
 /// ```
+#[doc(alias = "bpd")]
 #[must_use]
 pub fn bits_per_dim(nats: f64, dims: usize) -> f64 {
     nats / (dims as f64 * std::f64::consts::LN_2)

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 
-use crate::{Divergence, JacobianProduct, NoiseLevel, Parameterization, Prediction, Products};
+use crate::{Divergence, NoiseLevel, Parameterization, Prediction, Products, Vjp};
 
 /// Anything that looks at a noisy latent and says what it predicts of image and noise.
 ///
@@ -146,34 +146,34 @@ impl<Z, D: Denoiser<Z>> Denoiser<Z> for Counted<D> {
 }
 
 impl<Z, D: Divergence<Z>> Divergence<Z> for Counted<D> {
-    fn denoise_and_trace(
+    fn denoise_with_trace(
         &self,
         z: &Z,
         at: &NoiseLevel,
     ) -> Result<(Prediction<Z>, f64), Self::Error> {
-        self.count(1).denoise_and_trace(z, at)
+        self.count(1).denoise_with_trace(z, at)
     }
-    fn denoise_and_trace_each(
+    fn denoise_with_trace_each(
         &self,
         items: &[(&Z, NoiseLevel)],
     ) -> Result<Vec<(Prediction<Z>, f64)>, Self::Error> {
-        self.count(items.len()).denoise_and_trace_each(items)
+        self.count(items.len()).denoise_with_trace_each(items)
     }
 }
 
-impl<Z, D: JacobianProduct<Z>> JacobianProduct<Z> for Counted<D> {
-    fn denoise_and_multiply(
+impl<Z, D: Vjp<Z>> Vjp<Z> for Counted<D> {
+    fn denoise_with_vjp(
         &self,
         z: &Z,
         at: &NoiseLevel,
         directions: &[Z],
     ) -> Result<Products<Z>, Self::Error> {
-        self.count(1).denoise_and_multiply(z, at, directions)
+        self.count(1).denoise_with_vjp(z, at, directions)
     }
-    fn denoise_and_multiply_each(
+    fn denoise_with_vjp_each(
         &self,
         items: &[(&Z, NoiseLevel, &[Z])],
     ) -> Result<Vec<Products<Z>>, Self::Error> {
-        self.count(items.len()).denoise_and_multiply_each(items)
+        self.count(items.len()).denoise_with_vjp_each(items)
     }
 }

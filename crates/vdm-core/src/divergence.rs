@@ -17,7 +17,7 @@ pub trait Divergence<Z>: Denoiser<Z> {
     ///
     /// # Errors
     /// Whatever the model reports.
-    fn denoise_and_trace(
+    fn denoise_with_trace(
         &self,
         z: &Z,
         at: &NoiseLevel,
@@ -27,23 +27,23 @@ pub trait Divergence<Z>: Denoiser<Z> {
     ///
     /// # Errors
     /// Whatever the model reports.
-    fn denoise_and_trace_each(
+    fn denoise_with_trace_each(
         &self,
         items: &[(&Z, NoiseLevel)],
     ) -> Result<Vec<(Prediction<Z>, f64)>, Self::Error> {
-        items.iter().map(|(z, at)| self.denoise_and_trace(z, at)).collect()
+        items.iter().map(|(z, at)| self.denoise_with_trace(z, at)).collect()
     }
 }
 
 /// Products of the transposed Jacobian with given directions, which reverse-mode differentiation gives.
-pub trait JacobianProduct<Z>: Denoiser<Z> {
+pub trait Vjp<Z>: Denoiser<Z> {
     /// The prediction `o`, and `(∂o/∂z)ᵀv` for every direction `v`. A trace is estimated from
     /// `vᵀJᵀv = vᵀJv`; guidance by an observation needs the transposed product itself, and a network's
     /// Jacobian is not symmetric.
     ///
     /// # Errors
     /// Whatever the model reports.
-    fn denoise_and_multiply(
+    fn denoise_with_vjp(
         &self,
         z: &Z,
         at: &NoiseLevel,
@@ -54,43 +54,43 @@ pub trait JacobianProduct<Z>: Denoiser<Z> {
     ///
     /// # Errors
     /// Whatever the model reports.
-    fn denoise_and_multiply_each(
+    fn denoise_with_vjp_each(
         &self,
         items: &[(&Z, NoiseLevel, &[Z])],
     ) -> Result<Vec<Products<Z>>, Self::Error> {
-        items.iter().map(|(z, at, v)| self.denoise_and_multiply(z, at, v)).collect()
+        items.iter().map(|(z, at, v)| self.denoise_with_vjp(z, at, v)).collect()
     }
 }
 
 impl<Z, D: Divergence<Z> + ?Sized> Divergence<Z> for &D {
-    fn denoise_and_trace(
+    fn denoise_with_trace(
         &self,
         z: &Z,
         at: &NoiseLevel,
     ) -> Result<(Prediction<Z>, f64), Self::Error> {
-        (**self).denoise_and_trace(z, at)
+        (**self).denoise_with_trace(z, at)
     }
-    fn denoise_and_trace_each(
+    fn denoise_with_trace_each(
         &self,
         items: &[(&Z, NoiseLevel)],
     ) -> Result<Vec<(Prediction<Z>, f64)>, Self::Error> {
-        (**self).denoise_and_trace_each(items)
+        (**self).denoise_with_trace_each(items)
     }
 }
 
-impl<Z, D: JacobianProduct<Z> + ?Sized> JacobianProduct<Z> for &D {
-    fn denoise_and_multiply(
+impl<Z, D: Vjp<Z> + ?Sized> Vjp<Z> for &D {
+    fn denoise_with_vjp(
         &self,
         z: &Z,
         at: &NoiseLevel,
         directions: &[Z],
     ) -> Result<Products<Z>, Self::Error> {
-        (**self).denoise_and_multiply(z, at, directions)
+        (**self).denoise_with_vjp(z, at, directions)
     }
-    fn denoise_and_multiply_each(
+    fn denoise_with_vjp_each(
         &self,
         items: &[(&Z, NoiseLevel, &[Z])],
     ) -> Result<Vec<Products<Z>>, Self::Error> {
-        (**self).denoise_and_multiply_each(items)
+        (**self).denoise_with_vjp_each(items)
     }
 }

@@ -13,6 +13,8 @@ use crate::{Error, Real};
 /// EDM's `σ` is `σ/α = e^{−λ/2}`.
 ///
 /// In JSON a number, or `"inf"` and `"-inf"`, which JSON has no number for.
+#[doc(alias = "log_snr")]
+#[doc(alias = "gamma")]
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct LogSnr(f64);
 

@@ -54,14 +54,14 @@ mod mixture;
 mod parameterization;
 pub mod quadrature;
 mod real;
+mod rescaled;
 pub mod schedule;
-mod specification;
 pub mod times;
 mod transition;
 pub mod weighting;
 
 pub use denoiser::{Counted, Denoiser, FromFn};
-pub use divergence::{Divergence, JacobianProduct, Products};
+pub use divergence::{Divergence, Products, Vjp};
 pub use dual::Dual;
 pub use error::Error;
 pub use latent::Latent;
@@ -69,8 +69,8 @@ pub use level::{LogSnr, NoiseLevel, Scaling};
 pub use mixture::GaussianMixture;
 pub use parameterization::{Affine, Parameterization, Preconditioning, Prediction};
 pub use real::{Real, Scalar};
+pub use rescaled::Rescaled;
 pub use schedule::{NoiseSchedule, Schedule};
-pub use specification::Respecified;
 pub use transition::{Posterior, Transition};
 pub use weighting::Weighting;
 

@@ -55,16 +55,16 @@ impl Discretized {
     /// ```
     #[must_use]
     pub fn log_prob(self, k: u16, y: f64, log_snr: LogSnr) -> f64 {
-        self.law(y, log_snr)(k)
+        self.distribution(y, log_snr)(k)
     }
 
     /// [`log_prob`](Self::log_prob) of every value, `k = 0, 1, …`, for the price of two.
     pub fn log_probs(self, y: f64, log_snr: LogSnr) -> impl Iterator<Item = f64> {
-        (0..self.levels).map(self.law(y, log_snr))
+        (0..self.levels).map(self.distribution(y, log_snr))
     }
 
     /// `k → log p(x = k | z_0)`, normalized once.
-    fn law(self, y: f64, log_snr: LogSnr) -> impl Fn(u16) -> f64 {
+    fn distribution(self, y: f64, log_snr: LogSnr) -> impl Fn(u16) -> f64 {
         let std = log_snr.edm_sigma();
         let logit = move |k: u16| -0.5 * ((y - self.encode(k)) / std).powi(2);
         // The largest logit is that of the cell `y` falls in. What the others add may be far below the last
@@ -163,7 +163,7 @@ mod tests {
         }
     }
 
-    /// Both forms are laws of a discrete variable, and agree where a cell is narrow beside the
+    /// Both forms are distributions of a discrete variable, and agree where a cell is narrow beside the
     /// Gaussian: there the mass of a cell is its density times its width.
     #[test]
     fn cells_sum_to_one_and_agree_with_the_categorical_form() {

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::f64::consts::TAU;
 
 use crate::{
-    Denoiser, Divergence, Error, JacobianProduct, NoiseLevel, Parameterization, Prediction,
-    Products, Real, quadrature,
+    Denoiser, Divergence, Error, NoiseLevel, Parameterization, Prediction, Products, Real, Vjp,
+    quadrature,
 };
 
 /// Data from `Σ_k w_k N(m_k, s_k² I)`, with its exact marginals, score and denoiser.
@@ -275,7 +275,7 @@ fn narrow(z: &[f64]) -> Vec<f32> {
 
 /// The Jacobian of the posterior mean is `(α/σ²) Cov[x | z]`, at `σ > 0`.
 impl Divergence<Vec<f64>> for GaussianMixture {
-    fn denoise_and_trace(
+    fn denoise_with_trace(
         &self,
         z: &Vec<f64>,
         at: &NoiseLevel,
@@ -285,8 +285,8 @@ impl Divergence<Vec<f64>> for GaussianMixture {
     }
 }
 
-impl JacobianProduct<Vec<f64>> for GaussianMixture {
-    fn denoise_and_multiply(
+impl Vjp<Vec<f64>> for GaussianMixture {
+    fn denoise_with_vjp(
         &self,
         z: &Vec<f64>,
         at: &NoiseLevel,
@@ -301,19 +301,19 @@ impl JacobianProduct<Vec<f64>> for GaussianMixture {
 
 /// As in f64, each number rounded once.
 impl Divergence<Vec<f32>> for GaussianMixture {
-    fn denoise_and_trace(
+    fn denoise_with_trace(
         &self,
         z: &Vec<f32>,
         at: &NoiseLevel,
     ) -> Result<(Prediction<Vec<f32>>, f64), Infallible> {
-        let (Prediction { value, of }, trace) = self.denoise_and_trace(&wide(z), at)?;
+        let (Prediction { value, of }, trace) = self.denoise_with_trace(&wide(z), at)?;
         Ok((Prediction { value: narrow(&value), of }, trace))
     }
 }
 
 /// As in f64, each number rounded once.
-impl JacobianProduct<Vec<f32>> for GaussianMixture {
-    fn denoise_and_multiply(
+impl Vjp<Vec<f32>> for GaussianMixture {
+    fn denoise_with_vjp(
         &self,
         z: &Vec<f32>,
         at: &NoiseLevel,
@@ -321,7 +321,7 @@ impl JacobianProduct<Vec<f32>> for GaussianMixture {
     ) -> Result<Products<Vec<f32>>, Infallible> {
         let directions: Vec<Vec<f64>> = directions.iter().map(|v| wide(v)).collect();
         let (Prediction { value, of }, products) =
-            self.denoise_and_multiply(&wide(z), at, &directions)?;
+            self.denoise_with_vjp(&wide(z), at, &directions)?;
         let products = products.iter().map(|product| narrow(product)).collect();
         Ok((Prediction { value: narrow(&value), of }, products))
     }
@@ -368,10 +368,10 @@ mod tests {
                 let (up, down) = (moved(step), moved(-step));
                 [0, 1].map(|i| (up[i] - down[i]) / (2.0 * step))
             };
-            let (_, trace) = data.denoise_and_trace(&z, &at).unwrap();
+            let (_, trace) = data.denoise_with_trace(&z, &at).unwrap();
             assert!((trace - column(0)[0] - column(1)[1]).abs() < 1e-7, "{alpha} {sigma}");
             let units = [vec![1.0, 0.0], vec![0.0, 1.0]];
-            let (_, products) = data.denoise_and_multiply(&z, &at, &units).unwrap();
+            let (_, products) = data.denoise_with_vjp(&z, &at, &units).unwrap();
             for (j, product) in products.iter().enumerate() {
                 for (got, wanted) in product.iter().zip(column(j)) {
                     assert!((got - wanted).abs() < 1e-7, "{alpha} {sigma}: {got} and {wanted}");
@@ -388,11 +388,11 @@ mod tests {
         let at = NoiseLevel::from_scales(0.8, 0.6);
         let (z, v) = (vec![0.25, -0.5], vec![1.0, -2.0]);
         let (single, direction) = (narrow(&z), narrow(&v));
-        let (x, trace) = data.denoise_and_trace(&z, &at).unwrap();
-        let (y, trace_of_single) = data.denoise_and_trace(&single, &at).unwrap();
+        let (x, trace) = data.denoise_with_trace(&z, &at).unwrap();
+        let (y, trace_of_single) = data.denoise_with_trace(&single, &at).unwrap();
         assert_eq!((narrow(&x.value), trace), (y.value, trace_of_single));
-        let (_, products) = data.denoise_and_multiply(&z, &at, &[v]).unwrap();
-        let (y, of_single) = data.denoise_and_multiply(&single, &at, &[direction]).unwrap();
+        let (_, products) = data.denoise_with_vjp(&z, &at, &[v]).unwrap();
+        let (y, of_single) = data.denoise_with_vjp(&single, &at, &[direction]).unwrap();
         assert_eq!((narrow(&products[0]), narrow(&x.value)), (of_single[0].clone(), y.value));
     }
 }

@@ -30,6 +30,10 @@ use crate::{Error, Latent, LogSnr, NoiseLevel, Real, Scaling};
 /// | `Combination` | `image·x + noise·ε` | every level, both ends included |
 ///
 /// Numbers read from a configuration are [`checked`](Self::checked).
+#[doc(alias = "epsilon")]
+#[doc(alias = "v_prediction")]
+#[doc(alias = "sample")]
+#[doc(alias = "prediction_type")]
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(remote = "Self", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Parameterization {

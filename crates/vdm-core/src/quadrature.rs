@@ -1,6 +1,6 @@
 //! Integrals to the last digits: the second side of every equation that has an integral in it.
 //!
-//! Bounds are integrals over noise levels of expectations under normal laws, and for oracles both can
+//! Bounds are integrals over noise levels of expectations under normal distributions, and for oracles both can
 //! be had without sampling. [`interval`] serves the first, [`normal`] the second.
 //!
 //! ```

@@ -55,7 +55,8 @@ pub use dataset::{Dataset, Items, Shape};
 pub use error::DataError;
 pub use input::MAX_BYTES;
 pub use points::{
-    CellLaw, clusters_entropy_bits_per_dim, clusters_law, swirl_entropy_bits_per_dim, swirl_law,
+    CellDistribution, clusters_distribution, clusters_entropy_bits_per_dim, swirl_distribution,
+    swirl_entropy_bits_per_dim,
 };
 pub use prefetch::{Prefetch, PrefetchError};
 pub use source::{Source, load};

@@ -26,13 +26,13 @@ pub enum Source {
     /// *Optical Recognition of Handwritten Digits* (Alpaydin and Kaynak, UCI, CC BY 4.0).
     // Braces, because serde ignores unknown fields of a unit variant.
     Digits {},
-    /// The 8-bit swirl of the VDM paper's notebook; see [`swirl_law`](crate::swirl_law).
+    /// The 8-bit swirl of the VDM paper's notebook; see [`swirl_distribution`](crate::swirl_distribution).
     Swirl {
         /// Training points, 1 to 100,000,000; 100,000 unless given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         items: Option<usize>,
     },
-    /// Five Gaussian clusters in 8 bits; see [`clusters_law`](crate::clusters_law).
+    /// Five Gaussian clusters in 8 bits; see [`clusters_distribution`](crate::clusters_distribution).
     Clusters {
         /// Training points, 1 to 100,000,000; 100,000 unless given.
         #[serde(default, skip_serializing_if = "Option::is_none")]

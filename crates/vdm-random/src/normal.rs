@@ -198,8 +198,9 @@ mod tests {
         z.sort_unstable_by(f64::total_cmp);
         let n = z.len() as f64;
         let distance = z.iter().enumerate().fold(0.0_f64, |most, (i, z)| {
-            let law = 0.5 * libm::erfc(-z / std::f64::consts::SQRT_2);
-            most.max((law - i as f64 / n).abs()).max((law - (i + 1) as f64 / n).abs())
+            let distribution = 0.5 * libm::erfc(-z / std::f64::consts::SQRT_2);
+            most.max((distribution - i as f64 / n).abs())
+                .max((distribution - (i + 1) as f64 / n).abs())
         });
         assert!(distance < 2.6 / n.sqrt(), "{distance}");
     }

@@ -9,7 +9,7 @@
 use std::error::Error;
 
 use vdm_core::{GaussianMixture, LogSnr, Scaling};
-use vdm_sample::likelihood::{FlowLikelihood, LogLikelihood, ProbeLaw, Probes};
+use vdm_sample::likelihood::{FlowLikelihood, LogLikelihood, ProbeDistribution, Probes};
 use vdm_sample::noise::Purpose;
 use vdm_sample::ode::Pair;
 use vdm_sample::{AdaptiveOde, Seed, prior};
@@ -59,16 +59,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!(
         "| probes | tolerance | calls | rms error | mean standard error |\n|---|---|---|---|---|"
     );
-    for law in [ProbeLaw::Rademacher, ProbeLaw::Gaussian] {
+    for distribution in [ProbeDistribution::Rademacher, ProbeDistribution::Gaussian] {
         for (count, tolerance) in [(2, 1e-3), (2, 1e-5), (8, 1e-5), (32, 1e-5), (128, 1e-5)] {
-            let probes = Probes { seed: Seed(3), first_sample: 0, count, law };
+            let probes = Probes { seed: Seed(3), first_sample: 0, count, distribution };
             let settings = settings(Pair::DormandPrince54, tolerance);
             let found = settings.hutchinson(&model, x.clone(), &probes)?;
             let rms = rms(&errors(&model, &x, found.as_slice()));
             let known = found.iter().filter_map(|found| found.standard_error).sum::<f64>();
             let (calls, expected) = (calls(&found), known / SAMPLES as f64);
             println!(
-                "| {count} {law:?} | {tolerance:.0e} | {calls:.0} | {rms:.2} | {expected:.2} |"
+                "| {count} {distribution:?} | {tolerance:.0e} | {calls:.0} | {rms:.2} | {expected:.2} |"
             );
         }
     }

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! `η = 0` is the probability-flow ODE, `η = 1` the reverse-time SDE (Lu et al. 2022; Xue et al.
-//! 2023, whose `τ²` is `η`). With `θ = (ℓ − ℓ_t)/h`, which runs from 0 to 1, both are
+//! 2023, whose `τ²` is `η`). It is the `strength` of the solvers here, which k-diffusion calls `eta`; the
+//! [`Ddim::eta`](crate::Ddim::eta) of DDIM and of ancestral steps is another number, a share of the noise. With `θ = (ℓ − ℓ_t)/h`, which runs from 0 to 1, both are
 //!
 //! ```text
 //! z_s = on_z·z_t + gain·∫₀¹ a e^{−a(1−θ)} f(θ) dθ + std·ε,     a = (1+η)h or −h
@@ -110,22 +111,37 @@ pub struct ExponentialStep {
 }
 
 impl ExponentialStep {
-    /// From `t` to the cleaner `s`, both of finite log-SNR, with strength `eta ≥ 0` of new noise.
+    /// From `t` to the cleaner `s` with a `strength ≥ 0` of new noise, `η` above. Of infinite log-SNR only what
+    /// [`on_constant`](Self::on_constant) says is defined.
     #[must_use]
-    pub fn between(t: &NoiseLevel, s: &NoiseLevel, prediction: PredictionForm, eta: f64) -> Self {
+    pub fn between(
+        t: &NoiseLevel,
+        s: &NoiseLevel,
+        prediction: PredictionForm,
+        strength: f64,
+    ) -> Self {
         let h = 0.5 * (s.log_snr - t.log_snr);
+        // Nothing is renewed at strength 0, however long the step.
+        let renewed = if strength == 0.0 { 0.0 } else { strength * h };
         let (on_z, gain, rate, var) = match prediction {
             PredictionForm::Data => (
-                s.sigma / t.sigma * (-eta * h).exp(),
+                s.sigma / t.sigma * (-renewed).exp(),
                 s.alpha,
-                (1.0 + eta) * h,
-                -(-2.0 * eta * h).exp_m1(),
+                h + renewed,
+                -(-2.0 * renewed).exp_m1(),
             ),
             PredictionForm::Noise => {
-                (s.alpha / t.alpha, (1.0 + eta) * s.sigma, -h, eta * (2.0 * h).exp_m1())
+                (s.alpha / t.alpha, (1.0 + strength) * s.sigma, -h, strength * (2.0 * h).exp_m1())
             }
         };
         Self { on_z, gain, rate, std: s.sigma * var.sqrt(), from: t.log_snr, to: s.log_snr }
+    }
+
+    /// What a prediction that does not change over the step counts for: the gain times `1 − e^{−a}`. With
+    /// data prediction it is finite at infinite ends too, as are `on_z` and `std`.
+    #[must_use]
+    pub fn on_constant(&self) -> f64 {
+        -self.gain * (-self.rate).exp_m1()
     }
 
     /// `θ` of a level: 0 at the start of the step, 1 at its end, negative before it.
@@ -394,14 +410,14 @@ mod tests {
 
     proptest! {
         /// Where the prediction is right and does not move, a step of any length and strength ends
-        /// with the law of its end. Tolerance: roundings of exponentials of up to 10.
+        /// with the distribution of its end. Tolerance: roundings of exponentials of up to 10.
         #[test]
         fn a_constant_prediction_is_integrated_exactly(
             scaling in scaling(), from in -10.0..9.0_f64, gap in 0.01..10.0_f64,
-            eta in 0.0..2.0_f64,
+            strength in 0.0..2.0_f64,
         ) {
             let (t, s) = (scaling.level(from), scaling.level(from + gap));
-            let image = ExponentialStep::between(&t, &s, PredictionForm::Data, eta);
+            let image = ExponentialStep::between(&t, &s, PredictionForm::Data, strength);
             let [on_x] = image.moments();
             let alpha = image.on_z * t.alpha + image.gain * on_x;
             prop_assert!((alpha / s.alpha - 1.0).abs() < 1e-13);
@@ -420,12 +436,12 @@ mod tests {
         /// its length, `5e-7`; second order is below `1e-11` for the strengths tried.
         #[test]
         fn both_forms_have_the_same_small_steps(
-            scaling in scaling(), from in -5.0..5.0_f64, eta in 0.0..2.0_f64,
+            scaling in scaling(), from in -5.0..5.0_f64, strength in 0.0..2.0_f64,
         ) {
             let gap = 1e-6;
             let (t, s) = (scaling.level(from), scaling.level(from + gap));
-            let image = ExponentialStep::between(&t, &s, PredictionForm::Data, eta);
-            let noise = ExponentialStep::between(&t, &s, PredictionForm::Noise, eta);
+            let image = ExponentialStep::between(&t, &s, PredictionForm::Data, strength);
+            let noise = ExponentialStep::between(&t, &s, PredictionForm::Noise, strength);
             // What becomes of the noise in z_t when the image is known, and so the noise too.
             let [on_eps] = noise.moments();
             let of_images = image.on_z * t.sigma / s.sigma;

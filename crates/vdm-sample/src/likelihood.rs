@@ -8,18 +8,18 @@
 //!
 //! (Chen et al. 2018; Song et al. 2021, appendix D). The log-determinant travels with the latent
 //! and its error is controlled with the latent's. Its trace is either known ([`Divergence`]) or
-//! estimated from products with random directions ([`JacobianProduct`]; Hutchinson 1990, Grathwohl
+//! estimated from products with random directions ([`Vjp`]; Hutchinson 1990, Grathwohl
 //! et al. 2019), which are drawn once per sample, so that what is integrated is smooth.
 //!
 //! Unlike a variational bound this is the likelihood of the model itself, with one reservation: the
-//! true law of `z_1` is the noised data's and not quite the prior.
+//! true distribution of `z_1` is the noised data's and not quite the prior.
 
 use std::f64::consts::TAU;
 
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use vdm_core::bound::bits_per_dim_of_density;
-use vdm_core::{Affine, Divergence, JacobianProduct, LogSnr, NoiseLevel, Scaling};
+use vdm_core::{Affine, Divergence, LogSnr, NoiseLevel, Scaling, Vjp};
 
 use crate::coordinate::Coordinate;
 use crate::noise::{Purpose, fill_normal};
@@ -80,6 +80,7 @@ pub struct LogLikelihood<Z> {
 
 impl<Z: InnerProduct> LogLikelihood<Z> {
     /// `log p(z_0)` in nats.
+    #[doc(alias = "nll")]
     #[must_use]
     pub fn nats(&self) -> f64 {
         self.prior + self.log_det
@@ -87,12 +88,13 @@ impl<Z: InnerProduct> LogLikelihood<Z> {
 
     /// Bits per dimension of data on a grid of step `bin_width` (2/256 for 8 bits over `[−1, 1]`;
     /// 1 for a density's own).
+    #[doc(alias = "bpd")]
     #[must_use]
     pub fn bits_per_dim(&self, bin_width: f64) -> f64 {
         bits_per_dim_of_density(self.nats(), self.end.latent.len(), bin_width)
     }
 
-    /// The same under another law at the noise end, `log p(z_1)` in nats.
+    /// The same under another distribution at the noise end, `log p(z_1)` in nats.
     #[must_use]
     pub fn with_prior(self, prior: f64) -> Self {
         Self { prior, ..self }
@@ -102,8 +104,8 @@ impl<Z: InnerProduct> LogLikelihood<Z> {
 /// Random directions `v` with `E[v vᵀ] = I`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ProbeLaw {
-    /// Signs `±1`: of all laws with independent components the one of least variance.
+pub enum ProbeDistribution {
+    /// Signs `±1`: of all distributions with independent components the one of least variance.
     #[default]
     Rademacher,
     /// Unit normals.
@@ -122,7 +124,7 @@ pub struct Probes {
     pub count: usize,
     /// What each is drawn from.
     #[serde(default)]
-    pub law: ProbeLaw,
+    pub distribution: ProbeDistribution,
 }
 
 impl Probes {
@@ -131,11 +133,11 @@ impl Probes {
     pub fn fill_slice<T: From<f32>>(&self, out: &mut [T], index: usize, probe: usize) {
         let (purpose, probe) = (Purpose::TraceProbe, probe as u64);
         let sample = self.first_sample + index as u64;
-        match self.law {
-            ProbeLaw::Gaussian => {
+        match self.distribution {
+            ProbeDistribution::Gaussian => {
                 fill_normal(out, out.len().max(1), self.seed, purpose, probe, sample);
             }
-            ProbeLaw::Rademacher => {
+            ProbeDistribution::Rademacher => {
                 let mut rng = self.seed.stream(purpose, probe, sample);
                 out.fill_with(|| T::from(if rng.random() { 1.0_f32 } else { -1.0 }));
             }
@@ -177,7 +179,7 @@ impl<Z: InnerProduct, D: Divergence<Z> + ?Sized> Field<Z> for ExactTrace<'_, D> 
         _: &[usize],
         items: &[(&Z, NoiseLevel)],
     ) -> Result<Vec<State<Z>>, SolveError<D::Error>> {
-        let answers = self.0.denoise_and_trace_each(items).map_err(SolveError::Model)?;
+        let answers = self.0.denoise_with_trace_each(items).map_err(SolveError::Model)?;
         let rates = items.iter().zip(answers).map(|((z, at), (output, trace))| {
             let (latent, Affine { on_z, on_output }) = rate(*z, &output, at)?;
             Ok(State { latent, integrals: vec![on_z * z.len() as f64 + on_output * trace] })
@@ -193,7 +195,7 @@ struct ProbedTrace<'a, Z, D: ?Sized> {
     probes: Vec<Vec<Z>>,
 }
 
-impl<Z: InnerProduct, D: JacobianProduct<Z> + ?Sized> Field<Z> for ProbedTrace<'_, Z, D> {
+impl<Z: InnerProduct, D: Vjp<Z> + ?Sized> Field<Z> for ProbedTrace<'_, Z, D> {
     type Error = D::Error;
 
     fn rates(
@@ -206,7 +208,7 @@ impl<Z: InnerProduct, D: JacobianProduct<Z> + ?Sized> Field<Z> for ProbedTrace<'
             .zip(items)
             .map(|(sample, (z, at))| (*z, *at, self.probes[*sample].as_slice()))
             .collect();
-        let answers = self.model.denoise_and_multiply_each(&asked).map_err(SolveError::Model)?;
+        let answers = self.model.denoise_with_vjp_each(&asked).map_err(SolveError::Model)?;
         let rates = asked.into_iter().zip(answers).map(|((z, at, probes), (output, products))| {
             let (latent, Affine { on_z, on_output }) = rate(z, &output, &at)?;
             let trace = |(v, product): (&Z, &Z)| on_z * v.dot(v) + on_output * v.dot(product);
@@ -244,7 +246,7 @@ impl FlowLikelihood {
     ///
     /// # Panics
     /// If the model gives more or fewer answers, or products, than it was asked.
-    pub fn hutchinson<Z: InnerProduct, D: JacobianProduct<Z> + ?Sized>(
+    pub fn hutchinson<Z: InnerProduct, D: Vjp<Z> + ?Sized>(
         &self,
         model: &D,
         samples: Vec<Z>,

@@ -196,6 +196,8 @@ impl<'a, Z: Latent, D: Denoiser<Z> + ?Sized> Run<'a, Z, D> {
 ///
 /// # Errors
 /// The first [`SolveError`] ends the run.
+#[doc(alias = "sample")]
+#[doc(alias = "integrate")]
 pub fn solve<Z: Latent, D: Denoiser<Z> + ?Sized, S: Solver<Z> + ?Sized>(
     solver: &S,
     model: &D,

@@ -11,9 +11,7 @@
 //! of them is one pass back.
 
 use tch::{Kind, Tensor};
-use vdm_core::{
-    Denoiser, Divergence, JacobianProduct, NoiseLevel, Parameterization, Prediction, Products,
-};
+use vdm_core::{Denoiser, Divergence, NoiseLevel, Parameterization, Prediction, Products, Vjp};
 
 use crate::model::Model;
 use crate::nn::Mode;
@@ -45,19 +43,19 @@ impl Denoiser<Batch> for Model {
 }
 
 /// `(∂o/∂z)ᵀv`, one pass back per direction.
-impl JacobianProduct<Batch> for Model {
-    fn denoise_and_multiply(
+impl Vjp<Batch> for Model {
+    fn denoise_with_vjp(
         &self,
         z: &Batch,
         at: &NoiseLevel,
         directions: &[Batch],
     ) -> Result<Products<Batch>, Error> {
-        let mut answers = self.denoise_and_multiply_each(&[(z, *at, directions)])?;
+        let mut answers = self.denoise_with_vjp_each(&[(z, *at, directions)])?;
         Ok(answers.remove(0))
     }
 
     /// As many passes back as the latent with the most directions has.
-    fn denoise_and_multiply_each(
+    fn denoise_with_vjp_each(
         &self,
         items: &[(&Batch, NoiseLevel, &[Batch])],
     ) -> Result<Vec<Products<Batch>>, Error> {
@@ -83,16 +81,16 @@ impl JacobianProduct<Batch> for Model {
 /// # Errors
 /// [`Error::Config`] for larger items.
 impl Divergence<Batch> for Model {
-    fn denoise_and_trace(
+    fn denoise_with_trace(
         &self,
         z: &Batch,
         at: &NoiseLevel,
     ) -> Result<(Prediction<Batch>, f64), Error> {
-        let mut answers = self.denoise_and_trace_each(&[(z, *at)])?;
+        let mut answers = self.denoise_with_trace_each(&[(z, *at)])?;
         Ok(answers.remove(0))
     }
 
-    fn denoise_and_trace_each(
+    fn denoise_with_trace_each(
         &self,
         items: &[(&Batch, NoiseLevel)],
     ) -> Result<Vec<(Prediction<Batch>, f64)>, Error> {

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
-use vdm_core::importance::{Draw, Estimator};
+use vdm_core::importance::{Estimator, LossSample};
 use vdm_core::schedule::{LogSnrRange, Partials};
 use vdm_core::{Dual, Latent, LogSnr, NoiseLevel, NoiseSchedule, Parameterization, Scaling, bound};
 
@@ -153,9 +153,9 @@ impl Noising {
     }
 
     /// The items with their losses, in nats.
-    pub(crate) fn draws(&self, losses: &[f64]) -> Vec<Draw> {
+    pub(crate) fn draws(&self, losses: &[f64]) -> Vec<LossSample> {
         let levels = self.log_snrs.iter().zip(&self.slopes);
-        let draw = |((log_snr, slope), loss): ((&f64, &f64), &f64)| Draw {
+        let draw = |((log_snr, slope), loss): ((&f64, &f64), &f64)| LossSample {
             log_snr: LogSnr::new(*log_snr),
             density: -1.0 / slope,
             loss: *loss,

@@ -23,7 +23,7 @@ pub struct Samples {
     /// deviations of the noise that is left.
     pub outside: f64,
     /// Kept latents as they are, `[kept levels, N, C, H, W]`, noisiest first.
-    pub along_the_way: Vec<Vec<u8>>,
+    pub snapshots: Vec<Vec<u8>>,
 }
 
 /// Draws under the model's own specification; see [`Sampling::draw`].
@@ -116,7 +116,7 @@ impl<'a> Sampling<'a> {
         let mut pixels = Vec::new();
         let mut latents = Vec::new();
         let mut outside = 0;
-        let mut along_the_way = vec![Vec::new(); keep];
+        let mut snapshots = vec![Vec::new(); keep];
         let grid = sampler.method.time_grid(keep.max(1), schedule, scaling)?;
         let kept: Vec<usize> = (0..keep).map(|k| kept_step(k, keep, grid.steps())).collect();
         let (solver, noisiest) = (sampler.method.solver(), grid.levels()[0]);
@@ -134,7 +134,7 @@ impl<'a> Sampling<'a> {
             let mut path = sampler.noise.path(seed, first, dims);
             let on_step = |step: usize, z: &Batch, at: &NoiseLevel| {
                 let places = kept.iter().enumerate().filter(|(_, kept)| **kept == step);
-                places.for_each(|(place, _)| along_the_way[place].extend(picture(model, z, at)));
+                places.for_each(|(place, _)| snapshots[place].extend(picture(model, z, at)));
                 let share = (step + 1) as f64 / grid.steps() as f64;
                 progress((start as f64 + share * items as f64) / count as f64);
             };
@@ -170,7 +170,7 @@ impl<'a> Sampling<'a> {
             latents.extend(Vec::<f32>::try_from(z0)?);
         }
         let outside = outside as f64 / latents.len().max(1) as f64;
-        Ok(Samples { pixels, latents, outside, along_the_way })
+        Ok(Samples { pixels, latents, outside, snapshots })
     }
 
     /// What speaks against this solver with its steps, or against where they begin.

@@ -8,11 +8,10 @@ use moved::move_weights;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 use vdm_core::{
-    Denoiser, Divergence, JacobianProduct, LogSnr, NoiseLevel, Prediction, Scaling, Schedule,
-    Weighting,
+    Denoiser, Divergence, LogSnr, NoiseLevel, Prediction, Scaling, Schedule, Vjp, Weighting,
 };
 use vdm_data::Shape;
-use vdm_sample::likelihood::{FlowLikelihood, ProbeLaw, ProbeSource, Probes};
+use vdm_sample::likelihood::{FlowLikelihood, ProbeDistribution, ProbeSource, Probes};
 use vdm_sample::{AdaptiveOde, InnerProduct, SamplerSpec, Seed};
 use vdm_torch::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
 use vdm_torch::{Batch, Diffusion, Error, Head, Model, ModelSpec};
@@ -117,7 +116,7 @@ fn products_are_those_of_the_jacobian_of_what_is_handed_on() {
             .collect();
         let asked: Vec<_> =
             latents.iter().zip(&directions).map(|((z, at), v)| (z, *at, v.as_slice())).collect();
-        let answers = tch::no_grad(|| model.denoise_and_multiply_each(&asked)).unwrap();
+        let answers = tch::no_grad(|| model.denoise_with_vjp_each(&asked)).unwrap();
         for ((prediction, products), (z, at, v)) in answers.iter().zip(&asked) {
             let alone = model.denoise(z, at).unwrap();
             assert_eq!(prediction.of, alone.of);
@@ -141,14 +140,14 @@ fn the_trace_is_that_of_all_products_with_units() {
         let model = model(head, POINTS);
         let at = Scaling::StraightLine.level(0.3);
         let z = points(3, 2);
-        let (_, trace) = model.denoise_and_trace(&z, &at).unwrap();
+        let (_, trace) = model.denoise_with_trace(&z, &at).unwrap();
         let unit = |i: usize| {
             let mut values = [0.0_f32; 4];
             values[i] = 1.0;
             Batch::from_slice(&values, [2, 1, 1, 2], Device::Cpu)
         };
         let units = [0, 1, 2, 3].map(unit);
-        let (_, products) = model.denoise_and_multiply(&z, &at, &units).unwrap();
+        let (_, products) = model.denoise_with_vjp(&z, &at, &units).unwrap();
         let wanted: f64 = products.iter().zip(&units).map(|(p, u)| p.dot(u)).sum();
         assert!((trace - wanted).abs() < 1e-5 * (1.0 + wanted.abs()), "{trace}, not {wanted}");
     }
@@ -158,7 +157,7 @@ fn the_trace_is_that_of_all_products_with_units() {
 fn an_exact_trace_of_large_items_is_refused_for_an_estimate() {
     let model = model(Head::Noise, Shape { channels: 1, height: 16, width: 17 });
     let z = Batch(Tensor::zeros([1, 1, 16, 17], (Kind::Float, Device::Cpu)));
-    let error = model.denoise_and_trace(&z, &Scaling::StraightLine.level(0.0)).unwrap_err();
+    let error = model.denoise_with_trace(&z, &Scaling::StraightLine.level(0.0)).unwrap_err();
     assert!(error.to_string().contains("= 272: at most 256; estimate"), "{error}");
 }
 
@@ -173,7 +172,7 @@ impl Denoiser<Batch> for Differences {
 }
 
 impl Divergence<Batch> for Differences {
-    fn denoise_and_trace(
+    fn denoise_with_trace(
         &self,
         z: &Batch,
         at: &NoiseLevel,
@@ -199,8 +198,8 @@ fn likelihoods_by_trace_by_probes_and_by_differences_agree() {
     let samples = || (0..3).map(|i| points(50 + i, 1)).collect::<Vec<_>>();
     let settings = likelihood(Scaling::VariancePreserving);
     let exact = settings.exact(&model, samples()).unwrap();
-    let law = ProbeLaw::Gaussian;
-    let probes = Probes { seed: Seed(2), first_sample: 0, count: 50, law };
+    let distribution = ProbeDistribution::Gaussian;
+    let probes = Probes { seed: Seed(2), first_sample: 0, count: 50, distribution };
     let estimates = settings.hutchinson(&model, samples(), &probes).unwrap();
     let differences = settings.exact(&Differences(model), samples()).unwrap();
     for ((exact, estimate), differences) in exact.iter().zip(&estimates).zip(&differences) {
@@ -267,7 +266,7 @@ fn samplers_that_choose_their_steps_draw_samples() {
         };
         let all = draw(0, 5, 3);
         assert_eq!(all.pixels.len(), 10);
-        assert_eq!(all.along_the_way.iter().map(Vec::len).collect::<Vec<_>>(), [10; 3]);
+        assert_eq!(all.snapshots.iter().map(Vec::len).collect::<Vec<_>>(), [10; 3]);
         let alone = draw(3, 1, 0).pixels;
         for (alone, beside) in alone.iter().zip(&all.pixels[6..8]) {
             assert!(alone.abs_diff(*beside) <= 1, "{json}: {alone}, not {beside}");
@@ -286,8 +285,8 @@ fn inner_products_are_taken_in_f64() {
 
 #[test]
 fn directions_of_a_sample_do_not_depend_on_how_samples_are_put_together() {
-    for law in [ProbeLaw::Rademacher, ProbeLaw::Gaussian] {
-        let probes = Probes { seed: Seed(8), first_sample: 4, count: 2, law };
+    for distribution in [ProbeDistribution::Rademacher, ProbeDistribution::Gaussian] {
+        let probes = Probes { seed: Seed(8), first_sample: 4, count: 2, distribution };
         let pair = probes.draw(&points(1, 2), 1);
         assert_eq!(pair.len(), 2);
         for item in 0..2 {

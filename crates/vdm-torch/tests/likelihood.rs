@@ -17,7 +17,7 @@ use vdm_core::{NoiseSchedule, Scaling, Schedule, Weighting};
 use vdm_data::{Items, Shape, Source};
 use vdm_sample::estimate::{Dequantization, DiffusionTerm, FlowBound, Rounds, Summary, Trace};
 use vdm_sample::grid::GridKind;
-use vdm_sample::likelihood::ProbeLaw;
+use vdm_sample::likelihood::ProbeDistribution;
 use vdm_sample::noise::Purpose;
 use vdm_sample::{AdaptiveOde, GridSpec, SamplerSpec, Seed};
 use vdm_torch::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
@@ -71,7 +71,7 @@ fn every_estimator_finds_the_entropy() {
     let bound = evaluation.bound(term, Rounds::exactly(64), |_, _| ()).unwrap();
     near_entropy(bound.estimate.total, 1e-3);
     let weighted = evaluation.importance_weighted(100, 2, Rounds::exactly(20), |_, _| ()).unwrap();
-    let term = DiffusionTerm::Dense { steps: 100 };
+    let term = DiffusionTerm::AllSteps { steps: 100 };
     let dense = evaluation.bound(term, Rounds::exactly(64), |_, _| ()).unwrap().estimate.total;
     let [weighted, dense] = [weighted.total, dense].map(|total| total.bits_per_dim(2));
     let error = weighted.draw_error.unwrap().hypot(dense.draw_error.unwrap());
@@ -91,7 +91,7 @@ fn every_estimator_finds_the_entropy() {
     let exact = evaluation.flow(plan, |_, _| ()).unwrap();
     near_entropy(exact.estimate.total, 2e-3);
     // Of signs any one gives the trace of this head's Jacobian, which is diagonal; normals do not.
-    let trace = Trace::Hutchinson { probes: 8, law: ProbeLaw::Gaussian };
+    let trace = Trace::Hutchinson { probes: 8, distribution: ProbeDistribution::Gaussian };
     let plan = FlowBound { rounds: Rounds::exactly(16), ..plan };
     near_entropy(
         evaluation.flow(FlowBound { trace, ..plan }, |_, _| ()).unwrap().estimate.total,
@@ -180,7 +180,7 @@ fn m48_a_trained_model_samples_alike_under_every_specification() {
         let grid: GridSpec = GridKind::UniformLogSnr.into();
         let own = Evaluation::new(model, &items, Seed(1), 64);
         let evaluation = Evaluation { scaling, schedule, grid, ..own };
-        let term = DiffusionTerm::Sparse { steps: 100, draws: 8 };
+        let term = DiffusionTerm::SampledSteps { steps: 100, draws: 8 };
         let bound = evaluation.bound(term, Rounds::exactly(1), |_, _| ()).unwrap().estimate.total;
         let weighted = evaluation.importance_weighted(4, 2, Rounds::exactly(1), |_, _| ()).unwrap();
         (samples, [bound, weighted.total].map(|total| total.bits_per_dim(64).mean))

@@ -283,7 +283,7 @@ fn solvers_run_on_tensors() {
         };
         let all = draw(0, 5, 5);
         assert_eq!(all.pixels.len(), 5 * COLOR.dims());
-        assert_eq!(all.along_the_way.iter().map(Vec::len).collect::<Vec<_>>(), [360; 3]);
+        assert_eq!(all.snapshots.iter().map(Vec::len).collect::<Vec<_>>(), [360; 3]);
         assert_eq!(draw(3, 1, 1).pixels, all.pixels[3 * COLOR.dims()..4 * COLOR.dims()]);
         assert_eq!(draw(0, 5, 2).pixels, all.pixels);
     }

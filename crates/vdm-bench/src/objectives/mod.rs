@@ -12,7 +12,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tch::{Device, Kind};
-use vdm_core::importance::Spread;
+use vdm_core::importance::LossVariance;
 use vdm_core::{NoiseSchedule, Schedule};
 use vdm_data::Dataset;
 use vdm_torch::diffusion::{DiffusionTrainer, TimeSampler};
@@ -48,7 +48,7 @@ pub struct Outcome {
     /// The bound on the test split.
     pub test: Likelihood,
     /// Losses of the last steps.
-    pub spread: Spread,
+    pub spread: LossVariance,
     /// Trace of the covariance of a batch's gradient over its squared norm, at the weights of the first
     /// variant, with levels drawn as this one came to draw them; where its proposal has their ends.
     pub gradient_noise: Option<f64>,
@@ -141,7 +141,7 @@ impl Variant {
     }
 }
 
-fn train(config: &RunConfig, data: &Dataset, seconds: f64) -> Result<(DiffusionTrainer, Spread)> {
+fn train(config: &RunConfig, data: &Dataset, seconds: f64) -> Result<(DiffusionTrainer, LossVariance)> {
     let mut trainer = config.trainer(data, Device::Cpu)?;
     let mut batches = trainer.batches(Arc::new(data.train.clone()))?;
     let mut draws = std::collections::VecDeque::new();
@@ -153,7 +153,7 @@ fn train(config: &RunConfig, data: &Dataset, seconds: f64) -> Result<(DiffusionT
             draws.pop_front();
         }
     }
-    let mut spread = Spread::new(trainer.average().model().spec().diffusion.schedule.range(), BINS);
+    let mut spread = LossVariance::new(trainer.average().model().spec().diffusion.schedule.range(), BINS);
     draws.iter().flatten().for_each(|draw| spread.observe(draw));
     Ok((trainer, spread))
 }

@@ -6,9 +6,10 @@ use vdm_core::NoiseSchedule;
 use vdm_core::bound::bits_per_dim;
 use vdm_sample::AdaptiveOde;
 use vdm_sample::estimate::{
-    BoundEstimate, Change, DiffusionTerm, Estimate, FlowBound, FlowEstimate, Rounds, Rung, Trace,
+    BoundEstimate, Change, DepthEstimate, DiffusionTerm, Estimate, FlowBound, FlowEstimate, Rounds,
+    Trace,
 };
-use vdm_sample::likelihood::ProbeLaw;
+use vdm_sample::likelihood::ProbeDistribution;
 use vdm_torch::{EXACT_TRACE_DIMS, Evaluation};
 
 use super::options::{Estimator, Law, Options};
@@ -54,7 +55,7 @@ impl Task<'_> {
     pub(super) fn run(self) -> Result<Found> {
         match (self.options.estimator, self.options.steps.as_slice()) {
             (Estimator::Bound, [] | [_]) => self.bound(),
-            (Estimator::Bound, _) => self.ladder(),
+            (Estimator::Bound, _) => self.depth_sweep(),
             (Estimator::Iwae, steps) => self.importance_weighted(steps),
             (Estimator::Ode, _) => self.flow(),
         }
@@ -84,8 +85,8 @@ impl Task<'_> {
         let draws = self.draws;
         match steps {
             None => DiffusionTerm::Continuous { draws },
-            Some(steps) if draws >= steps as usize => DiffusionTerm::Dense { steps },
-            Some(steps) => DiffusionTerm::Sparse { steps, draws },
+            Some(steps) if draws >= steps as usize => DiffusionTerm::AllSteps { steps },
+            Some(steps) => DiffusionTerm::SampledSteps { steps, draws },
         }
     }
 
@@ -101,14 +102,14 @@ impl Task<'_> {
         Ok(Found::one(Measured { name, steps, estimate, change: None }, document))
     }
 
-    fn ladder(&self) -> Result<Found> {
+    fn depth_sweep(&self) -> Result<Found> {
         let steps = self.options.steps.iter().copied().map(Some).chain([None]);
         let rungs: Vec<DiffusionTerm> = steps.map(|steps| self.diffusion(steps)).collect();
         let progress = |_, round, done| self.progress(round, done);
-        let ladder = self.evaluation.ladder(&rungs, self.rounds(8), progress)?;
+        let ladder = self.evaluation.depth_sweep(&rungs, self.rounds(8), progress)?;
         let mut measured = Vec::new();
         let mut rungs = Vec::new();
-        for Rung { diffusion, estimate, change } in ladder {
+        for DepthEstimate { diffusion, estimate, change } in ladder {
             let name = self.evaluation.named(diffusion);
             let mut rung = self.document(&name, &estimate);
             if let Some(change) = &change {
@@ -160,7 +161,7 @@ impl Task<'_> {
         );
         let trace = match probes.unwrap_or(usize::from(self.dims > EXACT_TRACE_DIMS)) {
             0 => Trace::Exact,
-            probes => Trace::Hutchinson { probes, law: ProbeLaw::default() },
+            probes => Trace::Hutchinson { probes, distribution: ProbeDistribution::default() },
         };
         let dequantization = dequantization.unwrap_or(Law::Posterior).into();
         let plan = FlowBound {

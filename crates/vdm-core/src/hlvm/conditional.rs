@@ -5,7 +5,7 @@ use std::fmt;
 use super::Normal;
 use crate::Real;
 
-/// `p(child | parents)`: the Gaussian law of a node once its parents have values.
+/// `p(child | parents)`: the Gaussian distribution of a node once its parents have values.
 ///
 /// [`Linear`] is the linear-Gaussian case, for which everything is exact. Any closure from parents
 /// to [`Normal`] is a conditional too: a decoder, an encoder, a denoiser. `C` is `f64`, or
@@ -18,7 +18,7 @@ use crate::Real;
 /// assert_eq!(linear.given(&[0.3, 0.1]), closure.given(&[0.3, 0.1]));
 /// ```
 pub trait Conditional<C> {
-    /// The law at these values of the parents, which come in the order of the factor.
+    /// The distribution at these values of the parents, which come in the order of the factor.
     fn given(&self, parents: &[C]) -> Normal<C>;
 }
 

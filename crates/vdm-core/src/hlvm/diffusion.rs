@@ -16,7 +16,7 @@ use crate::{Error, NoiseLevel, Posterior, Real, Transition};
 /// Data of `dims` nodes and a latent of the same size at each of several noise levels.
 ///
 /// Layer 0 is the data `x`, layer `i` the latent `z` at the `i`-th level. Nothing in the posterior
-/// is learned, so it is known in two factorizations of one law: [`bottom_up`](Self::bottom_up) adds
+/// is learned, so it is known in two factorizations of one distribution: [`bottom_up`](Self::bottom_up) adds
 /// noise step by step, [`top_down`](Self::top_down) removes it knowing `x`. `C` may be
 /// [`Dual`](crate::Dual), for the derivative of the bound by a noise level.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,7 +27,7 @@ pub struct Chain<C = f64> {
 }
 
 /// A conditional of a generative diffusion graph: prior, denoising step or likelihood.
-pub type Step<'a, C> = Box<dyn Conditional<C> + 'a>;
+pub type BoxedConditional<'a, C> = Box<dyn Conditional<C> + 'a>;
 
 impl<C: Real> Chain<C> {
     /// From the levels of the latents, cleanest first. `λ` must fall strictly, or else variances
@@ -83,13 +83,13 @@ impl<C: Real> Chain<C> {
         prior: &'a Normal<C>,
         x_hat: &'a D,
         likelihood: &'a dyn Conditional<C>,
-    ) -> Graph<Step<'a, C>>
+    ) -> Graph<BoxedConditional<'a, C>>
     where
         D: Fn(&[C], &NoiseLevel<C>) -> Vec<C>,
     {
         self.graph((0..=self.top()).rev(), move |i, d| {
             if i == self.top() {
-                let given: Step<'a, C> = Box::new(|_: &[C]| prior.clone());
+                let given: BoxedConditional<'a, C> = Box::new(|_: &[C]| prior.clone());
                 (vec![], given)
             } else if i == 0 {
                 (vec![self.node(1, d)], Box::new(|z: &[C]| likelihood.given(z)))

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Conditional, Draw, Factor, Graph};
+use super::{Conditional, Factor, Graph, WeightedNormal};
 use crate::{Error, Real};
 
 /// A hierarchical latent variable model: a generative graph `p(x, z)` and an inference graph
@@ -91,7 +91,7 @@ impl<P, Q> Hlvm<P, Q> {
         &self.observed
     }
 
-    /// The number of latents, which is the length of a [`Draw`].
+    /// The number of latents, which is the length of a [`WeightedNormal`].
     #[must_use]
     pub fn latents(&self) -> usize {
         self.inference.factors().len()
@@ -104,13 +104,13 @@ impl<P, Q> Hlvm<P, Q> {
     /// # Panics
     /// If `x` or a draw has another length.
     #[must_use]
-    pub fn elbo<C: Real>(&self, x: &[C], draws: impl IntoIterator<Item = Draw>) -> Elbo<C>
+    pub fn elbo<C: Real>(&self, x: &[C], draws: impl IntoIterator<Item = WeightedNormal>) -> Elbo<C>
     where
         P: Conditional<C>,
         Q: Conditional<C>,
     {
         let mut terms = BTreeMap::new();
-        for Draw { weight, eps } in draws {
+        for WeightedNormal { weight, eps } in draws {
             for (node, term) in self.terms(x, &eps) {
                 let share = term.lift(weight) * term;
                 let sum = match terms.remove(&node) {

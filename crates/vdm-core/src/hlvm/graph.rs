@@ -9,7 +9,7 @@ use crate::{Error, Real};
 /// vector is several nodes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Factor<F> {
-    /// The node this is the law of.
+    /// The node this is the distribution of.
     pub child: usize,
     /// The nodes it depends on, in the order in which `given` takes their values.
     pub parents: Vec<usize>,
@@ -23,7 +23,7 @@ impl<F> Factor<F> {
         Self { child, parents: parents.into(), given }
     }
 
-    /// The law of the child, if all its parents have values.
+    /// The distribution of the child, if all its parents have values.
     #[must_use]
     pub fn at<C: Clone>(&self, values: &BTreeMap<usize, C>) -> Option<Normal<C>>
     where

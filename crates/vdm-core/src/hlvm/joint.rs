@@ -83,7 +83,7 @@ impl Joint {
         self.covariance[self.position(a)][self.position(b)]
     }
 
-    /// The exact law of `child` given `parents`, and only these: the others are integrated out.
+    /// The exact distribution of `child` given `parents`, and only these: the others are integrated out.
     /// Without parents, the marginal.
     ///
     /// # Panics
@@ -112,14 +112,14 @@ impl Joint {
         let (nodes, values): (Vec<usize>, Vec<f64>) = evidence.iter().copied().unzip();
         (0..nodes.len())
             .map(|i| {
-                let law = self.conditional(nodes[i], &nodes[..i]).given(&values[..i]);
-                law.log_density(&values[i])
+                let distribution = self.conditional(nodes[i], &nodes[..i]).given(&values[..i]);
+                distribution.log_density(&values[i])
             })
             .sum()
     }
 
     /// The exact conditionals on given edges: of all graphs with these edges the one of least
-    /// `KL(joint‖graph)`, and the exact law if no edge that it needs is missing. Edges are all that
+    /// `KL(joint‖graph)`, and the exact distribution if no edge that it needs is missing. Edges are all that
     /// is read of `shape`, so it may be a `Graph<()>`.
     ///
     /// # Panics

@@ -18,7 +18,7 @@
 //! | top-down hierarchy | `p(z_T) … p(x\|z_1)` | `q(z_T\|x) … q(z_1\|z_2,x)` | [`layered::top_down`] |
 //! | diffusion | `q(z_s\|z_t, x̂(z_t))` | the same, with `x` for `x̂` | [`diffusion::Chain`] |
 //!
-//! An expectation is an average over weighted standard-normal [`Draw`]s, which makes the bound
+//! An expectation is an average over weighted standard-normal [`WeightedNormal`]s, which makes the bound
 //! differentiable by the reparameterization of each node: random draws estimate it, and
 //! [`sigma_points`] give it exactly where all means are linear and all variances fixed. For graphs
 //! of [`Linear`] factors a [`Joint`] has the truth besides: `log p(x)`, and the posterior in any
@@ -77,16 +77,16 @@
 mod conditional;
 pub mod diffusion;
 mod dot;
-mod draws;
 mod elbo;
 mod graph;
 mod joint;
 pub mod layered;
 mod normal;
+mod points;
 
 pub use conditional::{Conditional, Linear};
-pub use draws::{Draw, monte_carlo, sigma_points};
 pub use elbo::{Elbo, Hlvm};
 pub use graph::{Factor, Graph};
 pub use joint::Joint;
 pub use normal::Normal;
+pub use points::{WeightedNormal, monte_carlo, sigma_points};

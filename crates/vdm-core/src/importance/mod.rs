@@ -11,14 +11,14 @@
 //! by it they are drawn seldom and count for much, and the variance can rise above that of levels drawn
 //! without any knowledge.
 //!
-//! Every [`NoiseSchedule`] is a proposal. [`Estimator`] pairs one with an objective; [`Spread`] tells
+//! Every [`NoiseSchedule`] is a proposal. [`Estimator`] pairs one with an objective; [`LossVariance`] tells
 //! from the draws of a training what its variance is, and what it could be.
 
-mod spread;
+mod loss_variance;
 
 use serde::{Deserialize, Serialize};
 
-pub use spread::{Draw, Spread};
+pub use loss_variance::{LossSample, LossVariance};
 
 use crate::count::{Cost, bounded};
 use crate::schedule::{Histogram, LogSnrRange};

@@ -14,6 +14,8 @@ use crate::count::{Cost, TooMany, bounded};
 use crate::{Error, LogSnr, Real};
 
 /// How a table's `β` are given. Names as in diffusers.
+#[doc(alias = "betas")]
+#[doc(alias = "beta_schedule")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Betas {
@@ -207,6 +209,7 @@ impl Discrete {
     }
 
     /// `ᾱ_n`, the squared signal scale under the variance-preserving scaling.
+    #[doc(alias = "alphas_cumprod")]
     #[must_use]
     pub fn alpha_bar(&self, n: usize) -> f64 {
         self.log_snr_at(n).value().sigmoid()

@@ -4,7 +4,7 @@ use super::Weighting;
 use crate::schedule::bisect;
 use crate::{Error, LogSnr, NoiseSchedule};
 
-/// `p_w(t)`: the law of noise levels under which a weighted loss is the plain bound on noisy data.
+/// `p_w(t)`: the distribution of noise levels under which a weighted loss is the plain bound on noisy data.
 ///
 /// With `L(t; x) = KL(q(z_{t…1}|x) ‖ p(z_{t…1}))` the weighted loss is, by parts,
 ///
@@ -24,7 +24,7 @@ use crate::{Error, LogSnr, NoiseSchedule};
 ///   away (E11).
 ///
 /// In `T` discrete steps the sum by parts puts the mass `F(1/T)` on `t = 0` and
-/// `F((i + 1)/T) − F(i/T)` on `t = i/T`, with `F` the same [`cdf`](Self::cdf): the law of `t ~ p_w`
+/// `F((i + 1)/T) − F(i/T)` on `t = i/T`, with `F` the same [`cdf`](Self::cdf): the distribution of `t ~ p_w`
 /// moved down to the next point of the grid.
 ///
 /// ```
@@ -36,7 +36,7 @@ use crate::{Error, LogSnr, NoiseSchedule};
 /// let noise = Augmentation::new(Weighting::Sigmoid { bias: 0.0 }, &schedule)?;
 /// assert!(noise.point_mass() < 1e-4);
 /// assert!((noise.time(0.5) - 0.5).abs() < 1e-4); // half of the data is noised beyond λ = 0
-/// // A weight that rises has no such law.
+/// // A weight that rises has no such distribution.
 /// assert!(Augmentation::new(Weighting::MinSnr { gamma: 5.0 }, &schedule).is_err());
 /// # Ok::<(), vdm_core::Error>(())
 /// ```

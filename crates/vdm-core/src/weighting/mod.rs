@@ -7,7 +7,7 @@
 //! Every squared error loss in use is this one under some `w`, whatever its network predicts and
 //! however its times are drawn: [`implied`] says which. `w ≡ 1` is the evidence lower bound. Any `w`
 //! that does not rise with `λ` still gives a bound, on data with noise added: [`Augmentation`] is the
-//! law of that noise. Where another `w` rises, and by how much it fails, say [`Weighting::rises`].
+//! distribution of that noise. Where another `w` rises, and by how much it fails, say [`Weighting::rises`].
 //!
 //! The measure is that of the noise error over `λ`. Texts that weight squared errors of the image over
 //! `λ` mean `SNR·w`, since `‖ε − ε̂‖² = SNR·‖x − x̂‖²`; over `SNR` they mean `w` again, since
@@ -30,7 +30,7 @@
 //! ```
 
 mod augmentation;
-mod rise;
+mod monotone;
 mod sum;
 
 use std::f64::consts::{LN_2, TAU};
@@ -38,8 +38,8 @@ use std::f64::consts::{LN_2, TAU};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use augmentation::Augmentation;
-pub use rise::Rise;
-pub use sum::Term;
+pub use monotone::NonMonotoneInterval;
+pub use sum::WeightingTerm;
 
 use crate::custom::CustomWeighting;
 use crate::level::checked_std;
@@ -128,7 +128,7 @@ pub enum Weighting {
     /// `w = Σ cᵢwᵢ`: the sum of several objectives, as [`hybrid`](Self::hybrid) is.
     Sum {
         /// At least one.
-        terms: Vec<Term>,
+        terms: Vec<WeightingTerm>,
     },
     /// One that a program brings: [`Weighting::custom`](Self::custom).
     Custom(CustomWeighting),

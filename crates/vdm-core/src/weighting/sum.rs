@@ -15,7 +15,7 @@ use crate::{Error, LogSnr, NoiseSchedule, Scalar};
 /// One objective of a [`Weighting::Sum`], and what it counts for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Term {
+pub struct WeightingTerm {
     /// `cᵢ > 0`.
     pub factor: f64,
     /// `wᵢ`.
@@ -39,8 +39,8 @@ impl Weighting {
     #[must_use]
     pub fn hybrid(bound: f64) -> Self {
         let terms = vec![
-            Term { factor: 2.0, weighting: Self::Simple },
-            Term { factor: bound, weighting: Self::Elbo },
+            WeightingTerm { factor: 2.0, weighting: Self::Simple },
+            WeightingTerm { factor: bound, weighting: Self::Elbo },
         ];
         Self::Sum { terms }
     }
@@ -53,7 +53,7 @@ fn log_add<C: Scalar>(a: C, b: C) -> C {
 }
 
 /// `ln w`, if every term has a formula of its own.
-pub(super) fn log_weight<C: Scalar>(terms: &[Term], log_snr: C) -> Option<C> {
+pub(super) fn log_weight<C: Scalar>(terms: &[WeightingTerm], log_snr: C) -> Option<C> {
     let nothing = log_snr.lift(f64::NEG_INFINITY);
     terms.iter().try_fold(nothing, |sum, term| {
         let log = term.weighting.log_weight(log_snr)?;
@@ -61,15 +61,23 @@ pub(super) fn log_weight<C: Scalar>(terms: &[Term], log_snr: C) -> Option<C> {
     })
 }
 
-pub(super) fn log_at(terms: &[Term], log_snr: LogSnr, schedule: &dyn NoiseSchedule) -> f64 {
+pub(super) fn log_at(
+    terms: &[WeightingTerm],
+    log_snr: LogSnr,
+    schedule: &dyn NoiseSchedule,
+) -> f64 {
     let logs = terms.iter().map(|term| term.log_at(log_snr, schedule));
     logs.fold(f64::NEG_INFINITY, log_add)
 }
 
 /// `d ln w/dλ`: the mean of those of the terms, each by its share of `w`.
-pub(super) fn log_slope(terms: &[Term], log_snr: LogSnr, schedule: &dyn NoiseSchedule) -> f64 {
+pub(super) fn log_slope(
+    terms: &[WeightingTerm],
+    log_snr: LogSnr,
+    schedule: &dyn NoiseSchedule,
+) -> f64 {
     let whole = log_at(terms, log_snr, schedule);
-    let part = |term: &Term| {
+    let part = |term: &WeightingTerm| {
         let share = (term.log_at(log_snr, schedule) - whole).exp();
         share * term.weighting.log_slope(log_snr, schedule)
     };
@@ -77,15 +85,15 @@ pub(super) fn log_slope(terms: &[Term], log_snr: LogSnr, schedule: &dyn NoiseSch
 }
 
 /// The terms, if there are any and each makes a weight.
-pub(super) fn checked(terms: Vec<Term>) -> Result<Vec<Term>, Error> {
+pub(super) fn checked(terms: Vec<WeightingTerm>) -> Result<Vec<WeightingTerm>, Error> {
     if terms.is_empty() {
         let (field, wanted) = ("the number of terms", "at least 1");
         return Err(Error::Weighting { field, value: 0.0, wanted });
     }
-    terms.into_iter().map(Term::checked).collect()
+    terms.into_iter().map(WeightingTerm::checked).collect()
 }
 
-impl Term {
+impl WeightingTerm {
     fn log_at(&self, log_snr: LogSnr, schedule: &dyn NoiseSchedule) -> f64 {
         self.factor.ln() + self.weighting.log_at(log_snr, schedule)
     }
@@ -111,7 +119,7 @@ mod tests {
     const EDM: Weighting = Weighting::Edm { p_mean: -1.2, p_std: 1.2, data_std: 0.5 };
 
     fn sum(terms: &[(f64, Weighting)]) -> Weighting {
-        let term = |(factor, weighting): &(f64, Weighting)| Term {
+        let term = |(factor, weighting): &(f64, Weighting)| WeightingTerm {
             factor: *factor,
             weighting: weighting.clone(),
         };
@@ -165,7 +173,7 @@ mod tests {
         assert_eq!(ends, [f64::INFINITY, 0.0]);
     }
 
-    /// Sums of monotone weights are laws of noise, and what rises rises less beside the bound.
+    /// Sums of monotone weights are distributions of noise, and what rises rises less beside the bound.
     #[test]
     fn the_bound_beside_a_weight_makes_it_rise_less() {
         let schedule = Schedule::cosine(6.0, -6.0).unwrap();

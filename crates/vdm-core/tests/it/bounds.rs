@@ -10,7 +10,7 @@ use vdm_core::likelihood::Discretized;
 use vdm_core::schedule::{LogSnrRange, Monotone};
 use vdm_core::{
     Denoiser, FromFn, GaussianMixture, LogSnr, NoiseLevel, NoiseSchedule, Parameterization,
-    Posterior, Prediction, Respecified, Scaling, Schedule, Weighting, bound, quadrature, times,
+    Posterior, Prediction, Rescaled, Scaling, Schedule, Weighting, bound, quadrature, times,
 };
 
 use crate::data::{VP, data, noise_error};
@@ -99,7 +99,7 @@ fn m38_the_bound_is_above_the_entropy_and_closes_in() {
     assert_close(gaps[3] / gaps[4], E, 1e-2);
 }
 
-/// M38 for every `x`: above `−log p(x)` of the model's own law, which for a line as the denoiser is a
+/// M38 for every `x`: above `−log p(x)` of the model's own distribution, which for a line as the denoiser is a
 /// Gaussian that the ancestral steps carry along. What is left at 512 steps is of order `1/T` and of the
 /// ends, a few hundredths of a nat.
 #[test]
@@ -140,8 +140,8 @@ fn m39_a_step_costs_half_the_gain_in_snr_times_the_squared_error() {
             let (to, from) = (scaling.level(s), scaling.level(t));
             let x_hat = data().posterior_mean(&[z], &from)[0];
             let step = Posterior::between(&to, &from);
-            let law = |x: f64| Normal::new(step.on_z * z + step.on_x * x, step.var);
-            let (q, p) = (law(x), law(x_hat));
+            let distribution = |x: f64| Normal::new(step.on_z * z + step.on_x * x, step.var);
+            let (q, p) = (distribution(x), distribution(x_hat));
             let kl = quadrature::normal(1, |eps| {
                 let z = q.reparameterize(eps[0]);
                 q.log_density(&z) - p.log_density(&z)
@@ -172,8 +172,8 @@ fn m40_one_step_in_six_predictions() {
         let guess =
             Prediction { value: data().posterior_mean(&[z], &at)[0], of: Parameterization::Image };
         let step = Posterior::between(&to, &at);
-        let law = |x: f64| Normal::new(step.on_z * z + step.on_x * x, step.var);
-        let kl = law(x).kl(&law(guess.value));
+        let distribution = |x: f64| Normal::new(step.on_z * z + step.on_x * x, step.var);
+        let kl = distribution(x).kl(&distribution(guess.value));
         for (of, factor) in factors {
             let (on_x, on_eps) = of.target(&at);
             let error = (on_x * x + on_eps * eps - guess.to(of, &z, &at)).powi(2);
@@ -423,7 +423,7 @@ fn m48_one_bound_under_four_specifications() {
         let (exact, of) = (trained.denoise(z, at)?, Parameterization::Velocity);
         Ok::<_, Infallible>(Prediction { value: exact.to(of, z, at), of })
     });
-    let model = Respecified::new(&network, VP);
+    let model = Rescaled::new(&network, VP);
     let (code, k, steps) = (Discretized::new(16).unwrap(), 4, 16);
     let schedule = Schedule::cosine(MAX, MIN).unwrap();
     let x = code.encode(k);
@@ -436,8 +436,8 @@ fn m48_one_bound_under_four_specifications() {
             quadrature::normal(1, |eps| {
                 let z = vec![t.alpha * x + t.sigma * eps[0]];
                 let x_hat = model.denoise(&z, &t).unwrap().image(&z, &t)[0];
-                let law = |x: f64| Normal::new(step.on_z * z[0] + step.on_x * x, step.var);
-                law(x).kl(&law(x_hat))
+                let distribution = |x: f64| Normal::new(step.on_z * z[0] + step.on_x * x, step.var);
+                distribution(x).kl(&distribution(x_hat))
             })
         };
         // p(z_1) is the standard normal of the variance-preserving latent, rescaled.
@@ -463,8 +463,8 @@ fn m48_one_bound_under_four_specifications() {
 // ---- the bound of noisy data (§2.4.4)
 
 /// `L(t; x) = KL(q(z_{t..1}|x)‖p(z_{t..1}))` for the exact denoiser, with no denoiser in it: then
-/// `p(z_{t..1})` is the law of noised data but for `p(z_1)` in the place of `q(z_1)`, and what follows
-/// `z_t` has the same law given `x` or not.
+/// `p(z_{t..1})` is the distribution of noised data but for `p(z_1)` in the place of `q(z_1)`, and what follows
+/// `z_t` has the same distribution given `x` or not.
 fn path_divergence(data: &GaussianMixture, x: f64, log_snr: f64) -> f64 {
     let expected = |log_snr: f64, f: &dyn Fn(f64, &NoiseLevel) -> f64| {
         let at = VP.level(log_snr);

@@ -136,7 +136,7 @@ fn configurations() -> Vec<String> {
 
 // The forward process.
 
-/// M13: mean, variance and, through the characteristic function, the whole law of `αx + σε`, with
+/// M13: mean, variance and, through the characteristic function, the whole distribution of `αx + σε`, with
 /// the scales solved from `α²/σ² = e^λ` by hand. 1e-13: a quadrature of 91 roundings.
 #[test]
 fn m13_a_latent_is_gaussian_around_the_scaled_image() {
@@ -258,7 +258,7 @@ fn forward_joint(levels: &[NoiseLevel]) -> Joint {
 }
 
 /// M16: `q(z_u|z_s) = ∫ q(z_u|z_t) q(z_t|z_s) dz_t`, as densities, as moments and as a regression
-/// in the joint law of all latents; 1e-12, a digit or two above the roundings of each.
+/// in the joint distribution of all latents; 1e-12, a digit or two above the roundings of each.
 #[test]
 fn m16_transitions_compose() {
     for (name, level) in FAMILIES {
@@ -286,7 +286,7 @@ fn m16_transitions_compose() {
     }
 }
 
-/// M17: a latent reached in `T` steps has the law of one reached at once, by Kolmogorov and
+/// M17: a latent reached in `T` steps has the distribution of one reached at once, by Kolmogorov and
 /// Smirnov's test, which does reject steps of variance `σ_t²` in place of `σ²_{t|s}`.
 #[test]
 fn m17_steps_forward_agree_with_the_marginal() {
@@ -341,7 +341,7 @@ fn m18_the_posterior_is_conjugate() {
     }
 }
 
-/// M19: Bayes' rule pointwise, with the three laws it starts from written out. 1e-11: logarithms of
+/// M19: Bayes' rule pointwise, with the three distributions it starts from written out. 1e-11: logarithms of
 /// densities up to about 100 nats, of which the terms cancel.
 #[test]
 fn m19_bayes_identity_holds_pointwise() {
@@ -945,17 +945,17 @@ fn m37_ancestral_sampling_reproduces_gaussian_data() {
         for steps in [1, 2, 7, 64] {
             let levels = descending(scaling, steps);
             let last = levels[steps as usize];
-            let law = ancestral((mean, var), &levels, |q, _, t| {
+            let distribution = ancestral((mean, var), &levels, |q, _, t| {
                 q.var + q.on_x.powi(2) * var * t.sigma.powi(2) / wanted(t)
             });
-            assert_close(law.mean, last.alpha * mean, 1e-12, "mean");
-            assert_close(law.var, wanted(&last), 1e-12, "variance");
+            assert_close(distribution.mean, last.alpha * mean, 1e-12, "mean");
+            assert_close(distribution.var, wanted(&last), 1e-12, "variance");
         }
         let error = |steps: u32| {
             let levels = descending(scaling, steps);
-            let law = ancestral((mean, var), &levels, |q, _, _| q.var);
-            assert_close(law.mean, levels[steps as usize].alpha * mean, 1e-12, "mean");
-            law.var / wanted(&levels[steps as usize]) - 1.0
+            let distribution = ancestral((mean, var), &levels, |q, _, _| q.var);
+            assert_close(distribution.mean, levels[steps as usize].alpha * mean, 1e-12, "mean");
+            distribution.var / wanted(&levels[steps as usize]) - 1.0
         };
         let order = error(256) / error(512);
         assert!((order - 2.0).abs() < 0.1, "{scaling:?}: {order}");
@@ -963,7 +963,7 @@ fn m37_ancestral_sampling_reproduces_gaussian_data() {
     }
 }
 
-/// M37: the data law itself, from draws of a mixture's exact denoiser.
+/// M37: the data distribution itself, from draws of a mixture's exact denoiser.
 #[test]
 fn m37_ancestral_sampling_reproduces_a_mixture() {
     let data = line();
@@ -1151,7 +1151,7 @@ fn m45_the_discrete_factor_tends_to_the_slope() {
 }
 
 /// M48: at one level, reached at different times by two schedules and under two scalings, latents
-/// are proportional, `z^A = (α^A/α^B) z^B`; images, the laws of latents and steps agree. 1e-9 for
+/// are proportional, `z^A = (α^A/α^B) z^B`; images, the distributions of latents and steps agree. 1e-9 for
 /// times that are solved for.
 #[test]
 fn m48_schedules_and_scalings_are_one_model() {

@@ -305,7 +305,7 @@ fn levels(steps: usize) -> Vec<NoiseLevel> {
 }
 
 /// The discrete-time bound of the monograph's §2.2, term by term; `noise_error` is
-/// `E‖ε − ε̂(z_t)‖²` over the one-shot law of `z_t`.
+/// `E‖ε − ε̂(z_t)‖²` over the one-shot distribution of `z_t`.
 fn closed_form(x: &[f64], levels: &[NoiseLevel], noise_error: impl Fn(&NoiseLevel) -> f64) -> f64 {
     let lambda = |level: &NoiseLevel| LogSnr::new(level.log_snr);
     let top = levels.last().unwrap();
@@ -479,7 +479,7 @@ fn forward_joint(chain: &Chain, var: f64) -> Joint {
     Graph::new(factors).unwrap().joint().unwrap()
 }
 
-/// Marginals, transitions and posteriors are all regressions of one joint law, that of the forward
+/// Marginals, transitions and posteriors are all regressions of one joint distribution, that of the forward
 /// factors; none of the formulas of `transition.rs` but `q(z_t | z_s)` goes in. 1e-9 because the
 /// regression on two nodes that are nearly the same (λ = 4) loses digits.
 #[test]
@@ -550,16 +550,17 @@ fn e12_the_joint_does_not_factor_over_levels() {
     let printed = joint.project(&Graph::new(shape).unwrap()).joint().unwrap();
 
     let reverse = joint.conditional(z_t, &[z_1]);
-    let cross_entropy = |law: &Joint| {
+    let cross_entropy = |distribution: &Joint| {
         let w = reverse.weights[0];
-        let square = law.covariance(z_t, z_t) - 2.0 * w * law.covariance(z_t, z_1)
-            + w * w * law.covariance(z_1, z_1);
+        let square = distribution.covariance(z_t, z_t)
+            - 2.0 * w * distribution.covariance(z_t, z_1)
+            + w * w * distribution.covariance(z_1, z_1);
         Normal::new(0.0, square).cross_entropy(&Normal::new(0.0, reverse.var))
     };
     let (right, wrong) = (cross_entropy(&joint), cross_entropy(&printed));
     assert!((right - 0.9997).abs() < 5e-5 && (wrong - 1.1562).abs() < 5e-5, "{right}, {wrong}");
 
-    // Both laws simulated, which uses neither the joint nor the projection.
+    // Both distributions simulated, which uses neither the joint nor the projection.
     let mut random = Random::new(12);
     let [t, one] = levels;
     let ratio = one.alpha / t.alpha;

@@ -749,7 +749,7 @@ fn m65_the_same_holds_in_discrete_time() {
     }
 }
 
-/// What is not a range to decide monotonicity on, or not a schedule to have a law on, says so.
+/// What is not a range to decide monotonicity on, or not a schedule to have a distribution on, says so.
 #[test]
 fn infinite_ranges_are_refused() {
     let whole = Cosine::default();

@@ -8,7 +8,7 @@
 //!
 //! Train, validation and test are drawn from distinct `ChaCha8` streams.
 
-mod law;
+mod cell_distribution;
 
 use std::f64::consts::PI;
 use std::path::Path;
@@ -17,7 +17,7 @@ use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-pub use law::CellLaw;
+pub use cell_distribution::CellDistribution;
 
 use crate::random::generator;
 use crate::{DataError, Dataset, Items, Shape};
@@ -60,35 +60,35 @@ pub(crate) fn clusters(items: Option<usize>) -> Result<Dataset, DataError> {
     })
 }
 
-/// The exact law of the swirl's points, by quadrature over θ.
+/// The exact distribution of the swirl's points, by quadrature over θ.
 #[must_use]
-pub fn swirl_law() -> CellLaw {
+pub fn swirl_distribution() -> CellDistribution {
     let step = 3.0 * PI / SWIRL_NODES as f64;
     let nodes = (0..SWIRL_NODES).map(|node| {
         let theta = (node as f64 + 0.5) * step;
         // θ = 3π√U has density 2θ/(3π)².
         (2.0 * theta / (3.0 * PI).powi(2) * step, swirl_center(theta))
     });
-    CellLaw::of_mixture(nodes, SWIRL_STD)
+    CellDistribution::of_mixture(nodes, SWIRL_STD)
 }
 
-/// The exact law of the clusters' points.
+/// The exact distribution of the clusters' points.
 #[must_use]
-pub fn clusters_law() -> CellLaw {
+pub fn clusters_distribution() -> CellDistribution {
     let weight = 1.0 / f64::from(CLUSTERS);
-    CellLaw::of_mixture((0..CLUSTERS).map(|k| (weight, cluster_center(k))), CLUSTERS_STD)
+    CellDistribution::of_mixture((0..CLUSTERS).map(|k| (weight, cluster_center(k))), CLUSTERS_STD)
 }
 
 /// The entropy of the swirl in bits per dimension: 5.4916, the least possible test likelihood.
 #[must_use]
 pub fn swirl_entropy_bits_per_dim() -> f64 {
-    swirl_law().entropy_bits_per_dim()
+    swirl_distribution().entropy_bits_per_dim()
 }
 
 /// The entropy of the clusters in bits per dimension.
 #[must_use]
 pub fn clusters_entropy_bits_per_dim() -> f64 {
-    clusters_law().entropy_bits_per_dim()
+    clusters_distribution().entropy_bits_per_dim()
 }
 
 fn swirl_center(theta: f64) -> [f64; 2] {
@@ -140,10 +140,10 @@ mod tests {
     use super::*;
 
     /// The mean of -log2 p over the test points and its standard error, in bits per dimension.
-    fn cross_entropy(items: &Items, law: &CellLaw) -> (f64, f64) {
+    fn cross_entropy(items: &Items, distribution: &CellDistribution) -> (f64, f64) {
         let n = items.len() as f64;
         let bits: Vec<f64> = (0..items.len())
-            .map(|i| -law.probability([items.item(i)[0], items.item(i)[1]]).log2() / 2.0)
+            .map(|i| -distribution.probability([items.item(i)[0], items.item(i)[1]]).log2() / 2.0)
             .collect();
         let mean = bits.iter().sum::<f64>() / n;
         let variance = bits.iter().map(|b| (b - mean).powi(2)).sum::<f64>() / (n - 1.0);
@@ -170,10 +170,12 @@ mod tests {
     /// Four standard errors: one seed in 16,000 fails by chance.
     #[test]
     fn generated_points_follow_the_exact_law() {
-        for (set, law) in [(swirl(None), swirl_law()), (clusters(None), clusters_law())] {
+        for (set, distribution) in
+            [(swirl(None), swirl_distribution()), (clusters(None), clusters_distribution())]
+        {
             let train = set.unwrap().train;
-            let (mean, error) = cross_entropy(&train, &law);
-            let entropy = law.entropy_bits_per_dim();
+            let (mean, error) = cross_entropy(&train, &distribution);
+            let entropy = distribution.entropy_bits_per_dim();
             assert!((mean - entropy).abs() < 4.0 * error, "{mean} +- {error}, exact {entropy}");
         }
     }

@@ -1,6 +1,6 @@
 //! Compressed files.
 
-use vdm_compress::{Archive, Header, Levels, Origin, Settings, sha256};
+use vdm_compress::{Archive, Header, LatentLevels, Origin, Settings, sha256};
 
 use super::{Kind, Target, Verdict, document, verdict};
 
@@ -44,7 +44,8 @@ fn archive(input: &[u8]) -> Verdict {
 }
 
 fn archives() -> Vec<Archive> {
-    let levels = [Levels::UniformTime, Levels::LogSnrs(vec![-5.0, -2.0, 0.5, 3.0, 13.0])];
+    let levels =
+        [LatentLevels::UniformTime, LatentLevels::LogSnrs(vec![-5.0, -2.0, 0.5, 3.0, 13.0])];
     let header = |levels| Header {
         model_sha256: sha256(b"model"),
         origin: Origin {

@@ -72,8 +72,8 @@ const GUIDANCE: &[&str] = &[
 
 const TERMS: &[&str] = &[
     r#"{"continuous": {"draws": 16}}"#,
-    r#"{"sparse": {"steps": 1000, "draws": 16}}"#,
-    r#"{"dense": {"steps": 100}}"#,
+    r#"{"sampled_steps": {"steps": 1000, "draws": 16}}"#,
+    r#"{"all_steps": {"steps": 100}}"#,
 ];
 
 /// Every solver on some grid, with settings of its own where it has any.
@@ -88,14 +88,14 @@ const SOLVERS: &[&str] = &[
     r#"{"kind": "dpm_solver_singlestep", "order": 3}"#,
     r#"{"kind": "dpm_solver_pp_2s_ancestral", "eta": 1}"#,
     r#"{"kind": "dpm_solver_pp_sde", "eta": 1, "r": 0.5}"#,
-    r#"{"kind": "dpm_solver_pp_2m", "eta": 1}"#,
-    r#"{"kind": "dpm_solver_pp_3m", "eta": 0.5}"#,
+    r#"{"kind": "dpm_solver_pp_2m", "strength": 1}"#,
+    r#"{"kind": "dpm_solver_pp_3m", "strength": 0.5}"#,
     r#""dpm_solver_2m""#,
     r#""dpm_solver_3m""#,
     r#"{"kind": "exponential_adams", "order": 3}"#,
     r#"{"kind": "angular_adams", "data_std": 0.9}"#,
     r#"{"kind": "uni_pc", "order": 3}"#,
-    r#"{"kind": "sa_solver", "eta": 0.5, "noisy": {"min": 0.05, "max": 5}}"#,
+    r#"{"kind": "sa_solver", "strength": 0.5, "noisy": {"min": 0.05, "max": 5}}"#,
     r#"{"kind": "euler_maruyama", "strength": 1}"#,
     r#"{"kind": "stochastic_heun", "strength": 0.5}"#,
     r#"{"kind": "churn", "solver": "ddim", "sigma": {"min": 0.05, "max": 50}}"#,

@@ -29,14 +29,14 @@ changes settings. Orders are slopes of log error over five halvings of the step:
   over 16 starts on a mixture of three Gaussians in two dimensions, against the adaptive solver at a
   tolerance of 1e-14; 216 to 6,912 steps of changing size over all levels that matter, log-SNR from −18 to
   18. This is the order of the method, as the tests hold it;
-- **measured**, of a stochastic solver, *in law*: error of mean and variance on Gaussian data, where a result
+- **measured**, of a stochastic solver its weak order: error of mean and variance on Gaussian data, where a result
   is linear in every draw, so that both follow exactly from the response to each draw alone; 36 to 1,152
   even steps of log-SNR from −6 to 6;
 - **−6 to 6**: as measured, but on those even steps from −6 to 6 and on narrower clusters. Here the prediction
   still moves at both ends, so the first step of a multistep method and a last one of lower order, which the
   published forms of some solvers take, count in full: the order to expect of a run that stops while noise is
   left. End at a high log-SNR (a grid `\"clean\": true` ends without noise) or choose a solver that keeps its order;
-- **of the path**: root mean square distance over 32 Brownian paths on the mixture, against the same
+- **strong**, the strong order: root mean square distance over 32 Brownian paths on the mixture, against the same
   solver with 8 times the steps. Where a solver draws noise that belongs to no interval of time
   (churn, restart, Langevin steps), there is no such path.
 
@@ -46,7 +46,7 @@ which slows its first halvings. Langevin steps have a bias that more steps do no
 
 These are orders on models that are smooth in the level. A trained network is, if its clock is: [clock.md](clock.md).
 
-| name | declared | measured | −6 to 6 | of the path | calls a step | when |
+| name | declared | measured | −6 to 6 | strong | calls a step | when |
 |---|---:|---:|---:|---:|---:|---|";
 
 const ADAPTIVE: &str = "
@@ -103,11 +103,11 @@ fn main() {
         let (measured, between, path) = if !properties.stochastic {
             (measure::of_the_ode(&solver), Some(measure::of_the_ode_between(&solver)), None)
         } else if draws_outside_of_time(&solver) {
-            (measure::of_the_law(&solver), None, None)
+            (measure::weak_order(&solver), None, None)
         } else {
-            (measure::of_the_law(&solver), None, Some(measure::of_the_path(&solver)))
+            (measure::weak_order(&solver), None, Some(measure::strong_order(&solver)))
         };
-        let kind = if properties.stochastic { " in law" } else { "" };
+        let kind = if properties.stochastic { " weak" } else { "" };
         let [between, path] =
             [between, path].map(|order| order.map_or_else(String::new, |o| format!("{o:.2}")));
         println!(

@@ -47,10 +47,10 @@ impl NoiseSource<Vec<f64>> for Impulse {
     }
 }
 
-/// Of the law of the result, for stochastic solvers: on Gaussian data every step is linear in the
+/// Of the distribution of the result, for stochastic solvers: on Gaussian data every step is linear in the
 /// latent and in the noise, so mean and variance of the result follow exactly from its response to
 /// each draw alone, without any sampling error.
-pub(crate) fn of_the_law(solver: &SolverSpec) -> f64 {
+pub(crate) fn weak_order(solver: &SolverSpec) -> f64 {
     let (mean, std) = (0.7, 0.3);
     let model = GaussianMixture::new(vec![1.0], vec![vec![mean]], vec![std]).unwrap();
     let moments = |at: NoiseLevel| (at.alpha * mean, (at.alpha * std).powi(2) + at.sigma.powi(2));
@@ -75,7 +75,7 @@ pub(crate) fn of_the_law(solver: &SolverSpec) -> f64 {
 /// Of the single path, for stochastic solvers: root mean square over 32 Brownian paths on the
 /// mixture; the truth is the same solver's with eight times the steps of the finest grid, on the
 /// same paths.
-pub(crate) fn of_the_path(solver: &SolverSpec) -> f64 {
+pub(crate) fn strong_order(solver: &SolverSpec) -> f64 {
     let model = mixture();
     let ends = |steps: usize| -> Vec<f64> {
         let grid = grid(steps);

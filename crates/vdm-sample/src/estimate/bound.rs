@@ -16,9 +16,9 @@ use vdm_core::schedule::LogSnrRange;
 use vdm_core::{NoiseSchedule, bound, times};
 
 use super::curve::{Curve, CurvePoint};
-use super::levels::{Levels, Step};
-use super::process::{Draw, Process};
+use super::hierarchy::{HierarchyLevels, HierarchyStep};
 use super::rounds::check_range;
+use super::terms::{BoundTerms, NoisedItem};
 use super::{Estimate, EstimateError, Rounds};
 use crate::grid::{GridError, LossTable};
 use crate::noise::Purpose;
@@ -34,14 +34,14 @@ pub enum DiffusionTerm {
         draws: usize,
     },
     /// `L_T` at stratified steps.
-    Sparse {
+    SampledSteps {
         /// `T ≥ 1`.
         steps: u32,
         /// Copies, `≥ 1`.
         draws: usize,
     },
     /// `L_T`, every step of it.
-    Dense {
+    AllSteps {
         /// `T ≥ 1`.
         steps: u32,
     },
@@ -52,8 +52,8 @@ impl DiffusionTerm {
     #[must_use]
     pub fn copies(self) -> usize {
         match self {
-            Self::Continuous { draws } | Self::Sparse { draws, .. } => draws,
-            Self::Dense { steps } => steps as usize,
+            Self::Continuous { draws } | Self::SampledSteps { draws, .. } => draws,
+            Self::AllSteps { steps } => steps as usize,
         }
     }
 
@@ -62,17 +62,17 @@ impl DiffusionTerm {
     pub fn steps(self) -> Option<u32> {
         match self {
             Self::Continuous { .. } => None,
-            Self::Sparse { steps, .. } | Self::Dense { steps } => Some(steps),
+            Self::SampledSteps { steps, .. } | Self::AllSteps { steps } => Some(steps),
         }
     }
 
     fn check<E: std::error::Error + 'static>(self) -> Result<(), EstimateError<E>> {
         let wanted = "at least 1";
         match self {
-            Self::Continuous { draws: 0 } | Self::Sparse { draws: 0, .. } => {
+            Self::Continuous { draws: 0 } | Self::SampledSteps { draws: 0, .. } => {
                 Err(EstimateError::Setting { field: "draws", value: 0.0, wanted })
             }
-            Self::Dense { .. } => Ok(()),
+            Self::AllSteps { .. } => Ok(()),
             _ => bounded("draws", self.copies(), Cost::List).map(|_| ()).map_err(Into::into),
         }
     }
@@ -87,12 +87,12 @@ impl DiffusionTerm {
 /// ```
 /// use vdm_core::{GaussianMixture, Scaling, Schedule, likelihood::Discretized};
 /// use vdm_sample::{GridSpec, Seed};
-/// use vdm_sample::estimate::{Bound, DiffusionTerm, DiscreteItems, Modeled, Rounds};
+/// use vdm_sample::estimate::{Bound, DiffusionTerm, DiscreteItems, DenoiserTerms, Rounds};
 ///
 /// let model = GaussianMixture::new(vec![1.0], vec![vec![0.1]], vec![0.3])?;
 /// let items = DiscreteItems::new(Discretized::new(256)?, vec![vec![120], vec![150]])?;
 /// let scaling = Scaling::VariancePreserving;
-/// let process = Modeled::<Vec<f64>, _> { model: &model, items: &items, scaling, seed: Seed(1) };
+/// let process = DenoiserTerms::<Vec<f64>, _> { model: &model, items: &items, scaling, seed: Seed(1) };
 /// let schedule = Schedule::linear(12.0, -10.0)?;
 /// let bound = Bound {
 ///     schedule: &schedule,
@@ -165,15 +165,15 @@ fn interpolated(curve: &[CurvePoint], log_snr: f64) -> f64 {
     }
 }
 
-/// A round, and how many numbered draws of an item each round has room for: one for `z_0`, then
+/// The numbers of an item's draws in a round: each round has room for one of `z_0`, then for as many
 /// copies. Estimates with as much room share their draws.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Turn {
+pub(super) struct DrawNumbers {
     pub(super) round: u64,
     pub(super) copies: usize,
 }
 
-impl Turn {
+impl DrawNumbers {
     /// The draw of `z_0`.
     fn clean(self) -> u64 {
         self.round * (self.copies as u64 + 1)
@@ -205,7 +205,7 @@ impl Bound<'_> {
     ///
     /// # Panics
     /// If the process gives more or fewer answers than it was asked.
-    pub fn estimate<P: Process + ?Sized>(
+    pub fn estimate<P: BoundTerms + ?Sized>(
         &self,
         process: &P,
         mut progress: impl FnMut(u64, usize),
@@ -214,8 +214,8 @@ impl Bound<'_> {
         let items = process.items();
         let mut curve = Curve::new(self.schedule.range(), items);
         let estimate = self.rounds.run(NAMES, items, |round| {
-            let turn = Turn { round, copies: self.diffusion.copies() };
-            self.round(process, &levels, turn, Some(&mut curve), |done| progress(round, done))
+            let numbers = DrawNumbers { round, copies: self.diffusion.copies() };
+            self.round(process, &levels, numbers, Some(&mut curve), |done| progress(round, done))
         })?;
         let prior = estimate.terms[0].mean.mean;
         let curve = curve.points(prior, items, estimate.rounds, process.dims());
@@ -225,7 +225,7 @@ impl Bound<'_> {
     /// The levels of the hierarchy, if these settings make sense.
     pub(super) fn levels<E: std::error::Error + 'static>(
         &self,
-    ) -> Result<Levels, EstimateError<E>> {
+    ) -> Result<HierarchyLevels, EstimateError<E>> {
         if self.batch == 0 {
             let wanted = "at least 1";
             return Err(EstimateError::Setting { field: "batch", value: 0.0, wanted });
@@ -234,17 +234,17 @@ impl Bound<'_> {
         check_range(self.schedule.range())?;
         self.diffusion.check()?;
         match self.diffusion.steps() {
-            Some(steps) => Levels::of(steps, self.grid, self.schedule),
-            None => Ok(Levels::default()),
+            Some(steps) => HierarchyLevels::of(steps, self.grid, self.schedule),
+            None => Ok(HierarchyLevels::default()),
         }
     }
 
     /// One estimate of every item: the bound and its three terms.
-    pub(super) fn round<P: Process + ?Sized>(
+    pub(super) fn round<P: BoundTerms + ?Sized>(
         &self,
         process: &P,
-        levels: &Levels,
-        turn: Turn,
+        levels: &HierarchyLevels,
+        numbers: DrawNumbers,
         mut curve: Option<&mut Curve>,
         mut progress: impl FnMut(usize),
     ) -> Result<Vec<[f64; 4]>, EstimateError<P::Error>> {
@@ -255,15 +255,15 @@ impl Bound<'_> {
             let group = first..items.min(first + (self.batch / copies).max(1));
             let prior = process.prior(group.clone(), self.schedule.log_snr(1.0));
             let prior = prior.map_err(EstimateError::Model)?;
-            let reconstruction = self.reconstruction(process, group.clone(), turn)?;
+            let reconstruction = self.reconstruction(process, group.clone(), numbers)?;
             assert_eq!((prior.len(), reconstruction.len()), (group.len(), group.len()), "{SHORT}");
-            let (draws, steps): (Vec<Draw>, Vec<Step>) =
-                group.clone().flat_map(|item| self.copies(levels, item, turn)).unzip();
+            let (draws, steps): (Vec<NoisedItem>, Vec<HierarchyStep>) =
+                group.clone().flat_map(|item| self.copies(levels, item, numbers)).unzip();
             let mut nats = Vec::with_capacity(draws.len());
             for (draws, steps) in draws.chunks(self.batch).zip(steps.chunks(self.batch)) {
                 let errors = process.noise_errors(draws).map_err(EstimateError::Model)?;
                 assert_eq!(errors.len(), draws.len(), "{SHORT}");
-                for ((draw, Step { start, end, factor }), error) in
+                for ((draw, HierarchyStep { start, end, factor }), error) in
                     draws.iter().zip(steps).zip(errors)
                 {
                     nats.push(factor * error);
@@ -285,55 +285,65 @@ impl Bound<'_> {
         Ok(found)
     }
 
-    fn reconstruction<P: Process + ?Sized>(
+    fn reconstruction<P: BoundTerms + ?Sized>(
         &self,
         process: &P,
         items: std::ops::Range<usize>,
-        turn: Turn,
+        numbers: DrawNumbers,
     ) -> Result<Vec<f64>, EstimateError<P::Error>> {
-        let number = turn.clean();
+        let number = numbers.clean();
         let log_snr = self.schedule.log_snr(0.0);
-        let draws: Vec<Draw> = items.map(|item| Draw { item, number, log_snr }).collect();
+        let draws: Vec<NoisedItem> =
+            items.map(|item| NoisedItem { item, number, log_snr }).collect();
         let parts = draws.chunks(self.batch).map(|draws| process.reconstruction(draws));
         let parts: Result<Vec<Vec<f64>>, _> = parts.collect();
         Ok(parts.map_err(EstimateError::Model)?.concat())
     }
 
     /// The noised copies of an item, each with its step and what its error counts for in the sum over all.
-    fn copies(&self, levels: &Levels, item: usize, turn: Turn) -> Vec<(Draw, Step)> {
+    fn copies(
+        &self,
+        levels: &HierarchyLevels,
+        item: usize,
+        numbers: DrawNumbers,
+    ) -> Vec<(NoisedItem, HierarchyStep)> {
         let copies = self.diffusion.copies();
         let each = |share: f64| {
-            move |step: Step| Step { factor: step.factor * share / copies as f64, ..step }
+            move |step: HierarchyStep| HierarchyStep {
+                factor: step.factor * share / copies as f64,
+                ..step
+            }
         };
-        let steps: Vec<Step> = match self.diffusion {
-            DiffusionTerm::Dense { steps } => {
+        let steps: Vec<HierarchyStep> = match self.diffusion {
+            DiffusionTerm::AllSteps { steps } => {
                 (1..=steps as usize).map(|i| levels.step(i)).collect()
             }
             DiffusionTerm::Continuous { .. } => {
                 let at = |t| {
                     let level = self.schedule.log_snr(t);
                     let factor = bound::continuous_factor(self.schedule.slope(t));
-                    Step { start: level, end: level, factor }
+                    HierarchyStep { start: level, end: level, factor }
                 };
-                self.strata(item, turn).into_iter().map(at).map(each(1.0)).collect()
+                self.strata(item, numbers).into_iter().map(at).map(each(1.0)).collect()
             }
-            DiffusionTerm::Sparse { steps, .. } => {
+            DiffusionTerm::SampledSteps { steps, .. } => {
                 let at = |u: f64| {
                     let i = (u * f64::from(steps)) as usize + 1;
                     levels.step(i.min(steps as usize))
                 };
-                self.strata(item, turn).into_iter().map(at).map(each(f64::from(steps))).collect()
+                self.strata(item, numbers).into_iter().map(at).map(each(f64::from(steps))).collect()
             }
         };
-        let draw = |(copy, step): (usize, Step)| {
-            (Draw { item, number: turn.copy(copy), log_snr: step.start }, step)
+        let draw = |(copy, step): (usize, HierarchyStep)| {
+            (NoisedItem { item, number: numbers.copy(copy), log_snr: step.start }, step)
         };
         steps.into_iter().enumerate().map(draw).collect()
     }
 
     /// One number in each equal part of `[0, 1)`.
-    fn strata(&self, item: usize, turn: Turn) -> Vec<f64> {
-        let draw = |copy| self.seed.uniform(Purpose::EvaluationTime, turn.time(copy), item as u64);
+    fn strata(&self, item: usize, numbers: DrawNumbers) -> Vec<f64> {
+        let draw =
+            |copy| self.seed.uniform(Purpose::EvaluationTime, numbers.time(copy), item as u64);
         let copies = 0..self.diffusion.copies();
         times::stratified(&copies.map(draw).collect::<Vec<_>>()).collect()
     }

@@ -1,13 +1,13 @@
 //! Discrete data under a model of continuous latents.
 //!
 //! A density of latents says nothing of discrete data until something joins the two. All that is here
-//! is one inequality, for any law `q(z_0|x)` that one can draw from:
+//! is one inequality, for any distribution `q(z_0|x)` that one can draw from:
 //!
 //! ```text
 //! −log p(x) ≤ E_q[log q(z_0|x) − log p(z_0) − log p(x|z_0)]
 //! ```
 //!
-//! | law of `z_0` | `p(x|z_0)` | the model whose likelihood is bounded |
+//! | distribution of `z_0` | `p(x|z_0)` | the model whose likelihood is bounded |
 //! |---|---|---|
 //! | [`Uniform`](Dequantization::Uniform): `α_0(x + u)`, `u` uniform over the cell | 1 in the cell of `x` | the cell's share of the density of `z_0/α_0` |
 //! | [`TruncatedNormal`](Dequantization::TruncatedNormal): `u ~ N(0, σ_0²/α_0²)` within the cell (Zheng et al. 2023) | the same | the same |
@@ -15,9 +15,9 @@
 //!
 //! The first two bound the same number and can be compared with each other: the closer `q` is to the
 //! posterior of the cell, the tighter. `Uniform` is the usual one (Theis, van den Oord and Bethge
-//! 2016), yet as a law of `z_0` it is not what the model was trained on: `TruncatedNormal` looks like
+//! 2016), yet as a distribution of `z_0` it is not what the model was trained on: `TruncatedNormal` looks like
 //! the training latents where `σ_0/α_0` is below the cell's width. The third needs neither a cell nor
-//! a network of its own, since the diffusion's first posterior is a dequantizing law; its model is
+//! a network of its own, since the diffusion's first posterior is a dequantizing distribution; its model is
 //! that of `L_T` but for the way from `z_1` to `z_0`.
 //!
 //! The logarithm of `q` is taken at the draw, not in expectation: its noise cancels most of
@@ -112,12 +112,12 @@ mod tests {
         for (log_snr, width) in [(9.0, 0.02), (6.0, 0.02), (13.3, 2.0 / 256.0)] {
             let at = Scaling::VariancePreserving.level(log_snr);
             let cut = 0.5 * width * at.alpha / at.sigma;
-            let law = |u: f64| (log_normal(u, 1.0)).exp() / libm::erf(cut * FRAC_1_SQRT_2);
-            assert!((quadrature::interval(-cut, cut, law) - 1.0).abs() < 1e-12);
-            let variance = quadrature::interval(-cut, cut, |u| u * u * law(u));
+            let distribution = |u: f64| (log_normal(u, 1.0)).exp() / libm::erf(cut * FRAC_1_SQRT_2);
+            assert!((quadrature::interval(-cut, cut, distribution) - 1.0).abs() < 1e-12);
+            let variance = quadrature::interval(-cut, cut, |u| u * u * distribution(u));
             let n = 20_000;
-            let law = Dequantization::TruncatedNormal;
-            let (offsets, _) = law.draw(&at, width, n, Seed(5), (0, 0));
+            let distribution = Dequantization::TruncatedNormal;
+            let (offsets, _) = distribution.draw(&at, width, n, Seed(5), (0, 0));
             let units = offsets.iter().map(|z| z / at.sigma);
             assert!(units.clone().all(|u| u.abs() <= cut));
             let found = units.map(|u| u * u).sum::<f64>() / n as f64;

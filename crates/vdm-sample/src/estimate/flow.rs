@@ -13,13 +13,13 @@ use std::error::Error;
 use serde::{Deserialize, Serialize};
 use vdm_core::count::{Cost, bounded, bounded_product};
 use vdm_core::schedule::LogSnrRange;
-use vdm_core::{Divergence, JacobianProduct, LogSnr, NoiseLevel};
+use vdm_core::{Divergence, LogSnr, NoiseLevel, Vjp};
 
 use super::importance_weighted::bounds;
-use super::process::Modeled;
 use super::rounds::check_range;
+use super::terms::DenoiserTerms;
 use super::{Dequantization, Estimate, EstimateError, Moments, Rounds};
-use crate::likelihood::{FlowLikelihood, LogLikelihood, ProbeLaw, ProbeSource, Probes};
+use crate::likelihood::{FlowLikelihood, LogLikelihood, ProbeDistribution, ProbeSource, Probes};
 use crate::{AdaptiveOde, InnerProduct, SolveError};
 
 /// How the divergence of the flow is had.
@@ -32,8 +32,8 @@ pub enum Trace {
     Hutchinson {
         /// How many per item, `≥ 1`.
         probes: usize,
-        /// Their law.
-        law: ProbeLaw,
+        /// Their distribution.
+        distribution: ProbeDistribution,
     },
 }
 
@@ -82,12 +82,12 @@ impl FlowBound {
     /// Any [`EstimateError`].
     pub fn estimate<Z, D>(
         &self,
-        process: &Modeled<'_, Z, D>,
+        process: &DenoiserTerms<'_, Z, D>,
         mut progress: impl FnMut(u64, usize),
     ) -> Result<FlowEstimate, EstimateError<D::Error>>
     where
         Z: InnerProduct,
-        D: Divergence<Z> + JacobianProduct<Z> + ?Sized,
+        D: Divergence<Z> + Vjp<Z> + ?Sized,
         Probes: ProbeSource<Z>,
     {
         let width = self.check(process)?;
@@ -111,7 +111,7 @@ impl FlowBound {
     /// The width of a cell, if these settings make sense.
     fn check<Z, D: ?Sized, E: Error + 'static>(
         &self,
-        process: &Modeled<'_, Z, D>,
+        process: &DenoiserTerms<'_, Z, D>,
     ) -> Result<f64, EstimateError<E>> {
         let refuse = |field, value, wanted| Err(EstimateError::Setting { field, value, wanted });
         let counts = [("importance samples", self.samples), ("batch", self.batch)];
@@ -146,7 +146,7 @@ impl FlowBound {
     /// count draws from `first` on.
     fn draw<Z, D>(
         &self,
-        process: &Modeled<'_, Z, D>,
+        process: &DenoiserTerms<'_, Z, D>,
         draws: &[(usize, u64)],
         first: u64,
         width: f64,
@@ -154,7 +154,7 @@ impl FlowBound {
     ) -> Result<Vec<[f64; 3]>, EstimateError<D::Error>>
     where
         Z: InnerProduct,
-        D: Divergence<Z> + JacobianProduct<Z> + ?Sized,
+        D: Divergence<Z> + Vjp<Z> + ?Sized,
         Probes: ProbeSource<Z>,
     {
         let at = process.scaling.level(self.range.max());
@@ -185,13 +185,13 @@ impl FlowBound {
 
     fn solve<Z, D>(
         &self,
-        process: &Modeled<'_, Z, D>,
+        process: &DenoiserTerms<'_, Z, D>,
         latents: Vec<Z>,
         first_sample: u64,
     ) -> Result<Vec<LogLikelihood<Z>>, SolveError<D::Error>>
     where
         Z: InnerProduct,
-        D: Divergence<Z> + JacobianProduct<Z> + ?Sized,
+        D: Divergence<Z> + Vjp<Z> + ?Sized,
         Probes: ProbeSource<Z>,
     {
         let NoiseLevel { alpha, sigma, .. } = process.scaling.level(self.range.min());
@@ -204,8 +204,8 @@ impl FlowBound {
         };
         match self.trace {
             Trace::Exact => flow.exact(process.model, latents),
-            Trace::Hutchinson { probes: count, law } => {
-                let probes = Probes { seed: process.seed, first_sample, count, law };
+            Trace::Hutchinson { probes: count, distribution } => {
+                let probes = Probes { seed: process.seed, first_sample, count, distribution };
                 flow.hutchinson(process.model, latents, &probes)
             }
         }

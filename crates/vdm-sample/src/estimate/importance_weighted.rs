@@ -18,7 +18,7 @@
 //! ε_s = ρ ε_t + √(1 − ρ²) ε',   ρ = e^{(λ_t − λ_s)/2},   ε' ~ N(0, I)
 //! ```
 //!
-//! Both laws of `z_s` are Gaussians of one variance, their means apart by what `ε̂` misses:
+//! Both distributions of `z_s` are Gaussians of one variance, their means apart by what `ε̂` misses:
 //!
 //! ```text
 //! log p(z_s|z_t)/q(z_s|z_t, x) = −½‖d‖² + d·ε',   d = √(expm1(λ_s − λ_t)) (ε_t − ε̂)
@@ -29,9 +29,9 @@
 use vdm_core::count::{Cost, bounded, bounded_product};
 use vdm_core::{Denoiser, LogSnr, NoiseLevel, NoiseSchedule, Scalar};
 
-use super::levels::{Levels, Step};
-use super::process::Modeled;
+use super::hierarchy::{HierarchyLevels, HierarchyStep};
 use super::rounds::check_range;
+use super::terms::DenoiserTerms;
 use super::{Estimate, EstimateError, Rounds};
 use crate::{GridSpec, InnerProduct};
 
@@ -71,7 +71,7 @@ impl ImportanceWeighted<'_> {
     /// Any [`EstimateError`].
     pub fn estimate<Z: InnerProduct, D: Denoiser<Z> + ?Sized>(
         &self,
-        process: &Modeled<'_, Z, D>,
+        process: &DenoiserTerms<'_, Z, D>,
         mut progress: impl FnMut(u64, usize),
     ) -> Result<Estimate, EstimateError<D::Error>> {
         let counts = [("importance samples", self.samples), ("batch", self.batch)];
@@ -79,7 +79,7 @@ impl ImportanceWeighted<'_> {
             return Err(EstimateError::Setting { field, value: 0.0, wanted: "at least 1" });
         }
         check_range(self.schedule.range())?;
-        let levels = Levels::of(self.steps, self.grid, self.schedule)?;
+        let levels = HierarchyLevels::of(self.steps, self.grid, self.schedule)?;
         let (items, samples) = (process.items.len(), self.samples);
         bounded("batch", self.batch, Cost::Items)?;
         bounded_product("items times importance samples", &[items, samples], Cost::Items)?;
@@ -103,8 +103,8 @@ impl ImportanceWeighted<'_> {
     /// `log w` of some (item, path).
     fn log_weights<Z: InnerProduct, D: Denoiser<Z> + ?Sized>(
         &self,
-        process: &Modeled<'_, Z, D>,
-        levels: &Levels,
+        process: &DenoiserTerms<'_, Z, D>,
+        levels: &HierarchyLevels,
         paths: &[(usize, u64)],
     ) -> Result<Vec<f64>, D::Error> {
         let steps = levels.steps();
@@ -116,12 +116,12 @@ impl ImportanceWeighted<'_> {
         };
         let mut paths: Vec<Path<Z>> = paths.iter().map(start).collect();
         for i in (1..=steps).rev() {
-            let Step { start, end, factor: half } = levels.step(i);
+            let HierarchyStep { start, end, factor: half } = levels.step(i);
             let gained = end.value() - start.value();
             let at = process.level(start);
             let copies: Vec<(&Z, &Z, NoiseLevel)> =
                 paths.iter().map(|path| (&path.x, &path.eps, at)).collect();
-            let misses = process.misses(&copies)?;
+            let misses = process.residuals(&copies)?;
             let rho = (-0.5 * gained).exp();
             let fresh_std = (-(-gained).exp_m1()).sqrt();
             for (path, miss) in paths.iter_mut().zip(misses) {

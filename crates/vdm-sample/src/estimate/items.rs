@@ -7,7 +7,7 @@ use vdm_core::likelihood::Discretized;
 use vdm_core::{LogSnr, NoiseLevel};
 
 /// Items as an estimator of likelihood needs them. Implement it for a tensor type's own data.
-pub trait Items<Z> {
+pub trait ItemSource<Z> {
     /// How many there are.
     fn len(&self) -> usize;
 
@@ -158,7 +158,7 @@ impl ContinuousItems {
 
 macro_rules! impl_items_for_vec {
     ($($float:ident),*) => {$(
-        impl Items<Vec<$float>> for DiscreteItems {
+        impl ItemSource<Vec<$float>> for DiscreteItems {
             fn len(&self) -> usize {
                 self.values.len()
             }
@@ -185,7 +185,7 @@ macro_rules! impl_items_for_vec {
             }
         }
 
-        impl Items<Vec<$float>> for ContinuousItems {
+        impl ItemSource<Vec<$float>> for ContinuousItems {
             fn len(&self) -> usize {
                 self.0.len()
             }

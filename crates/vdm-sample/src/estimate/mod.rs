@@ -11,29 +11,29 @@
 //! give each item the same number in any batch, since its draws are a function of (seed, item, draw).
 //! Numbers are nats per item; [`Summary::bits_per_dim`] converts them.
 //!
-//! They know no latent type. Data are [`Items`], and [`Modeled`] joins them to a
-//! [`Denoiser`](vdm_core::Denoiser); [`Process`] is the door for a tensor library that makes one
+//! They know no latent type. Data are [`ItemSource`], and [`DenoiserTerms`] joins them to a
+//! [`Denoiser`](vdm_core::Denoiser); [`BoundTerms`] is the door for a tensor library that makes one
 //! tensor of many draws. `docs/likelihood.md` says which numbers may be compared.
 
 mod bound;
 mod curve;
+mod depth_sweep;
 mod dequantization;
 mod flow;
+mod hierarchy;
 mod importance_weighted;
 mod items;
-mod ladder;
-mod levels;
-mod process;
 mod rounds;
 mod statistics;
+mod terms;
 
 pub use bound::{Bound, BoundEstimate, DiffusionTerm};
 pub use curve::CurvePoint;
+pub use depth_sweep::{Change, DepthEstimate};
 pub use dequantization::Dequantization;
 pub use flow::{FlowBound, FlowEstimate, Trace};
 pub use importance_weighted::ImportanceWeighted;
-pub use items::{ContinuousItems, DiscreteItems, Items, ItemsError};
-pub use ladder::{Change, Rung};
-pub use process::{Draw, Modeled, Process};
-pub use rounds::{Estimate, EstimateError, Rounds, Term};
+pub use items::{ContinuousItems, DiscreteItems, ItemSource, ItemsError};
+pub use rounds::{Estimate, EstimateError, EstimateTerm, Rounds};
 pub use statistics::{Moments, Summary};
+pub use terms::{BoundTerms, DenoiserTerms, NoisedItem};

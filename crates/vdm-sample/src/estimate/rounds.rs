@@ -18,7 +18,7 @@ use crate::grid::GridError;
 /// the part that draws can lower. The differences between items stay whatever they are.
 ///
 /// Stopping when an estimate of the error happens to be small makes that estimate a little too small
-/// on average, and biases the mean where the two are not independent: rounds of a skewed law that lie
+/// on average, and biases the mean where the two are not independent: rounds of a skewed distribution that lie
 /// low also look less spread. Both vanish with the degrees of freedom behind the estimate, `N(m − 1)`
 /// for `N` items and `m` rounds; at least 30 are waited for. `docs/likelihood.md` has the
 /// coverage that is left.
@@ -149,7 +149,7 @@ impl<const N: usize> Series<N> {
     pub(super) fn finish(self, plan: &Rounds) -> Estimate {
         let Self { names, columns, rounds } = self;
         let reached = plan.reached(rounds, &columns[0]);
-        let mut terms = names.into_iter().zip(columns).map(|(name, items)| Term {
+        let mut terms = names.into_iter().zip(columns).map(|(name, items)| EstimateTerm {
             name,
             mean: Summary::of(&items),
             items,
@@ -168,7 +168,7 @@ pub struct Estimate {
     pub items: Vec<Moments>,
     /// What else was measured with the same draws; which terms, and whether they add up to the total,
     /// the estimator says.
-    pub terms: Vec<Term>,
+    pub terms: Vec<EstimateTerm>,
     /// Rounds made.
     pub rounds: usize,
     /// Whether the error asked for was reached; [`None`] if none was.
@@ -177,7 +177,7 @@ pub struct Estimate {
 
 /// A part of an [`Estimate`], in nats per item.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Term {
+pub struct EstimateTerm {
     /// Its name.
     pub name: &'static str,
     /// Mean over items.
@@ -189,7 +189,7 @@ pub struct Term {
 impl Estimate {
     /// The term of that name, if the estimator has it.
     #[must_use]
-    pub fn term(&self, name: &str) -> Option<&Term> {
+    pub fn term(&self, name: &str) -> Option<&EstimateTerm> {
         self.terms.iter().find(|term| term.name == name)
     }
 }
@@ -274,7 +274,7 @@ mod tests {
     use std::convert::Infallible;
 
     fn run(rounds: Rounds, spread: f64) -> Result<Estimate, EstimateError<Infallible>> {
-        // Two items around 0 and 1, each off by ±spread in turn.
+        // Two items around 0 and 1, each off by ±spread in round_of.
         let round = |r: u64| {
             let off = if r.is_multiple_of(2) { spread } else { -spread };
             Ok(vec![[off, 1.0], [1.0 - off, 2.0]])

@@ -4,7 +4,7 @@ use libm::lgamma;
 
 use super::GridError;
 
-/// The law on `[0, 1]` with density `∝ x^{alpha−1}(1 − x)^{beta−1}`.
+/// The distribution on `[0, 1]` with density `∝ x^{alpha−1}(1 − x)^{beta−1}`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Beta {
     alpha: f64,
@@ -22,7 +22,7 @@ impl Beta {
         Ok(Self { alpha, beta })
     }
 
-    /// The law of `1 − x`.
+    /// The distribution of `1 − x`.
     pub(super) fn mirrored(self) -> Self {
         Self { alpha: self.beta, beta: self.alpha }
     }

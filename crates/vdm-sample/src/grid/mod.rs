@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`uniform_time`](TimeGrid::uniform_time) | `λ` at `t = 1 − f` | the `T`-step hierarchy |
 //! | [`quadratic_time`](TimeGrid::quadratic_time) | `λ` at `t = (1 − f)²` | DDIM |
-//! | [`beta`](TimeGrid::beta) | `λ` at the `1 − f` quantile of a Beta law of `t` | Lee et al. 2024 |
+//! | [`beta`](TimeGrid::beta) | `λ` at the `1 − f` quantile of a Beta distribution of `t` | Lee et al. 2024 |
 //! | [`uniform_log_snr`](TimeGrid::uniform_log_snr) | linear in `λ` ("exponential") | DPM-Solver |
 //! | [`polyexponential`](TimeGrid::polyexponential) | `λ` a power of `1 − f` | k-diffusion |
 //! | [`karras`](TimeGrid::karras) | linear in `(σ/α)^{1/ρ}` | EDM |
@@ -239,7 +239,7 @@ impl TimeGrid {
         )
     }
 
-    /// Times at equal steps of probability of a `Beta(alpha, beta)` law on `[0, 1]`: below 1 both
+    /// Times at equal steps of probability of a `Beta(alpha, beta)` distribution on `[0, 1]`: below 1 both
     /// ends are visited more often, a small `alpha` the data, a small `beta` the noise. (1, 1) is
     /// [`uniform_time`](Self::uniform_time).
     ///
@@ -256,18 +256,18 @@ impl TimeGrid {
         schedule: &dyn NoiseSchedule,
         scaling: Scaling,
     ) -> Result<Self, GridError> {
-        let (steps, law) = (listed(steps)?, beta::Beta::new(alpha, beta)?);
+        let (steps, distribution) = (listed(steps)?, beta::Beta::new(alpha, beta)?);
         let level = |i: usize| match i {
             0 => schedule.log_snr(1.0),
             i if i == steps => schedule.log_snr(0.0),
             i => {
                 let share = |i: usize| i as f64 / steps as f64;
                 // Either end is approached in the number that stays exact there.
-                let rest = law.mirrored().quantile(share(i));
+                let rest = distribution.mirrored().quantile(share(i));
                 if rest < 0.5 {
                     schedule.quantile(rest)
                 } else {
-                    schedule.log_snr(law.quantile(share(steps - i)))
+                    schedule.log_snr(distribution.quantile(share(steps - i)))
                 }
             }
         };
@@ -322,6 +322,8 @@ impl TimeGrid {
     /// # Errors
     /// [`GridError::InfiniteEnds`], [`GridError::Schedule`] unless `rho` is positive and finite, or
     /// those of [`from_levels`](Self::from_levels).
+    #[doc(alias = "sigma_min")]
+    #[doc(alias = "sigma_max")]
     pub fn karras(
         steps: usize,
         rho: f64,
@@ -579,7 +581,7 @@ mod tests {
         same(TimeGrid::karras(12, 1e6, &schedule, vp).unwrap(), even(), 1e-4);
         let uniform = TimeGrid::uniform_time(12, &schedule, vp).unwrap();
         same(TimeGrid::beta(12, 1.0, 1.0, &schedule, vp).unwrap(), uniform, 1e-12);
-        // The square of a uniform time has the law Beta(½, 1).
+        // The square of a uniform time has the distribution Beta(½, 1).
         let quadratic = TimeGrid::quadratic_time(12, &schedule, vp).unwrap();
         same(TimeGrid::beta(12, 0.5, 1.0, &schedule, vp).unwrap(), quadratic, 1e-12);
     }

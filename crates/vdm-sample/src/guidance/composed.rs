@@ -15,7 +15,7 @@ use super::GuidanceError;
 /// use vdm_core::{Denoiser, GaussianMixture, Scaling};
 /// use vdm_sample::guidance::Product;
 /// let normal = |mean| GaussianMixture::new(vec![1.0], vec![vec![mean]], vec![0.5]);
-/// // The geometric mean of normal laws of one variance has the mean of their means.
+/// // The geometric mean of normal distributions of one variance has the mean of their means.
 /// let product = Product::new(vec![(0.5, normal(1.0)?), (0.5, normal(2.0)?)])?;
 /// let at = Scaling::VariancePreserving.level(0.5);
 /// let z = vec![0.4_f64];

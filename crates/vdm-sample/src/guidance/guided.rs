@@ -14,7 +14,7 @@ use super::GuidanceError;
 /// | autoguidance | good | the same, smaller or trained less | Karras et al. 2024 |
 ///
 /// The score becomes that of `q_model·(q_model/q_guide)^{scale−1}` at each level: samples move to
-/// where the model is more certain than its guide, at the price of diversity. Which is not the law
+/// where the model is more certain than its guide, at the price of diversity. Which is not the distribution
 /// of any noised data, so that no number of steps makes it exact. Scale 1 is the model alone, 0 the
 /// guide.
 ///
@@ -128,7 +128,7 @@ mod tests {
     use crate::guidance::tests::{PARAMETERIZATIONS, Predicting, assert_same, normal};
     use vdm_core::{Counted, Scaling};
 
-    /// Normal laws of one variance are closed under it: the mean moves along the line of the two.
+    /// Normal distributions of one variance are closed under it: the mean moves along the line of the two.
     #[test]
     fn guiding_a_normal_moves_its_mean_in_every_parameterization() {
         for of_model in PARAMETERIZATIONS {

@@ -301,7 +301,7 @@ mod tests {
         }
     }
 
-    /// Components of one normal law are independent: the rest must be drawn bit for bit as without
+    /// Components of one normal distribution are independent: the rest must be drawn bit for bit as without
     /// an observation, and the observed part must end on it.
     #[test]
     fn an_observation_leaves_what_is_independent_of_it_alone() {
@@ -329,7 +329,7 @@ mod tests {
     }
 
     /// Two clusters on the diagonal: seeing one coordinate tells which, and so the other. By chance
-    /// 100 of 200 would be right, by the exact conditional law all 200; replacement, an
+    /// 100 of 200 would be right, by the exact conditional distribution all 200; replacement, an
     /// approximation where coordinates depend on each other, gets 193 here.
     #[test]
     fn an_observation_carries_over_to_what_depends_on_it() {

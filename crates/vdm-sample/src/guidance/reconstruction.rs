@@ -26,7 +26,7 @@
 //! under every scaling; Song et al. write this `r²` for `c = 1`. For other data both are
 //! approximations.
 
-use vdm_core::{Denoiser, JacobianProduct, LogSnr, NoiseLevel, Parameterization, Prediction};
+use vdm_core::{Denoiser, LogSnr, NoiseLevel, Parameterization, Prediction, Vjp};
 
 use super::GuidanceError;
 use crate::InnerProduct;
@@ -196,7 +196,7 @@ fn solve<Y: InnerProduct>(times: impl Fn(&Y) -> Y, b: Y) -> Y {
 impl<Z, D, A> Denoiser<Z> for Reconstruction<D, A, A::Observation>
 where
     Z: InnerProduct,
-    D: JacobianProduct<Z>,
+    D: Vjp<Z>,
     A: LinearOperator<Z>,
 {
     type Error = D::Error;
@@ -210,7 +210,7 @@ where
         let x_hat = Z::lincomb(&[(map.on_z, z), (map.on_output, &output.value)]);
         let pull = self.pull(&x_hat, at);
         let directions = std::slice::from_ref(&pull);
-        let (_, products) = self.model.denoise_and_multiply(z, at, directions)?;
+        let (_, products) = self.model.denoise_with_vjp(z, at, directions)?;
         // ∂x̂/∂z = on_z·I + on_output·∂o/∂z.
         let strength = self.scale * at.sigma * at.sigma / at.alpha;
         let mut terms = vec![(1.0, &x_hat), (strength * map.on_z, &pull)];
@@ -267,14 +267,14 @@ mod tests {
         }
     }
 
-    impl JacobianProduct<Vec<f64>> for OfNoise {
-        fn denoise_and_multiply(
+    impl Vjp<Vec<f64>> for OfNoise {
+        fn denoise_with_vjp(
             &self,
             z: &Vec<f64>,
             at: &NoiseLevel,
             directions: &[Vec<f64>],
         ) -> Result<Products<Vec<f64>>, Infallible> {
-            let (_, mut products) = self.0.denoise_and_multiply(z, at, directions)?;
+            let (_, mut products) = self.0.denoise_with_vjp(z, at, directions)?;
             for (product, v) in products.iter_mut().zip(directions) {
                 for (p, v) in product.iter_mut().zip(v) {
                     *p = (v - at.alpha * *p) / at.sigma;
@@ -374,7 +374,7 @@ mod tests {
     }
 
     /// Two clusters on the diagonal: seeing one coordinate tells which, and so the other. By chance 100
-    /// of 200 would be right, by the exact conditional law all; ΠGDM, an approximation for data that
+    /// of 200 would be right, by the exact conditional distribution all; ΠGDM, an approximation for data that
     /// are not normal, gets 189 here.
     #[test]
     fn an_observation_carries_over_to_what_depends_on_it() {

@@ -10,7 +10,7 @@ use crate::noise::{Purpose, fill_normal};
 
 /// [`Iid`](super::Iid) noise of which every odd sample `2k + 1` gets the negative of sample `2k`'s.
 ///
-/// Each sample alone has the law it always had; the two of a pair are negatively correlated, so
+/// Each sample alone has the distribution it always had; the two of a pair are negatively correlated, so
 /// that a mean over whole pairs has less variance wherever the sampler's answer is monotone in its
 /// noise (Hammersley and Morton 1956). Errors odd in the noise cancel in each pair. Pairs go by
 /// sample number, not by place in a batch: no batch size changes a sample, and even samples are

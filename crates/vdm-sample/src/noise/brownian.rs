@@ -9,7 +9,7 @@
 //! ```
 //!
 //! **Any increasing clock `c` will do.** Increments over disjoint intervals are independent unit
-//! normals, which is all that the law of a solver's output asks for. And all steps of all sizes are
+//! normals, which is all that the distribution of a solver's output asks for. And all steps of all sizes are
 //! driven by one Brownian motion in `λ`: `dB = c'(λ)^{−½} dW(c(λ))` has independent increments of
 //! variance `dλ`. Of that motion, `ξ` and the increment `ΔB/√Δλ` that a step in `λ` would ask for
 //! have the correlation

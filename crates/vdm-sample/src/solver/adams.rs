@@ -29,7 +29,7 @@ use crate::solver::Run;
 /// large order 3 gains little on order 2: on Gaussian mixtures it passes it somewhere between 10 and 50
 /// model calls.
 ///
-/// With `eta > 0` it is the SDE form of the same (the predictor of Xue et al. 2023), in which
+/// With `strength > 0` it is the SDE form of the same (the predictor of Xue et al. 2023), in which
 /// expectations converge with order 2 at most and paths with order 1. Take images there: on noise,
 /// large steps at high noise blow up.
 #[doc(alias = "deis")]
@@ -41,9 +41,9 @@ pub struct ExponentialAdams {
     pub order: Order,
     /// What the polynomial is of.
     pub prediction: PredictionForm,
-    /// Strength of new noise, `≥ 0`: 0 for the ODE, 1 for the reverse-time SDE.
-    #[serde(deserialize_with = "super::parameter::eta")]
-    pub eta: f64,
+    /// Strength `η ≥ 0` of new noise: 0 for the ODE, 1 for the reverse-time SDE.
+    #[serde(deserialize_with = "super::parameter::strength")]
+    pub strength: f64,
     /// The order of the last steps.
     pub final_order: FinalOrder,
 }
@@ -61,7 +61,7 @@ impl ExponentialAdams {
     #[must_use]
     pub const fn new(order: Order) -> Self {
         let final_order = FinalOrder::Bounded { below: 15 };
-        Self { order, prediction: PredictionForm::Data, eta: 0.0, final_order }
+        Self { order, prediction: PredictionForm::Data, strength: 0.0, final_order }
     }
 
     /// DEIS in `ln ρ`: the same on noise.
@@ -76,9 +76,9 @@ impl<Z: Latent> Solver<Z> for ExponentialAdams {
 
     fn properties(&self) -> Properties {
         Properties {
-            order: if self.eta > 0.0 { self.order.min(Order::Two) } else { self.order }.into(),
+            order: if self.strength > 0.0 { self.order.min(Order::Two) } else { self.order }.into(),
             calls_per_step: 1,
-            stochastic: self.eta > 0.0,
+            stochastic: self.strength > 0.0,
         }
     }
 
@@ -89,8 +89,8 @@ impl<Z: Latent> Solver<Z> for ExponentialAdams {
         step: &Step<'_>,
         memory: &mut Self::Memory,
     ) -> Result<Z, SolveError<D::Error>> {
-        let Self { order, prediction, eta, final_order } = *self;
-        let method = Explicit { order, prediction, eta, final_order };
+        let Self { order, prediction, strength, final_order } = *self;
+        let method = Explicit { order, prediction, strength, final_order };
         method.step(run, z, step, memory, |form, _| form.moments())
     }
 }

@@ -13,6 +13,7 @@ use crate::solver::Run;
 ///
 /// Ho et al. 2020; monograph §2.2.1 (its printed noise scale has an erratum, E2: the standard
 /// deviation is `σ_s·√(−expm1(λ_t − λ_s))`). Converges to the reverse-time SDE at order 1.
+#[doc(alias = "DDPMScheduler")]
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ancestral {

@@ -17,7 +17,7 @@ use crate::{SolveError, TimeGrid};
 ///
 /// by the forward process, and step from there.
 ///
-/// Karras et al. 2022, algorithm 2. Raising takes the law of `σ` exactly to the law of `σ̂`, so
+/// Karras et al. 2022, algorithm 2. Raising takes the distribution of `σ` exactly to the distribution of `σ̂`, so
 /// with `noise_scale = 1` expectations have the inner solver's order. Start from `amount = 0` and
 /// raise it while samples improve: it corrects the model's errors at the price of an inner step
 /// that is longer by the factor `1 + γ`. Its noise runs from a level to a noisier one, which

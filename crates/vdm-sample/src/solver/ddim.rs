@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, Parameterization};
 
-use super::renewal::Renewal;
+use super::ancestral_step::AncestralStep;
 use super::{Properties, Solver, Step};
 use crate::SolveError;
 use crate::solve::express;
@@ -18,6 +18,9 @@ use crate::solver::Run;
 /// |---|---|
 /// | 0 | Euler's step for the probability-flow ODE in EDM's `σ` (Karras et al. 2022) and in flow matching's `t`, DPM-Solver-1, DPM-Solver++(1) |
 /// | 1 | [`Ancestral`](super::Ancestral) with small variance, Euler ancestral of k-diffusion |
+#[doc(alias = "euler")]
+#[doc(alias = "euler_a")]
+#[doc(alias = "DDIMScheduler")]
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ddim {
@@ -45,12 +48,12 @@ impl<Z: Latent> Solver<Z> for Ddim {
         let output = run.predict(&z, t)?;
         let x_hat = express(output.of, Parameterization::Image, t)?;
         let eps_hat = express(output.of, Parameterization::Noise, t)?;
-        let Renewal { kept, renewed, .. } = Renewal::between(self.eta, t, s);
+        let AncestralStep { sigma_down, sigma_up, .. } = AncestralStep::between(self.eta, t, s);
         let mean = [
-            (s.alpha * x_hat.on_z + kept * eps_hat.on_z, &z),
-            (s.alpha * x_hat.on_output + kept * eps_hat.on_output, &output.value),
+            (s.alpha * x_hat.on_z + sigma_down * eps_hat.on_z, &z),
+            (s.alpha * x_hat.on_output + sigma_down * eps_hat.on_output, &output.value),
         ];
-        let z_s = run.sample(&mean, renewed, t, s)?;
+        let z_s = run.sample(&mean, sigma_up, t, s)?;
         run.recycle(z);
         run.recycle(output.value);
         Ok(z_s)

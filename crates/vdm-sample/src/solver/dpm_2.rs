@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, NoiseLevel};
 
-use super::renewal::Renewal;
+use super::ancestral_step::AncestralStep;
 use super::runge_kutta::calls_in_pairs;
 use super::{Coordinate, Ddim, Properties, Solver, Step};
 use crate::solver::Run;
@@ -46,9 +46,9 @@ impl<Z: Latent> Solver<Z> for Dpm2 {
 
 /// [`Dpm2`] to less noise than the step's end has, and fresh noise for the rest.
 ///
-/// The noise `σ_s` of the end is split as in [`Ddim`], `σ_s² = kept² + renewed²` with `renewed =
-/// ησ_Q`, and the ODE is followed to `(α_s, kept)`. k-diffusion's DPM2 ancestral. Fresh noise takes
-/// the law of that level exactly to the law of `s`, so expectations have the order of the ODE's
+/// The noise `σ_s` of the end is split as in [`Ddim`], `σ_s² = kept² + renewed²` with `sigma_up =
+/// ησ_Q`, and the ODE is followed to `(α_s, sigma_down)`. k-diffusion's DPM2 ancestral. Fresh noise takes
+/// the distribution of that level exactly to the distribution of `s`, so expectations have the order of the ODE's
 /// solver, at whatever `η`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,10 +70,11 @@ impl Default for Dpm2Ancestral {
 }
 
 impl Dpm2Ancestral {
-    /// The step to the noise that is kept, and the standard deviation of the rest.
+    /// The step to the noise that is sigma_down, and the standard deviation of the rest.
     fn split<'a>(self, step: &Step<'a>) -> (Step<'a>, f64) {
-        let Renewal { kept, renewed, .. } = Renewal::between(self.eta, &step.from, &step.to);
-        (Step { to: NoiseLevel::from_scales(step.to.alpha, kept), ..*step }, renewed)
+        let AncestralStep { sigma_down, sigma_up, .. } =
+            AncestralStep::between(self.eta, &step.from, &step.to);
+        (Step { to: NoiseLevel::from_scales(step.to.alpha, sigma_down), ..*step }, sigma_up)
     }
 }
 
@@ -95,10 +96,10 @@ impl<Z: Latent> Solver<Z> for Dpm2Ancestral {
         step: &Step<'_>,
         (): &mut (),
     ) -> Result<Z, SolveError<D::Error>> {
-        let (down, renewed) = self.split(step);
-        let kept = Dpm2.step(run, z, &down, &mut ())?;
-        let z_s = run.sample(&[(1.0, &kept)], renewed, &step.from, &step.to)?;
-        run.recycle(kept);
+        let (down, sigma_up) = self.split(step);
+        let sigma_down = Dpm2.step(run, z, &down, &mut ())?;
+        let z_s = run.sample(&[(1.0, &sigma_down)], sigma_up, &step.from, &step.to)?;
+        run.recycle(sigma_down);
         Ok(z_s)
     }
 }

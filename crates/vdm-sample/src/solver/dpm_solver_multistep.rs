@@ -65,9 +65,9 @@ pub struct DpmSolverMultistep {
     pub order: DpmSolverOrder,
     /// What is extrapolated.
     pub prediction: PredictionForm,
-    /// Strength of new noise, `≥ 0`: 0 for the ODE, 1 for the reverse-time SDE.
-    #[serde(deserialize_with = "super::parameter::eta")]
-    pub eta: f64,
+    /// Strength `η ≥ 0` of new noise: 0 for the ODE, 1 for the reverse-time SDE.
+    #[serde(deserialize_with = "super::parameter::strength")]
+    pub strength: f64,
     /// The weights of a step of second order, of which the second step of a run is one. Of order 3 it is
     /// Heun in k-diffusion, midpoint in diffusers and the authors' code.
     pub solver_type: SolverType,
@@ -80,7 +80,7 @@ impl DpmSolverMultistep {
     pub const PP_2M: Self = Self {
         order: DpmSolverOrder::Two,
         prediction: PredictionForm::Data,
-        eta: 0.0,
+        strength: 0.0,
         solver_type: SolverType::Midpoint,
         final_order: FinalOrder::Bounded { below: 15 },
     };
@@ -117,7 +117,7 @@ impl<Z: Latent> Solver<Z> for DpmSolverMultistep {
 
     fn properties(&self) -> Properties {
         let order = u32::from(u8::from(self.order)).min(2);
-        Properties { order, calls_per_step: 1, stochastic: self.eta > 0.0 }
+        Properties { order, calls_per_step: 1, stochastic: self.strength > 0.0 }
     }
 
     fn step<D: Denoiser<Z> + ?Sized>(
@@ -127,8 +127,8 @@ impl<Z: Latent> Solver<Z> for DpmSolverMultistep {
         step: &Step<'_>,
         memory: &mut Self::Memory,
     ) -> Result<Z, SolveError<D::Error>> {
-        let Self { order, prediction, eta, solver_type, final_order } = *self;
-        let method = Explicit { order: order.into(), prediction, eta, final_order };
+        let Self { order, prediction, strength, solver_type, final_order } = *self;
+        let method = Explicit { order: order.into(), prediction, strength, final_order };
         method.step(run, z, step, memory, |form, order| published(form, solver_type, order))
     }
 }

@@ -1,9 +1,9 @@
-//! The single-step second-order update with noise renewed after it.
+//! The single-step second-order update with noise sigma_up after it.
 
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, Parameterization};
 
-use super::renewal::Renewal;
+use super::ancestral_step::AncestralStep;
 use super::runge_kutta::calls_in_pairs;
 use super::{Ddim, Properties, Solver, Step};
 use crate::solver::Run;
@@ -12,7 +12,7 @@ use crate::{SolveError, TimeGrid};
 /// DPM-Solver++(2S), ancestral: the midpoint rule in log-SNR down to a level below `s`, then fresh
 /// noise up to `s` (`dpmpp_2s_ancestral` of k-diffusion).
 ///
-/// With `η` shares of the noise renewed, `d` the level with scales `(α_s, √(σ_s² − η²σ_Q²))`,
+/// With `η` shares of the noise sigma_up, `d` the level with scales `(α_s, √(σ_s² − η²σ_Q²))`,
 /// `h = (λ_d − λ_t)/2`, and `u` the level half way from `λ_t` to `λ_d`,
 ///
 /// ```text
@@ -23,7 +23,7 @@ use crate::{SolveError, TimeGrid};
 /// Lu et al. 2022b, algorithm 1 with `r = ½`, and Song et al. 2021 for the noise. Steps from pure
 /// noise, to clean data, or that renew all noise are [`Ddim`]'s and take one call instead of two.
 ///
-/// Both halves of a step keep the law of `z` at its level but for the error of the midpoint rule, so
+/// Both halves of a step keep the distribution of `z` at its level but for the error of the midpoint rule, so
 /// that expectations converge at order 2 for every `η`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -34,17 +34,17 @@ pub struct DpmSolverPp2SAncestral {
 }
 
 impl Default for DpmSolverPp2SAncestral {
-    /// All noise renewed, `η = 1`.
+    /// All noise sigma_up, `η = 1`.
     fn default() -> Self {
         Self { eta: 1.0 }
     }
 }
 
 impl DpmSolverPp2SAncestral {
-    /// How the noise is renewed, unless first order is all there is.
-    fn renewal(&self, step: &Step<'_>) -> Option<Renewal> {
-        let renewal = Renewal::between(self.eta, &step.from, &step.to);
-        renewal.half_gap.is_finite().then_some(renewal)
+    /// How the noise is sigma_up, unless first order is all there is.
+    fn ancestral(&self, step: &Step<'_>) -> Option<AncestralStep> {
+        let ancestral = AncestralStep::between(self.eta, &step.from, &step.to);
+        ancestral.half_gap.is_finite().then_some(ancestral)
     }
 }
 
@@ -56,7 +56,7 @@ impl<Z: Latent> Solver<Z> for DpmSolverPp2SAncestral {
     }
 
     fn calls(&self, grid: &TimeGrid) -> usize {
-        calls_in_pairs(grid, |step| self.renewal(step).is_none())
+        calls_in_pairs(grid, |step| self.ancestral(step).is_none())
     }
 
     fn step<D: Denoiser<Z> + ?Sized>(
@@ -66,17 +66,17 @@ impl<Z: Latent> Solver<Z> for DpmSolverPp2SAncestral {
         step: &Step<'_>,
         (): &mut (),
     ) -> Result<Z, SolveError<D::Error>> {
-        let Some(whole) = self.renewal(step) else {
+        let Some(whole) = self.ancestral(step) else {
             return Ddim { eta: self.eta }.step(run, z, step, &mut ());
         };
         let Step { from: t, to: s, .. } = step;
         let u = step.grid.between(t.log_snr + whole.half_gap);
-        let half = Renewal::between(0.0, t, &u);
+        let half = AncestralStep::between(0.0, t, &u);
         let x_t = run.predict_as(Parameterization::Image, &z, t)?;
         let z_u = run.lincomb(&[(half.on_z, &z), (half.on_x, &x_t)]);
         let x_u = run.predict_as(Parameterization::Image, &z_u, &u)?;
         let mean = [(whole.on_z, &z), (whole.on_x, &x_u)];
-        let z_s = run.sample(&mean, whole.renewed, t, s)?;
+        let z_s = run.sample(&mean, whole.sigma_up, t, s)?;
         [z, x_t, z_u, x_u].into_iter().for_each(|buffer| run.recycle(buffer));
         Ok(z_s)
     }

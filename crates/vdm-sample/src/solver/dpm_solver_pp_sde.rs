@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, Parameterization};
 
-use super::renewal::Renewal;
+use super::ancestral_step::AncestralStep;
 use super::runge_kutta::calls_in_pairs;
 use super::{Ddim, Properties, Solver, StageShare, Step};
 use crate::solver::Run;
@@ -68,14 +68,14 @@ impl<Z: Latent> Solver<Z> for DpmSolverPpSde {
         let Step { from: t, to: s, .. } = step;
         let r = self.r.value();
         let u = step.grid.between(t.log_snr + r * (s.log_snr - t.log_snr));
-        let part = Renewal::between(self.eta, t, &u);
+        let part = AncestralStep::between(self.eta, t, &u);
         let x_t = run.predict_as(Parameterization::Image, &z, t)?;
-        let z_u = run.sample(&[(part.on_z, &z), (part.on_x, &x_t)], part.renewed, t, &u)?;
+        let z_u = run.sample(&[(part.on_z, &z), (part.on_x, &x_t)], part.sigma_up, t, &u)?;
         let x_u = run.predict_as(Parameterization::Image, &z_u, &u)?;
-        let whole = Renewal::between(self.eta, t, s);
+        let whole = AncestralStep::between(self.eta, t, s);
         let on_u = whole.on_x * 0.5 / r;
         let mean = [(whole.on_z, &z), (whole.on_x - on_u, &x_t), (on_u, &x_u)];
-        let z_s = run.sample(&mean, whole.renewed, t, s)?;
+        let z_s = run.sample(&mean, whole.sigma_up, t, s)?;
         [z, x_t, z_u, x_u].into_iter().for_each(|buffer| run.recycle(buffer));
         Ok(z_s)
     }

@@ -181,9 +181,9 @@ pub(crate) fn singular_step<Z: Latent, D: Denoiser<Z> + ?Sized>(
     run: &mut Run<'_, Z, D>,
     z: Z,
     step: &Step<'_>,
-    eta: f64,
+    strength: f64,
 ) -> Result<Z, SolveError<D::Error>> {
-    Ddim { eta: if eta > 0.0 { 1.0 } else { 0.0 } }.step(run, z, step, &mut ())
+    Ddim { eta: if strength > 0.0 { 1.0 } else { 0.0 } }.step(run, z, step, &mut ())
 }
 
 /// The positions on a step of the predictions at hand, newest first.
@@ -214,7 +214,7 @@ pub(crate) fn terms<'a, Z: Latent>(
 pub(crate) struct Explicit {
     pub(crate) order: Order,
     pub(crate) prediction: PredictionForm,
-    pub(crate) eta: f64,
+    pub(crate) strength: f64,
     pub(crate) final_order: FinalOrder,
 }
 
@@ -230,12 +230,12 @@ impl Explicit {
         moments: impl Fn(&ExponentialStep, usize) -> [f64; MAX_NODES],
     ) -> Result<Z, SolveError<D::Error>> {
         if step.is_singular() {
-            return singular_step(run, z, step, self.eta);
+            return singular_step(run, z, step, self.strength);
         }
         let Step { from: t, to: s, .. } = step;
         let prediction = run.predict_as(self.prediction.parameterization(), &z, t)?;
         memory.push(run, prediction, *t, self.order.get());
-        let form = ExponentialStep::between(t, s, self.prediction, self.eta);
+        let form = ExponentialStep::between(t, s, self.prediction, self.strength);
         let nodes = nodes(&form, memory);
         let weights = |order: usize| weights(&moments(&form, order), &nodes[..order]);
         let order = self.final_order.of_step(memory.len(), step, weights);

@@ -61,6 +61,8 @@ impl ParameterError {
 
 /// Levels whose `σ/α` (EDM's `σ`) is in `[min, max]`. In a configuration an end that is left out is
 /// without bound, and `0 ≤ min < max`.
+#[doc(alias = "s_tmin")]
+#[doc(alias = "s_tmax")]
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "RawRange")]
 pub struct EdmSigmaRange {

@@ -15,7 +15,7 @@ use crate::{SolveError, TimeGrid};
 ///
 /// Xu et al. 2023, algorithm 1. The large dose of fresh noise forgets the errors that a
 /// deterministic walk has gathered, without the many noisy steps of an SDE solver. Going up takes
-/// the law of one level exactly to that of the other, so expectations have the inner solver's
+/// the distribution of one level exactly to that of the other, so expectations have the inner solver's
 /// order. Each walk down is a run of the inner solver on the interval's part of the grid, with a
 /// memory of its own; the last one's memory is carried on. The noise runs from a level to a noisier
 /// one, which independent sources ([`Iid`](crate::Iid)) serve and a

@@ -1,7 +1,7 @@
 //! The reverse-time SDEs of every diffusion strength, from the probability-flow ODE upwards.
 //!
 //! To the probability-flow ODE one may add Langevin dynamics of any strength `s ≥ 0` without
-//! changing the law at any level (Karras et al. 2022, eq. 6). With `ℓ = λ/2` and the coordinate
+//! changing the distribution at any level (Karras et al. 2022, eq. 6). With `ℓ = λ/2` and the coordinate
 //! `z/α`, whose noise is `e^{−ℓ}`,
 //!
 //! ```text
@@ -24,36 +24,16 @@
 //! z_s = (σ_s/σ_t) e^{−sh} z_t + α_s(1 − e^{−(1+s)h})·x̂ + σ_s √(1 − e^{−2sh})·noise
 //! ```
 //!
-//! where [`EulerMaruyama`] takes `x̂` at the start and [`StochasticHeun`] the mean of both ends.
+//! the [exponential](crate::exponential) step of images, where [`EulerMaruyama`] takes `x̂` at the start and [`StochasticHeun`] the mean of both ends.
 
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, Parameterization};
 
 use super::runge_kutta::calls_in_pairs;
 use super::{Properties, Solver, Step};
+use crate::exponential::{ExponentialStep, PredictionForm};
 use crate::solver::Run;
 use crate::{SolveError, TimeGrid};
-
-/// One step of the family: `on_z·z + on_x·x̂ + std·noise`, finite at both infinite ends.
-struct Coefficients {
-    on_z: f64,
-    on_x: f64,
-    std: f64,
-}
-
-impl Coefficients {
-    fn of(strength: f64, step: &Step<'_>) -> Self {
-        let Step { from: t, to: s, .. } = step;
-        let h = step.half_gap();
-        // Nothing is renewed at strength 0, however long the step.
-        let renewal = if strength == 0.0 { 0.0 } else { strength * h };
-        Self {
-            on_z: s.sigma / t.sigma * (-renewal).exp(),
-            on_x: -s.alpha * (-(h + renewal)).exp_m1(),
-            std: s.sigma * (-(-2.0 * renewal).exp_m1()).sqrt(),
-        }
-    }
-}
 
 /// Euler and Maruyama's method: `x̂` of the step's start.
 ///
@@ -90,9 +70,11 @@ impl<Z: Latent> Solver<Z> for EulerMaruyama {
         step: &Step<'_>,
         (): &mut (),
     ) -> Result<Z, SolveError<D::Error>> {
-        let Coefficients { on_z, on_x, std } = Coefficients::of(self.strength, step);
-        let x_hat = run.predict_as(Parameterization::Image, &z, &step.from)?;
-        let z_s = run.sample(&[(on_z, &z), (on_x, &x_hat)], std, &step.from, &step.to)?;
+        let Step { from: t, to: s, .. } = step;
+        let form = ExponentialStep::between(t, s, PredictionForm::Data, self.strength);
+        let x_hat = run.predict_as(Parameterization::Image, &z, t)?;
+        let mean = [(form.on_z, &z), (form.on_constant(), &x_hat)];
+        let z_s = run.sample(&mean, form.std, t, s)?;
         run.recycle(z);
         run.recycle(x_hat);
         Ok(z_s)
@@ -146,9 +128,10 @@ impl<Z: Latent> Solver<Z> for StochasticHeun {
         (): &mut (),
     ) -> Result<Z, SolveError<D::Error>> {
         let Step { from: t, to: s, .. } = step;
-        let Coefficients { on_z, on_x, std } = Coefficients::of(self.strength, step);
+        let form = ExponentialStep::between(t, s, PredictionForm::Data, self.strength);
+        let on_x = form.on_constant();
         let near = run.predict_as(Parameterization::Image, &z, t)?;
-        let mut z_s = run.sample(&[(on_z, &z), (on_x, &near)], std, t, s)?;
+        let mut z_s = run.sample(&[(form.on_z, &z), (on_x, &near)], form.std, t, s)?;
         if s.sigma > 0.0 {
             let far = run.predict_as(Parameterization::Image, &z_s, s)?;
             let mean = run.lincomb(&[(1.0, &z_s), (0.5 * on_x, &far), (-0.5 * on_x, &near)]);

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, Parameterization};
 
+use super::corrector::{CorrectorMemory, Open};
 use super::multistep::{nodes, singular_step};
 use super::parameter::EdmSigmaRange;
-use super::predictor_corrector::{Open, PredictorCorrectorMemory};
 use super::{FinalOrder, Order, Properties, Solver, Step};
 use crate::SolveError;
 use crate::exponential::{ExponentialStep, PredictionForm, weights};
@@ -46,8 +46,8 @@ pub struct SaSolver {
     /// included; none for no corrector.
     pub corrector: Option<Order>,
     /// `τ²`, strength of new noise, `≥ 0`: 0 for the ODE, 1 for the reverse-time SDE.
-    #[serde(deserialize_with = "super::parameter::eta")]
-    pub eta: f64,
+    #[serde(deserialize_with = "super::parameter::strength")]
+    pub strength: f64,
     /// Where noise is added, if not everywhere: steps that start at a level in this range.
     pub noisy: Option<EdmSigmaRange>,
     /// The order of the last steps, of predictor and corrector; the authors lower it on every grid.
@@ -59,7 +59,7 @@ impl Default for SaSolver {
         Self {
             predictor: Order::Three,
             corrector: Some(Order::Three),
-            eta: 1.0,
+            strength: 1.0,
             noisy: None,
             final_order: FinalOrder::ALWAYS_BOUNDED,
         }
@@ -67,7 +67,7 @@ impl Default for SaSolver {
 }
 
 impl<Z: Latent> Solver<Z> for SaSolver {
-    type Memory = PredictorCorrectorMemory<Z>;
+    type Memory = CorrectorMemory<Z>;
 
     fn properties(&self) -> Properties {
         let predictor = u32::from(self.predictor);
@@ -75,7 +75,7 @@ impl<Z: Latent> Solver<Z> for SaSolver {
             None => predictor,
             Some(corrector) => u32::from(corrector).min(predictor + 1),
         };
-        let stochastic = self.eta > 0.0;
+        let stochastic = self.strength > 0.0;
         let order = if stochastic { order.min(2) } else { order };
         Properties { order, calls_per_step: 1, stochastic }
     }
@@ -88,15 +88,16 @@ impl<Z: Latent> Solver<Z> for SaSolver {
         memory: &mut Self::Memory,
     ) -> Result<Z, SolveError<D::Error>> {
         let Step { from: t, to: s, .. } = step;
-        let eta = if self.noisy.is_none_or(|range| range.contains(t)) { self.eta } else { 0.0 };
+        let strength =
+            if self.noisy.is_none_or(|range| range.contains(t)) { self.strength } else { 0.0 };
         if step.is_singular() {
-            return singular_step(run, z, step, eta);
+            return singular_step(run, z, step, strength);
         }
         let (predictor, corrector) = (self.predictor.get(), self.corrector.map_or(0, Order::get));
         let prediction = run.predict_as(Parameterization::Image, &z, t)?;
         memory.past.push(run, prediction, *t, predictor.max(corrector));
         let z = memory.correct(run, z, |form, nodes| weights(&form.moments(), nodes));
-        let form = ExponentialStep::between(t, s, PredictionForm::Data, eta);
+        let form = ExponentialStep::between(t, s, PredictionForm::Data, strength);
         let (nodes, known) = (nodes(&form, &memory.past), memory.past.len());
         let of_past = |most: usize| {
             let weights = |order: usize| weights(&form.moments(), &nodes[..order]);

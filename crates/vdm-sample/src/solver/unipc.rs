@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent};
 
+use super::corrector::{CorrectorMemory, Open};
 use super::multistep::{MAX_NODES, nodes, singular_step};
-use super::predictor_corrector::{Open, PredictorCorrectorMemory};
 use super::{FinalOrder, Order, Properties, Solver, Step};
 use crate::SolveError;
 use crate::exponential::{ExponentialStep, PredictionForm, weights};
@@ -30,6 +30,7 @@ use crate::solver::Run;
 /// assert_eq!(solver, UniPc { variant: UniPcVariant::Bh1, ..UniPc::new(Order::Three) });
 /// # Ok::<(), serde_json::Error>(())
 /// ```
+#[doc(alias = "UniPCMultistepScheduler")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UniPc {
@@ -125,7 +126,7 @@ fn released(moments: [f64; MAX_NODES], nodes: &[f64]) -> [f64; MAX_NODES] {
 }
 
 impl<Z: Latent> Solver<Z> for UniPc {
-    type Memory = PredictorCorrectorMemory<Z>;
+    type Memory = CorrectorMemory<Z>;
 
     fn properties(&self) -> Properties {
         let order = match self.order.into() {

@@ -187,7 +187,7 @@ named_solvers! {
         EulerMaruyama(EulerMaruyama) "euler_maruyama"
             "the reverse SDE at any strength of noise"
         StochasticHeun(StochasticHeun) "stochastic_heun"
-            "the reverse SDE at any strength of noise, order 2 in law"
+            "the reverse SDE at any strength of noise, weak order 2"
         Churn(Churn<SingleStepSpec>) "churn"
             "EDM's stochastic sampler: model errors are forgotten"
         Restart(Restart<SingleStepSpec>) "restart"
@@ -335,12 +335,12 @@ fn aliases() -> Vec<Entry<SolverSpec>> {
         multistep(
             "dpm_solver_pp_2m_sde",
             "stochastic sampling in 20 to 100 model calls",
-            DpmSolverMultistep { eta: 1.0, ..DpmSolverMultistep::PP_2M },
+            DpmSolverMultistep { strength: 1.0, ..DpmSolverMultistep::PP_2M },
         ),
         multistep(
             "dpm_solver_pp_3m_sde",
             "parity with other libraries",
-            DpmSolverMultistep { eta: 1.0, ..DpmSolverMultistep::PP_3M },
+            DpmSolverMultistep { strength: 1.0, ..DpmSolverMultistep::PP_3M },
         ),
         entry(
             "deis",
@@ -378,7 +378,7 @@ mod tests {
             (r#"{"kind": "deis", "order": 7}"#, "order 7"),
             (r#"{"kind": "churn", "solver": "uni_pc"}"#, "uni_pc"),
             (r#"{"kind": "euler_ancestral", "eta": -1}"#, "eta = -1: use a share"),
-            (r#"{"kind": "sa_solver", "eta": -0.5}"#, "eta = -0.5: use"),
+            (r#"{"kind": "sa_solver", "strength": -0.5}"#, "strength = -0.5: use 0 for the ODE"),
             (r#"{"kind": "euler_maruyama", "strength": -1}"#, "strength = -1: use 0 for the ODE"),
             (
                 r#"{"kind": "churn", "sigma": {"min": 1, "max": 0.05}}"#,

@@ -8,11 +8,11 @@ use vdm_core::likelihood::Discretized;
 use vdm_core::schedule::LogSnrRange;
 use vdm_core::{GaussianMixture, Scaling, Schedule};
 use vdm_sample::estimate::{
-    Bound, Dequantization, DiffusionTerm, DiscreteItems, FlowBound, ImportanceWeighted, Modeled,
-    Rounds, Trace,
+    Bound, DenoiserTerms, Dequantization, DiffusionTerm, DiscreteItems, FlowBound,
+    ImportanceWeighted, Rounds, Trace,
 };
 use vdm_sample::grid::{GridKind, LossTable};
-use vdm_sample::likelihood::ProbeLaw;
+use vdm_sample::likelihood::ProbeDistribution;
 use vdm_sample::{AdaptiveOde, GridSpec, SamplerSpec, Seed, Solver, SolverSpec, TimeGrid};
 
 const HUGE: usize = usize::MAX;
@@ -94,7 +94,8 @@ fn estimates_of_endless_cost_are_refused() {
     let model = GaussianMixture::new(vec![1.0], vec![vec![0.1]], vec![0.3]).unwrap();
     let items = DiscreteItems::new(Discretized::new(256).unwrap(), vec![vec![120]; 2]).unwrap();
     let scaling = Scaling::VariancePreserving;
-    let process = Modeled::<Vec<f64>, _> { model: &model, items: &items, scaling, seed: Seed(1) };
+    let process =
+        DenoiserTerms::<Vec<f64>, _> { model: &model, items: &items, scaling, seed: Seed(1) };
     let schedule = Schedule::linear(12.0, -10.0).unwrap();
     let grid = &GridSpec::UNIFORM_TIME;
     let rounds = Rounds::exactly(1);
@@ -108,8 +109,8 @@ fn estimates_of_endless_cost_are_refused() {
     };
     let with = |diffusion| Bound { diffusion, ..bound }.estimate(&process, |_, _| ());
     assert_refused(with(DiffusionTerm::Continuous { draws: HUGE }), &["draws =", ALL, "1048576"]);
-    assert_refused(with(DiffusionTerm::Sparse { steps: 4, draws: HUGE }), &["draws =", ALL]);
-    assert_refused(with(DiffusionTerm::Dense { steps: u32::MAX }), &["steps = 4294967295"]);
+    assert_refused(with(DiffusionTerm::SampledSteps { steps: 4, draws: HUGE }), &["draws =", ALL]);
+    assert_refused(with(DiffusionTerm::AllSteps { steps: u32::MAX }), &["steps = 4294967295"]);
     let batch = Bound { batch: HUGE, ..bound }.estimate(&process, |_, _| ());
     assert_refused(batch, &["batch =", ALL, "16777216"]);
     let rounds_of = Bound { rounds: Rounds::until(0.1, HUGE), ..bound };
@@ -124,7 +125,7 @@ fn estimates_of_endless_cost_are_refused() {
         solver: AdaptiveOde::default(),
         range: LogSnrRange::new(12.0, -10.0).unwrap(),
         dequantization: Dequantization::Posterior,
-        trace: Trace::Hutchinson { probes: HUGE, law: ProbeLaw::default() },
+        trace: Trace::Hutchinson { probes: HUGE, distribution: ProbeDistribution::default() },
         samples: 1,
         rounds,
         batch: 1,

@@ -71,7 +71,7 @@ fn no_batch_size_changes_a_sample() {
     }
 }
 
-/// The law of the data is its own mirror image, so each pair must be one of mirror images.
+/// The distribution of the data is its own mirror image, so each pair must be one of mirror images.
 #[test]
 fn antithetic_samples_of_symmetric_data_are_mirror_images() {
     let data = GaussianMixture::new(vec![1.0], vec![vec![0.0; DIMS]], vec![0.7]).unwrap();

@@ -30,7 +30,7 @@ macro_rules! for_each_deterministic {
         for order in [Order::One, Order::Two, Order::Three, Order::Four] {
             $check(&ExponentialAdams::new(order));
             $check(&ExponentialAdams::deis(order));
-            $check(&SaSolver { predictor: order, eta: 0.0, ..SaSolver::default() });
+            $check(&SaSolver { predictor: order, strength: 0.0, ..SaSolver::default() });
             for prediction in [PredictionForm::Data, PredictionForm::Noise] {
                 $check(&UniPc { prediction, ..UniPc::new(order) });
             }
@@ -78,10 +78,10 @@ fn one_call_per_step_never_at_clean_data() {
     }
     for_each_deterministic!(check);
     check(&SaSolver::default());
-    check(&ExponentialAdams { eta: 1.0, ..ExponentialAdams::new(Order::Three) });
-    check(&ExponentialAdams { eta: 0.5, ..ExponentialAdams::deis(Order::Two) });
-    check(&DpmSolverMultistep { eta: 0.5, ..DpmSolverMultistep::PP_2M });
-    check(&DpmSolverMultistep { eta: 1.0, ..DpmSolverMultistep::PP_3M });
+    check(&ExponentialAdams { strength: 1.0, ..ExponentialAdams::new(Order::Three) });
+    check(&ExponentialAdams { strength: 0.5, ..ExponentialAdams::deis(Order::Two) });
+    check(&DpmSolverMultistep { strength: 0.5, ..DpmSolverMultistep::PP_2M });
+    check(&DpmSolverMultistep { strength: 1.0, ..DpmSolverMultistep::PP_3M });
 }
 
 fn assert_same(a: &impl Solver<Vec<f64>>, b: &impl Solver<Vec<f64>>, what: &str) {
@@ -110,7 +110,7 @@ fn rules_of_two_names_agree() {
     for order in [Order::One, Order::Two, Order::Three, Order::Four] {
         let adams = ExponentialAdams { final_order, ..ExponentialAdams::new(order) };
         let predictor =
-            SaSolver { predictor: order, corrector: None, eta: 0.0, final_order, noisy: None };
+            SaSolver { predictor: order, corrector: None, strength: 0.0, final_order, noisy: None };
         assert_same(&predictor, &adams, "SA-Solver without corrector");
         let unipc = UniPc {
             variant: UniPcVariant::VaryCoefficients,
@@ -124,7 +124,7 @@ fn rules_of_two_names_agree() {
     let unipc = UniPc { final_order, ..UniPc::new(Order::Three) };
     let variant = UniPcVariant::VaryCoefficients;
     let (predictor, corrector) = (Order::Three, Some(Order::Four));
-    let sa = SaSolver { predictor, corrector, eta: 0.0, final_order, noisy: None };
+    let sa = SaSolver { predictor, corrector, strength: 0.0, final_order, noisy: None };
     assert_same(&UniPc { variant, ..unipc }, &sa, "UniPC and SA-Solver");
 }
 
@@ -211,7 +211,7 @@ fn sa_solver_adds_noise_within_its_range_only() {
 #[test]
 fn configurations_round_trip_and_refuse_orders_that_do_not_exist() {
     let json =
-        r#"{"order":4,"prediction":"noise","eta":0.0,"final_order":{"lowered":{"below":15}}}"#;
+        r#"{"order":4,"prediction":"noise","strength":0.0,"final_order":{"lowered":{"below":15}}}"#;
     let deis: ExponentialAdams = serde_json::from_str(json).unwrap();
     let final_order = FinalOrder::Lowered { below: 15 };
     assert_eq!(deis, ExponentialAdams { final_order, ..ExponentialAdams::deis(Order::Four) });

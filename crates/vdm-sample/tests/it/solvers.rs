@@ -188,7 +188,7 @@ fn scalings_of_one_model_draw_the_same_images() {
 /// tolerance is 5 standard errors plus the O(1/T) bias of the finite chain, at most 0.02 here. They are
 /// the components of one latent, which a single Gaussian treats alike and independently.
 #[test]
-fn ancestral_samples_follow_the_data_law() {
+fn ancestral_samples_follow_the_distribution_of_the_data() {
     const CHAINS: usize = 4000;
     let model = GaussianMixture::new(vec![1.0], vec![vec![0.7; CHAINS]], vec![0.3]).unwrap();
     let schedule = Schedule::linear(10.0, -8.0).unwrap();

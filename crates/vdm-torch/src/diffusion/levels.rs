@@ -1,7 +1,7 @@
 //! The noise levels of a training: where items are noised, and what is learned about that.
 
 use vdm_core::Schedule;
-use vdm_core::importance::{Adaptive, Draw};
+use vdm_core::importance::{Adaptive, LossSample};
 
 use super::ObjectiveSpec;
 use super::learned_schedule::{Learner, Observed, ScheduleMoments};
@@ -54,7 +54,7 @@ impl Levels {
     }
 
     /// Observes a step's losses.
-    pub(super) fn observe(&mut self, draws: &[Draw]) {
+    pub(super) fn observe(&mut self, draws: &[LossSample]) {
         self.proposal.observe(draws);
     }
 

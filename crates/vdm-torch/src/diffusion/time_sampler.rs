@@ -1,7 +1,7 @@
 //! Which noise levels the items of a step get.
 
 use serde::{Deserialize, Serialize};
-use vdm_core::importance::{Adaptive, Draw, Estimator};
+use vdm_core::importance::{Adaptive, Estimator, LossSample};
 use vdm_core::{NoiseSchedule, Schedule};
 
 use crate::Error;
@@ -98,7 +98,7 @@ impl Proposal {
     }
 
     /// Observes what a step saw.
-    pub(super) fn observe(&mut self, draws: &[Draw]) {
+    pub(super) fn observe(&mut self, draws: &[LossSample]) {
         if let Self::Adaptive(adaptive) = self {
             for draw in draws {
                 adaptive.observe(draw.log_snr, draw.weighted_error());
@@ -142,7 +142,7 @@ mod tests {
     use crate::nn::{BAND_LIMIT, MlpSpec, Mode, NetworkSpec};
     use crate::objective;
     use tch::{Device, Tensor};
-    use vdm_core::importance::Spread;
+    use vdm_core::importance::LossVariance;
     use vdm_core::{Scaling, Weighting};
     use vdm_data::Shape;
     use vdm_sample::Seed;
@@ -172,9 +172,9 @@ mod tests {
     }
 
     /// Steps `from..to` of a training that changes no weight: independent times, data and noise.
-    fn observe(model: &Model, proposal: &mut Proposal, from: u64, to: u64) -> Spread {
+    fn observe(model: &Model, proposal: &mut Proposal, from: u64, to: u64) -> LossVariance {
         let diffusion = &model.spec().diffusion;
-        let mut spread = Spread::new(diffusion.schedule.range(), 20);
+        let mut spread = LossVariance::new(diffusion.schedule.range(), 20);
         for step in from..to {
             let number = |purpose, i| Seed(9).uniform(purpose, step, i);
             let u: Vec<f64> = (0..ITEMS as u64).map(|i| number(Purpose::TrainingTime, i)).collect();

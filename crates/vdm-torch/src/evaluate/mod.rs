@@ -7,8 +7,8 @@ use vdm_core::count::{Cost, TooMany, bounded, bounded_product};
 use vdm_core::{NoiseSchedule, Scaling, Schedule, bound};
 use vdm_data::Items;
 use vdm_sample::estimate::{
-    Bound, BoundEstimate, CurvePoint, DiffusionTerm, Draw, Estimate, EstimateError, FlowBound,
-    FlowEstimate, ImportanceWeighted, Modeled, Moments, Rounds, Rung,
+    Bound, BoundEstimate, CurvePoint, DenoiserTerms, DepthEstimate, DiffusionTerm, Estimate,
+    EstimateError, FlowBound, FlowEstimate, ImportanceWeighted, Moments, NoisedItem, Rounds,
 };
 use vdm_sample::grid::LossTable;
 use vdm_sample::{GridSpec, Seed};
@@ -89,8 +89,8 @@ pub fn end_terms(model: &Model, items: &Items, seed: Seed) -> EndTerms {
     let indices: Vec<usize> = (0..items.len().min(1000)).collect();
     for indices in indices.chunks(64) {
         let first = indices[0];
-        let draw = |item| Draw { item, number: 0, log_snr: schedule.log_snr(0.0) };
-        let draws: Vec<Draw> = indices.iter().copied().map(draw).collect();
+        let draw = |item| NoisedItem { item, number: 0, log_snr: schedule.log_snr(0.0) };
+        let draws: Vec<NoisedItem> = indices.iter().copied().map(draw).collect();
         let nats = tensors.prior(first..first + indices.len(), schedule.log_snr(1.0));
         nats.iter().for_each(|nats| prior.add(bound::bits_per_dim(*nats, dims)));
         let nats = tensors.reconstruction(&draws);
@@ -233,7 +233,7 @@ impl<'a> Evaluation<'a> {
     ) -> Result<Likelihood, Error> {
         let diffusion = match time {
             TimeDiscretization::Continuous => DiffusionTerm::Continuous { draws },
-            TimeDiscretization::Discrete { steps } => DiffusionTerm::Sparse { steps, draws },
+            TimeDiscretization::Discrete { steps } => DiffusionTerm::SampledSteps { steps, draws },
         };
         let found = self.bound(diffusion, Rounds::exactly(1), |_, done| progress(done));
         let BoundEstimate { estimate, curve } = found.map_err(of_bound)?;
@@ -263,10 +263,12 @@ impl<'a> Evaluation<'a> {
             DiffusionTerm::Continuous { draws } => {
                 format!("continuous-time bound (L_inf), {draws} stratified draws per item")
             }
-            DiffusionTerm::Sparse { steps, draws } => {
+            DiffusionTerm::SampledSteps { steps, draws } => {
                 format!("{steps}-step bound (L_T){grid}, {draws} stratified draws per item")
             }
-            DiffusionTerm::Dense { steps } => format!("{steps}-step bound (L_T){grid}, every step"),
+            DiffusionTerm::AllSteps { steps } => {
+                format!("{steps}-step bound (L_T){grid}, every step")
+            }
         }
     }
 
@@ -313,15 +315,15 @@ impl<'a> Evaluation<'a> {
     ///
     /// # Errors
     /// Any [`EstimateError`].
-    pub fn ladder(
+    pub fn depth_sweep(
         &self,
         rungs: &[DiffusionTerm],
         rounds: Rounds,
         progress: impl FnMut(DiffusionTerm, u64, usize),
-    ) -> Result<Vec<Rung>, EstimateError<Error>> {
+    ) -> Result<Vec<DepthEstimate>, EstimateError<Error>> {
         let first = rungs.first().copied().unwrap_or(DiffusionTerm::Continuous { draws: 1 });
         self.check_batch()?;
-        self.plan(first, rounds).ladder(&self.tensors(), rungs, progress)
+        self.plan(first, rounds).depth_sweep(&self.tensors(), rungs, progress)
     }
 
     /// The importance-weighted bound of `samples` paths of `steps` steps.
@@ -357,9 +359,9 @@ impl<'a> Evaluation<'a> {
         self.one_by_one(|process| plan.estimate(process, progress))
     }
 
-    fn one_by_one<T>(&self, run: impl FnOnce(&Modeled<'_, Batch, Model>) -> T) -> T {
+    fn one_by_one<T>(&self, run: impl FnOnce(&DenoiserTerms<'_, Batch, Model>) -> T) -> T {
         let Self { model, items, scaling, seed, .. } = *self;
         let items = OneByOne { model, items };
-        run(&Modeled { model, items: &items, scaling, seed })
+        run(&DenoiserTerms { model, items: &items, scaling, seed })
     }
 }

@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 use vdm_core::{Latent, LogSnr, NoiseLevel, Parameterization, Scaling};
 use vdm_data::Items;
 use vdm_sample::Seed;
-use vdm_sample::estimate::{self, Draw, Process};
+use vdm_sample::estimate::{self, BoundTerms, NoisedItem};
 use vdm_sample::noise::{Purpose, fill_normal};
 
 use crate::model::Model;
@@ -37,17 +37,17 @@ impl Tensors<'_> {
     }
 
     /// `−log p(x|z_0)` in nats of draws at one level.
-    pub(super) fn reconstruction(&self, draws: &[Draw]) -> Vec<f64> {
-        let Some(Draw { log_snr, .. }) = draws.first() else { return Vec::new() };
+    pub(super) fn reconstruction(&self, draws: &[NoisedItem]) -> Vec<f64> {
+        let Some(NoisedItem { log_snr, .. }) = draws.first() else { return Vec::new() };
         let (values, eps) = self.drawn(draws);
         host(&tch::no_grad(|| objective::reconstruction(self.model, &values, &eps, *log_snr)))
     }
 
-    fn drawn(&self, draws: &[Draw]) -> (Tensor, Batch) {
+    fn drawn(&self, draws: &[NoisedItem]) -> (Tensor, Batch) {
         let indices: Vec<usize> = draws.iter().map(|draw| draw.item).collect();
-        let dims = Process::dims(self);
+        let dims = BoundTerms::dims(self);
         let mut noise = vec![0.0_f32; draws.len() * dims];
-        for (eps, Draw { item, number, .. }) in noise.chunks_exact_mut(dims).zip(draws) {
+        for (eps, NoisedItem { item, number, .. }) in noise.chunks_exact_mut(dims).zip(draws) {
             fill_normal(eps, dims, self.seed, Purpose::EvaluationNoise, *number, *item as u64);
         }
         let eps = Batch::from_slice(&noise, size(self.model, draws.len()), self.model.device());
@@ -69,7 +69,7 @@ impl Tensors<'_> {
     }
 }
 
-impl Process for Tensors<'_> {
+impl BoundTerms for Tensors<'_> {
     type Error = Error;
 
     fn items(&self) -> usize {
@@ -84,11 +84,11 @@ impl Process for Tensors<'_> {
         Ok(Self::prior(self, items, noisiest))
     }
 
-    fn reconstruction(&self, draws: &[Draw]) -> Result<Vec<f64>, Error> {
+    fn reconstruction(&self, draws: &[NoisedItem]) -> Result<Vec<f64>, Error> {
         Ok(Self::reconstruction(self, draws))
     }
 
-    fn noise_errors(&self, draws: &[Draw]) -> Result<Vec<f64>, Error> {
+    fn noise_errors(&self, draws: &[NoisedItem]) -> Result<Vec<f64>, Error> {
         let (values, eps) = self.drawn(draws);
         let eps = in_f64(&eps);
         let scaling = self.model.spec().diffusion.scaling;
@@ -114,7 +114,7 @@ pub(super) struct OneByOne<'a> {
     pub(super) items: &'a Items,
 }
 
-impl estimate::Items<Batch> for OneByOne<'_> {
+impl estimate::ItemSource<Batch> for OneByOne<'_> {
     fn len(&self) -> usize {
         self.items.len()
     }

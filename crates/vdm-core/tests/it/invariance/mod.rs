@@ -40,7 +40,7 @@ pub(crate) fn schedules() -> Vec<(&'static str, Schedule)> {
     .into()
 }
 
-/// `E‖ε − ε̂‖⁴`: the fourth central moment of `x` given `z`, a mixture of Gaussians, over the law of
+/// `E‖ε − ε̂‖⁴`: the fourth central moment of `x` given `z`, a mixture of Gaussians, over the distribution of
 /// `z`.
 pub(crate) fn squared_error(data: &GaussianMixture, log_snr: f64) -> f64 {
     let at = VP.level(log_snr);

@@ -5,8 +5,8 @@ use vdm_core::{
     GaussianMixture, LogSnr, NoiseLevel, NoiseSchedule, Scaling, Schedule, bound, quadrature,
 };
 use vdm_sample::estimate::{
-    Bound, BoundEstimate, ContinuousItems, CurvePoint, DiffusionTerm, DiscreteItems,
-    ImportanceWeighted, Items, Modeled, Rounds, Rung,
+    Bound, BoundEstimate, ContinuousItems, CurvePoint, DenoiserTerms, DepthEstimate, DiffusionTerm,
+    DiscreteItems, ImportanceWeighted, ItemSource, Rounds,
 };
 use vdm_sample::grid::GridKind;
 use vdm_sample::{GridSpec, Seed};
@@ -60,8 +60,8 @@ pub(super) fn exact(model: &GaussianMixture, items: &dyn Known, steps: Option<us
 }
 
 pub(super) const TERMS: [(DiffusionTerm, Option<usize>); 3] = [
-    (DiffusionTerm::Dense { steps: 12 }, Some(12)),
-    (DiffusionTerm::Sparse { steps: 12, draws: 8 }, Some(12)),
+    (DiffusionTerm::AllSteps { steps: 12 }, Some(12)),
+    (DiffusionTerm::SampledSteps { steps: 12, draws: 8 }, Some(12)),
     (DiffusionTerm::Continuous { draws: 16 }, None),
 ];
 
@@ -110,7 +110,7 @@ fn an_items_number_is_the_same_in_any_batch() {
 fn m48_the_bound_is_the_same_under_every_specification() {
     let (model, items) = (mixture(), eight_bit(&mixture(), 4));
     let with = |scaling, schedule: &Schedule, rounds| {
-        let process = Modeled { scaling, ..process(&model, &items, Seed(4)) };
+        let process = DenoiserTerms { scaling, ..process(&model, &items, Seed(4)) };
         let (diffusion, rounds) =
             (DiffusionTerm::Continuous { draws: 16 }, Rounds::exactly(rounds));
         let bound = Bound {
@@ -145,7 +145,7 @@ fn the_levels_of_a_hierarchy_are_those_of_the_grid() {
     let [linear, cosine] = schedules.map(Result::unwrap);
     let process = process(&model, &items, Seed(4));
     let rounds = Rounds::exactly(600);
-    let diffusion = DiffusionTerm::Dense { steps: 12 };
+    let diffusion = DiffusionTerm::AllSteps { steps: 12 };
     let of = |grid: &GridSpec, schedule: &Schedule| {
         let bound = Bound { schedule, grid, diffusion, rounds, seed: Seed(4), batch: 512 };
         bound.estimate(&process, |_, _| ()).map(|found| found.estimate)
@@ -194,10 +194,10 @@ fn m43_e14_doubling_the_steps_can_worsen_an_item_and_lowers_the_mean() {
     values[0] = vec![0.0];
     let items = ContinuousItems::new(values).unwrap();
     let seed = Seed(1);
-    let process = Modeled::<Vec<f64>, _> { model: &model, items: &items, scaling: VP, seed };
+    let process = DenoiserTerms::<Vec<f64>, _> { model: &model, items: &items, scaling: VP, seed };
     let rungs = [
-        DiffusionTerm::Dense { steps: 1 },
-        DiffusionTerm::Dense { steps: 2 },
+        DiffusionTerm::AllSteps { steps: 1 },
+        DiffusionTerm::AllSteps { steps: 2 },
         DiffusionTerm::Continuous { draws: 8 },
     ];
     let rounds = Rounds::exactly(50);
@@ -209,7 +209,7 @@ fn m43_e14_doubling_the_steps_can_worsen_an_item_and_lowers_the_mean() {
         seed,
         batch: 1000,
     };
-    let ladder = bound.ladder(&process, &rungs, |_, _, _| ()).unwrap();
+    let ladder = bound.depth_sweep(&process, &rungs, |_, _, _| ()).unwrap();
     let diffusion = |rung: usize| &ladder[rung].estimate.term("diffusion").unwrap().items[0];
     for (rung, exact) in [(0, 0.49), (1, 18.4)] {
         let (found, error) = (diffusion(rung).mean(), diffusion(rung).standard_error().unwrap());
@@ -227,7 +227,7 @@ fn m43_e14_doubling_the_steps_can_worsen_an_item_and_lowers_the_mean() {
     // Until all errors are small: the rung that needs most rounds decides for all.
     let rounds = Rounds { most: 1000, ..Rounds::until(0.8, 1000) };
     let bound = Bound { rounds, ..bound };
-    let ladder = bound.ladder(&process, &rungs, |_, _, _| ()).unwrap();
+    let ladder = bound.depth_sweep(&process, &rungs, |_, _, _| ()).unwrap();
     let alone = rungs.map(|diffusion| {
         let bound = Bound { diffusion, ..bound };
         bound.estimate(&process, |_, _| ()).unwrap().estimate.rounds
@@ -238,11 +238,11 @@ fn m43_e14_doubling_the_steps_can_worsen_an_item_and_lowers_the_mean() {
         assert!(rung.estimate.rounds == ladder[0].estimate.rounds);
         assert!(rung.estimate.total.draw_error.unwrap() <= 0.8);
     }
-    assert!(bound.ladder(&process, &[], |_, _, _| ()).unwrap().is_empty());
+    assert!(bound.depth_sweep(&process, &[], |_, _, _| ()).unwrap().is_empty());
 }
 
 /// Each rung is the one before and what changed.
-fn differences_add_up(ladder: &[Rung]) {
+fn differences_add_up(ladder: &[DepthEstimate]) {
     for pair in ladder.windows(2) {
         let totals = [0, 1].map(|rung: usize| pair[rung].estimate.total.mean);
         let difference = pair[1].change.unwrap().difference.mean;
@@ -332,7 +332,7 @@ fn m69_the_rate_of_a_hierarchy_is_that_of_its_steps() {
     let model = gaussian();
     let items = ContinuousItems::new(data(&model, Seed(3), 20)).unwrap();
     let found = |steps| {
-        let diffusion = DiffusionTerm::Dense { steps };
+        let diffusion = DiffusionTerm::AllSteps { steps };
         estimate(&model, &items, diffusion, Rounds::exactly(2), Seed(1))
     };
     let bits =
@@ -357,7 +357,7 @@ fn m69_the_rate_of_a_hierarchy_is_that_of_its_steps() {
 #[test]
 fn continuous_items_have_no_cells() {
     let items = ContinuousItems::new(vec![vec![0.1, 0.2]]).unwrap();
-    assert_eq!(Items::<Vec<f64>>::cell_width(&items), None);
+    assert_eq!(ItemSource::<Vec<f64>>::cell_width(&items), None);
     let discrete = DiscreteItems::new(Discretized::new(256).unwrap(), vec![vec![1]]).unwrap();
-    assert_eq!(Items::<Vec<f32>>::cell_width(&discrete), Some(2.0 / 256.0));
+    assert_eq!(ItemSource::<Vec<f32>>::cell_width(&discrete), Some(2.0 / 256.0));
 }

@@ -84,10 +84,13 @@ fn intervals_of_bounds_hold_the_exact_value() {
 fn intervals_of_the_flow_hold_the_exact_value() {
     for (name, model, items) in oracles(gaussian(), &mixture()) {
         let discrete = items.cell_width().is_some();
-        for law in flow::LAWS.into_iter().filter(|law| discrete || !law.is_of_cells()) {
-            let exact = flow::exact(&model, &*items, law);
-            let settings = flow::settings(law, 1, ROUNDS);
-            covers(&format!("{name}, flow, {law:?}"), &exact, |seed| {
+        for distribution in flow::DISTRIBUTIONS
+            .into_iter()
+            .filter(|distribution| discrete || !distribution.is_of_cells())
+        {
+            let exact = flow::exact(&model, &*items, distribution);
+            let settings = flow::settings(distribution, 1, ROUNDS);
+            covers(&format!("{name}, flow, {distribution:?}"), &exact, |seed| {
                 flow::run(settings, &model, &*items, seed).estimate
             });
         }
@@ -121,7 +124,7 @@ fn intervals_over_items_hold_the_bound_of_the_population() {
     let exact = prior + items(0).reconstruction(0, first) + diffusion;
     let deviation = |repeat| {
         let (items, seed) = (items(1000 + repeat), Seed(repeat));
-        let diffusion = DiffusionTerm::Sparse { steps: 30, draws: 4 };
+        let diffusion = DiffusionTerm::SampledSteps { steps: 30, draws: 4 };
         let rounds = Rounds::exactly(1);
         let found = variational::estimate(&model, &items, diffusion, rounds, seed).estimate.total;
         (found.mean - exact) / found.standard_error.expect("several items")
@@ -135,7 +138,7 @@ fn intervals_over_items_hold_the_bound_of_the_population() {
 #[ignore = "slow: cargo xtask test --full"]
 fn stopping_at_an_error_keeps_the_coverage() {
     let (model, items) = (gaussian(), eight_bit(&gaussian(), ITEMS));
-    let diffusion = DiffusionTerm::Sparse { steps: 12, draws: 4 };
+    let diffusion = DiffusionTerm::SampledSteps { steps: 12, draws: 4 };
     let exact = average(&variational::exact(&model, &items, Some(12)));
     let deviation = |repeat| {
         let rounds = Rounds::until(0.6, 10_000);

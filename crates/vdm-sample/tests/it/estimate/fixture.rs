@@ -4,7 +4,7 @@ use std::f64::consts::TAU;
 
 use vdm_core::likelihood::Discretized;
 use vdm_core::{GaussianMixture, LogSnr, NoiseLevel, Scaling, Schedule};
-use vdm_sample::estimate::{ContinuousItems, DiscreteItems, Items, Modeled, Summary};
+use vdm_sample::estimate::{ContinuousItems, DenoiserTerms, DiscreteItems, ItemSource, Summary};
 use vdm_sample::noise::Purpose;
 use vdm_sample::{Seed, prior};
 
@@ -58,7 +58,7 @@ pub(crate) fn eight_bit(model: &GaussianMixture, count: usize) -> DiscreteItems 
 }
 
 /// Items whose reconstruction term is known.
-pub(crate) trait Known: Items<Vec<f64>> {
+pub(crate) trait Known: ItemSource<Vec<f64>> {
     /// `E[−log p(x|z_0)]` of an item in nats.
     fn reconstruction(&self, item: usize, clean: LogSnr) -> f64;
 }
@@ -72,7 +72,7 @@ impl Known for DiscreteItems {
 /// The entropy of the noise of `z_0/α_0`.
 impl Known for ContinuousItems {
     fn reconstruction(&self, _item: usize, clean: LogSnr) -> f64 {
-        let dims = Items::<Vec<f64>>::dims(self) as f64;
+        let dims = ItemSource::<Vec<f64>>::dims(self) as f64;
         0.5 * dims * (1.0 + (TAU / clean.snr()).ln())
     }
 }
@@ -81,8 +81,8 @@ pub(crate) fn process<'a>(
     model: &'a GaussianMixture,
     items: &'a dyn Known,
     seed: Seed,
-) -> Modeled<'a, Vec<f64>, GaussianMixture> {
-    Modeled { model, items, scaling: VP, seed }
+) -> DenoiserTerms<'a, Vec<f64>, GaussianMixture> {
+    DenoiserTerms { model, items, scaling: VP, seed }
 }
 
 pub(crate) fn average(values: &[f64]) -> f64 {

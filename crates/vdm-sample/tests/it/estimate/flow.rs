@@ -2,15 +2,16 @@
 
 use vdm_core::{GaussianMixture, LogSnr, NoiseSchedule, Scalar, Scaling, quadrature};
 use vdm_sample::estimate::{
-    ContinuousItems, Dequantization, DiscreteItems, FlowBound, FlowEstimate, Items, Rounds, Trace,
+    ContinuousItems, Dequantization, DiscreteItems, FlowBound, FlowEstimate, ItemSource, Rounds,
+    Trace,
 };
-use vdm_sample::likelihood::ProbeLaw;
+use vdm_sample::likelihood::ProbeDistribution;
 use vdm_sample::ode::Pair;
 use vdm_sample::{AdaptiveOde, Seed};
 
 use super::fixture::{Known, VP, average, eight_bit, mixture, of_draws, process, schedule};
 
-pub(super) const LAWS: [Dequantization; 3] =
+pub(super) const DISTRIBUTIONS: [Dequantization; 3] =
     [Dequantization::Uniform, Dequantization::TruncatedNormal, Dequantization::Posterior];
 
 pub(super) fn settings(dequantization: Dequantization, samples: usize, rounds: usize) -> FlowBound {
@@ -43,7 +44,11 @@ pub(super) fn run(
 
 /// `E_q[log q(z_0|x) − log p(z_0) − log p(x|z_0)]` of each item by quadrature over the cell or the noise,
 /// with the exact density of `z_0`.
-pub(super) fn exact(model: &GaussianMixture, items: &dyn Known, law: Dequantization) -> Vec<f64> {
+pub(super) fn exact(
+    model: &GaussianMixture,
+    items: &dyn Known,
+    distribution: Dequantization,
+) -> Vec<f64> {
     let at = VP.level(schedule().range().max());
     let std = at.sigma / at.alpha;
     let half = 1.0 / 256.0;
@@ -65,7 +70,7 @@ pub(super) fn exact(model: &GaussianMixture, items: &dyn Known, law: Dequantizat
     };
     let item = |item| {
         let x: Vec<f64> = items.encode(item);
-        match law {
+        match distribution {
             Dequantization::Uniform => over_cell(&|_| 128.0, &x),
             Dequantization::TruncatedNormal => over_cell(&normal, &x),
             Dequantization::Posterior => {
@@ -79,7 +84,7 @@ pub(super) fn exact(model: &GaussianMixture, items: &dyn Known, law: Dequantizat
     (0..items.len()).map(item).collect()
 }
 
-/// `−log P` of each item's cell under the law of `z_0/α_0`, from normal distribution functions alone.
+/// `−log P` of each item's cell under the distribution of `z_0/α_0`, from normal distribution functions alone.
 fn cells(model: &GaussianMixture, items: &DiscreteItems) -> f64 {
     let at = VP.level(schedule().range().max());
     let item = |x: &Vec<f64>| {
@@ -93,43 +98,47 @@ fn cells(model: &GaussianMixture, items: &DiscreteItems) -> f64 {
         };
         -model.components().map(component).sum::<f64>().ln()
     };
-    let items: Vec<f64> =
-        (0..items.values().len()).map(|i| item(&Items::<Vec<f64>>::encode(items, i))).collect();
+    let items: Vec<f64> = (0..items.values().len())
+        .map(|i| item(&ItemSource::<Vec<f64>>::encode(items, i)))
+        .collect();
     average(&items)
 }
 
-/// Each law within 4 standard errors of its exact value, and those of cells above the cells' code length.
+/// Each distribution within 4 standard errors of its exact value, and those of cells above the cells' code length.
 #[test]
 #[ignore = "slow: cargo xtask test --full"]
 fn every_law_agrees_with_quadrature() {
     let (model, items) = (mixture(), eight_bit(&mixture(), 2));
     let cells = cells(&model, &items);
-    for law in LAWS {
-        let found = run(settings(law, 1, 30), &model, &items, Seed(3));
+    for distribution in DISTRIBUTIONS {
+        let found = run(settings(distribution, 1, 30), &model, &items, Seed(3));
         let (mean, error) = of_draws(found.estimate.total);
-        let exact = average(&exact(&model, &items, law));
-        println!("{law:?}: {mean:.5} ± {error:.5}, exactly {exact:.5}, cells {cells:.5}");
+        let exact = average(&exact(&model, &items, distribution));
+        println!("{distribution:?}: {mean:.5} ± {error:.5}, exactly {exact:.5}, cells {cells:.5}");
         // 3e-4 for the prior of z_1, which is the noised data's but for that.
-        assert!((mean - exact).abs() < 4.0 * error + 3e-4 && error < 0.05 * exact, "{law:?}");
+        assert!(
+            (mean - exact).abs() < 4.0 * error + 3e-4 && error < 0.05 * exact,
+            "{distribution:?}"
+        );
         assert!(found.calls.mean() > 20.0);
-        if law.is_of_cells() {
-            assert!(exact > cells, "{law:?} is a bound");
+        if distribution.is_of_cells() {
+            assert!(exact > cells, "{distribution:?} is a bound");
         }
     }
 }
 
-/// M72: with many samples both laws of cells tend to the same: the probability of the cell. The bias of 64
+/// M72: with many samples both distributions of cells tend to the same: the probability of the cell. The bias of 64
 /// is their weights' relative variance over 128, below 1e-3.
 #[test]
 #[ignore = "slow: cargo xtask test --full"]
 fn m72_likelihoods_of_discrete_data_are_those_of_their_cells() {
     let (model, items) = (mixture(), eight_bit(&mixture(), 2));
     let cells = cells(&model, &items);
-    for law in &LAWS[..2] {
-        let found = run(settings(*law, 64, 2), &model, &items, Seed(4)).estimate;
+    for distribution in &DISTRIBUTIONS[..2] {
+        let found = run(settings(*distribution, 64, 2), &model, &items, Seed(4)).estimate;
         let (mean, error) = of_draws(found.total);
-        println!("{law:?}, K = 64: {mean:.5} ± {error:.5}, exactly {cells:.5}");
-        assert!((mean - cells).abs() < 5.0 * error + 2e-3, "{law:?}");
+        println!("{distribution:?}, K = 64: {mean:.5} ± {error:.5}, exactly {cells:.5}");
+        assert!((mean - cells).abs() < 5.0 * error + 2e-3, "{distribution:?}");
         assert!(mean < found.term("one_sample").unwrap().mean.mean);
     }
 }
@@ -140,7 +149,7 @@ fn m72_likelihoods_of_discrete_data_are_those_of_their_cells() {
 fn estimated_traces_agree_with_exact_ones() {
     let (model, items) = (mixture(), eight_bit(&mixture(), 3));
     let exact = settings(Dequantization::TruncatedNormal, 1, 50);
-    let trace = Trace::Hutchinson { probes: 2, law: ProbeLaw::Rademacher };
+    let trace = Trace::Hutchinson { probes: 2, distribution: ProbeDistribution::Rademacher };
     let probed = FlowBound { trace, ..exact };
     let [a, b] = [exact, probed].map(|s| of_draws(run(s, &model, &items, Seed(3)).estimate.total));
     let error = a.1.hypot(b.1);
@@ -181,7 +190,8 @@ fn the_item_that_fails_is_named() {
 fn m48_the_flow_gives_the_same_likelihood_under_every_scaling() {
     let (model, items) = (mixture(), eight_bit(&mixture(), 2));
     let with = |scaling| {
-        let process = vdm_sample::estimate::Modeled { scaling, ..process(&model, &items, Seed(3)) };
+        let process =
+            vdm_sample::estimate::DenoiserTerms { scaling, ..process(&model, &items, Seed(3)) };
         let settings = settings(Dequantization::Posterior, 1, 2);
         settings.estimate(&process, |_, _| ()).unwrap().estimate.total.mean
     };

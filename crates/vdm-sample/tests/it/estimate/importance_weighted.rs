@@ -4,7 +4,7 @@ use std::f64::consts::TAU;
 
 use vdm_core::{GaussianMixture, NoiseLevel, NoiseSchedule, Posterior, Scaling, Schedule};
 use vdm_sample::estimate::{
-    Bound, ContinuousItems, DiffusionTerm, Estimate, ImportanceWeighted, Modeled, Rounds,
+    Bound, ContinuousItems, DenoiserTerms, DiffusionTerm, Estimate, ImportanceWeighted, Rounds,
 };
 use vdm_sample::{GridSpec, Seed};
 
@@ -35,7 +35,7 @@ pub(super) fn estimate(
         rounds,
         batch: 64,
     };
-    let process = Modeled::<Vec<f64>, _> { model, items, scaling: VP, seed };
+    let process = DenoiserTerms::<Vec<f64>, _> { model, items, scaling: VP, seed };
     estimator.estimate(&process, |_, _| ()).unwrap()
 }
 
@@ -106,7 +106,7 @@ fn two_samples_agree_with_quadrature_closely() {
     assert!((coarse - fine).abs() < 1e-4, "{coarse} {fine}");
 }
 
-/// `−log p(x)` of the `T`-step model for Gaussian data, whose exact denoiser is affine: the law of
+/// `−log p(x)` of the `T`-step model for Gaussian data, whose exact denoiser is affine: the distribution of
 /// `z_s` follows from that of `z_t` step by step.
 fn exact_of_steps(model: &GaussianMixture, steps: u32, x: f64) -> f64 {
     let at = |i: u32| VP.level(short().log_snr(f64::from(i) / f64::from(steps)).value());
@@ -170,14 +170,14 @@ fn one_sample_is_the_bound() {
             rounds,
             batch: 100,
         };
-        let process = Modeled { scaling, ..process(&model, &items, Seed(5)) };
+        let process = DenoiserTerms { scaling, ..process(&model, &items, Seed(5)) };
         estimator.estimate(&process, |_, _| ()).unwrap()
     };
     let one = of(VP, 1, rounds);
     let bound = Bound {
         schedule: &schedule,
         grid: &GridSpec::UNIFORM_TIME,
-        diffusion: DiffusionTerm::Dense { steps: 12 },
+        diffusion: DiffusionTerm::AllSteps { steps: 12 },
         rounds,
         seed: Seed(6),
         batch: 600,

@@ -1,7 +1,7 @@
 //! Likelihoods.
 
 use vdm_core::{GaussianMixture, LogSnr, NoiseLevel, Scaling};
-use vdm_sample::likelihood::{FlowLikelihood, ProbeLaw, Probes};
+use vdm_sample::likelihood::{FlowLikelihood, ProbeDistribution, Probes};
 use vdm_sample::noise::Purpose;
 use vdm_sample::ode::Pair;
 use vdm_sample::solver::ParameterError;
@@ -26,8 +26,8 @@ fn settings(tolerance: f64) -> FlowLikelihood {
     }
 }
 
-fn probes(count: usize, law: ProbeLaw) -> Probes {
-    Probes { seed: Seed(21), first_sample: 0, count, law }
+fn probes(count: usize, distribution: ProbeDistribution) -> Probes {
+    Probes { seed: Seed(21), first_sample: 0, count, distribution }
 }
 
 /// Draws from the mixture: a component by its weight, then a normal.
@@ -86,26 +86,26 @@ fn with_the_true_prior_the_likelihood_is_the_density() {
 /// The errors of that many estimates over their own standard errors, about normal with 64 probes.
 /// None is beyond 4.5, and their mean, of standard error `1/√samples`, is within 4 of those: a false
 /// alarm of 6e-5 each.
-fn scores(law: ProbeLaw, samples: u64) -> Vec<f64> {
+fn scores(distribution: ProbeDistribution, samples: u64) -> Vec<f64> {
     let model = &mixtures()["gm5_16d"];
     let x = data(model, samples);
     let exact = settings(1e-6).exact(model, x.clone()).unwrap();
-    let estimates = settings(1e-6).hutchinson(model, x, &probes(64, law)).unwrap();
+    let estimates = settings(1e-6).hutchinson(model, x, &probes(64, distribution)).unwrap();
     let scores: Vec<f64> = estimates
         .iter()
         .zip(&exact)
         .map(|(a, b)| (a.log_det - b.log_det) / a.standard_error.unwrap())
         .collect();
-    assert!(scores.iter().all(|t| t.abs() < 4.5), "{law:?}: {scores:?}");
+    assert!(scores.iter().all(|t| t.abs() < 4.5), "{distribution:?}: {scores:?}");
     let bias = scores.iter().sum::<f64>() / samples as f64;
-    assert!(bias.abs() < 4.0 / (samples as f64).sqrt(), "{law:?}: {bias}");
+    assert!(bias.abs() < 4.0 / (samples as f64).sqrt(), "{distribution:?}: {bias}");
     scores
 }
 
 #[test]
 fn estimates_are_within_their_errors() {
-    for law in [ProbeLaw::Rademacher, ProbeLaw::Gaussian] {
-        scores(law, 4);
+    for distribution in [ProbeDistribution::Rademacher, ProbeDistribution::Gaussian] {
+        scores(distribution, 4);
     }
 }
 
@@ -114,10 +114,10 @@ fn estimates_are_within_their_errors() {
 #[test]
 #[ignore = "slow: cargo xtask test --full"]
 fn estimates_are_as_good_as_they_say() {
-    for law in [ProbeLaw::Rademacher, ProbeLaw::Gaussian] {
-        let scores = scores(law, 240);
+    for distribution in [ProbeDistribution::Rademacher, ProbeDistribution::Gaussian] {
+        let scores = scores(distribution, 240);
         let within = scores.iter().filter(|t| t.abs() < 1.998).count() as f64 / 240.0;
-        assert!((within - 0.95).abs() < 0.07, "{law:?}: {within} of all within 1.998");
+        assert!((within - 0.95).abs() < 0.07, "{distribution:?}: {within} of all within 1.998");
     }
 }
 
@@ -127,7 +127,7 @@ fn signs_are_exact_for_isotropic_data() {
     let model = GaussianMixture::new(vec![1.0], vec![vec![0.3, -0.2, 0.9]], vec![0.4]).unwrap();
     let x = data(&model, 2);
     let exact = settings(1e-9).exact(&model, x.clone()).unwrap();
-    let signs = probes(3, ProbeLaw::Rademacher);
+    let signs = probes(3, ProbeDistribution::Rademacher);
     for (a, b) in settings(1e-9).hutchinson(&model, x, &signs).unwrap().iter().zip(&exact) {
         assert!((a.nats() - b.nats()).abs() < 1e-9, "{a:?} {b:?}");
         assert!(a.standard_error.unwrap() < 1e-9);
@@ -139,7 +139,7 @@ fn signs_are_exact_for_isotropic_data() {
 fn a_sample_keeps_its_probes_in_any_company() {
     let model = &mixtures()["gm5_2d"];
     let x = data(model, 7);
-    let together = probes(2, ProbeLaw::Gaussian);
+    let together = probes(2, ProbeDistribution::Gaussian);
     let ends = settings(1e-5).hutchinson(model, x.clone(), &together).unwrap();
     for (i, (x, end)) in x.into_iter().zip(ends).enumerate() {
         let alone = Probes { first_sample: i as u64, ..together };
@@ -151,7 +151,11 @@ fn a_sample_keeps_its_probes_in_any_company() {
 fn one_probe_knows_no_error_and_no_probe_or_prior_is_refused() {
     let model = &mixtures()["gm5_2d"];
     let estimate = |count| {
-        settings(1e-4).hutchinson(model, data(model, 1), &probes(count, ProbeLaw::default()))
+        settings(1e-4).hutchinson(
+            model,
+            data(model, 1),
+            &probes(count, ProbeDistribution::default()),
+        )
     };
     assert_eq!(estimate(1).unwrap()[0].standard_error, None);
     assert!(estimate(2).unwrap()[0].standard_error.is_some());

@@ -128,28 +128,28 @@ impl Responses {
 const STD: f64 = 0.3;
 
 /// Mean and variance of `z` for data of `N(0.7, STD²)`.
-fn law(at: &NoiseLevel) -> (f64, f64) {
+fn distribution(at: &NoiseLevel) -> (f64, f64) {
     (0.7 * at.alpha, (STD * at.alpha).powi(2) + at.sigma.powi(2))
 }
 
 /// Mean and variance that a solver ends with, exactly.
 fn moments<S: Solver<Vec<f64>, Memory = ()>>(solver: &S, grid: &TimeGrid) -> (f64, f64) {
-    (0..grid.steps()).fold(law(&grid.levels()[0]), |(mean, var), index| {
+    (0..grid.steps()).fold(distribution(&grid.levels()[0]), |(mean, var), index| {
         let Responses { a, b, c } = Responses::of(solver, STD, &Step::of(grid, index));
         (a * mean + b, a * a * var + c.iter().map(|c| c * c).sum::<f64>())
     })
 }
 
-fn error_in_law<S: Solver<Vec<f64>, Memory = ()>>(solver: &S, grid: &TimeGrid) -> f64 {
+fn weak_error<S: Solver<Vec<f64>, Memory = ()>>(solver: &S, grid: &TimeGrid) -> f64 {
     let (mean, var) = moments(solver, grid);
-    let (exact_mean, exact_var) = law(&grid.levels()[grid.steps()]);
+    let (exact_mean, exact_var) = distribution(&grid.levels()[grid.steps()]);
     (mean - exact_mean).hypot(var.sqrt() - exact_var.sqrt())
 }
 
 #[test]
-fn stochastic_solvers_have_their_declared_order_in_law() {
+fn stochastic_solvers_have_their_declared_weak_order() {
     fn check<S: Solver<Vec<f64>, Memory = ()> + Debug>(solver: &S) {
-        let error = |steps| error_in_law(solver, &even_grid(steps, VP));
+        let error = |steps| weak_error(solver, &even_grid(steps, VP));
         assert_order(&format!("{solver:?}"), order(50, error), solver.properties().order);
     }
     for strength in [0.0, 0.5, 1.0, 2.0] {
@@ -164,7 +164,7 @@ fn stochastic_solvers_have_their_declared_order_in_law() {
     check(&Restart::<Heun>::default());
 }
 
-/// One step from the exact law of a one-dimensional mixture, where the model is not linear: the
+/// One step from the exact distribution of a one-dimensional mixture, where the model is not linear: the
 /// error of `E z`, `E z²` and `E z³` falls one order faster than the error of a whole run.
 fn one_step_matches_the_moments_of_a_mixture(strengths: &[f64]) {
     let data =
@@ -308,18 +308,18 @@ fn the_family_of_sdes_holds_ddim_and_the_ancestral_step() {
     }
 }
 
-/// Langevin steps repair the law that a crude predictor leaves, down to their own bias of relative
+/// Langevin steps repair the distribution that a crude predictor leaves, down to their own bias of relative
 /// size `snr²`.
 #[test]
-fn corrections_repair_the_law() {
+fn corrections_repair_the_distribution() {
     let grid = even_grid(10, VP);
-    let crude = error_in_law(&Ddim::default(), &grid);
+    let crude = weak_error(&Ddim::default(), &grid);
     let corrected = |corrections| {
         let predictor = Ddim::default();
-        error_in_law(&PredictorCorrector { predictor, corrections, snr: 0.16 }, &grid)
+        weak_error(&PredictorCorrector { predictor, corrections, snr: 0.16 }, &grid)
     };
     assert!(corrected(20) < 0.5 * crude);
-    let floor = 0.16 * 0.16 * law(&grid.levels()[10]).1.sqrt();
+    let floor = 0.16 * 0.16 * distribution(&grid.levels()[10]).1.sqrt();
     assert!(corrected(400) < floor, "{} above {floor}", corrected(400));
 }
 

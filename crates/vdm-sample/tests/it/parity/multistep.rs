@@ -19,18 +19,18 @@ pub(crate) fn error(case: &Case) -> Option<f64> {
                 "heun" => SolverType::Heun,
                 _ => return None,
             };
-            let eta = case.number("eta").unwrap_or(1.0);
+            let strength = case.number("eta").unwrap_or(1.0);
             Some(case.plain_error(&DpmSolverMultistep {
-                eta,
+                strength,
                 solver_type,
                 final_order: FinalOrder::Full,
                 ..DpmSolverMultistep::PP_2M
             }))
         }
         "dpmpp_3m_sde" => {
-            let (eta, solver_type) = (case.number("eta").unwrap_or(1.0), SolverType::Heun);
+            let (strength, solver_type) = (case.number("eta").unwrap_or(1.0), SolverType::Heun);
             Some(case.plain_error(&DpmSolverMultistep {
-                eta,
+                strength,
                 solver_type,
                 final_order: FinalOrder::Full,
                 ..DpmSolverMultistep::PP_3M
@@ -95,37 +95,37 @@ fn dpm_solver(
     final_order: FinalOrder,
 ) -> Option<f64> {
     let algorithm = case.word("algorithm_type")?;
-    let (eta, algorithm) = match algorithm.strip_prefix("sde-") {
+    let (strength, algorithm) = match algorithm.strip_prefix("sde-") {
         Some(deterministic) => (1.0, deterministic),
         None => (0.0, algorithm),
     };
     Some(match (order, prediction(algorithm)?) {
         (1.0, prediction) => case.plain_error(&ExponentialAdams {
             prediction,
-            eta,
+            strength,
             ..ExponentialAdams::new(Order::One)
         }),
         (2.0, PredictionForm::Data) => case.plain_error(&DpmSolverMultistep {
-            eta,
+            strength,
             solver_type,
             final_order,
             ..DpmSolverMultistep::PP_2M
         }),
         // Diffusers' own third-order SDE has a sign error, so there is no case of it.
         (3.0, PredictionForm::Data) => case.plain_error(&DpmSolverMultistep {
-            eta,
+            strength,
             solver_type,
             final_order,
             ..DpmSolverMultistep::PP_3M
         }),
         (2.0, PredictionForm::Noise) => case.plain_error(&DpmSolverMultistep {
-            eta,
+            strength,
             solver_type,
             final_order,
             ..DpmSolverMultistep::NOISE_2M
         }),
         (3.0, PredictionForm::Noise) => case.plain_error(&DpmSolverMultistep {
-            eta,
+            strength,
             solver_type,
             final_order,
             ..DpmSolverMultistep::NOISE_3M

@@ -8,7 +8,7 @@ use crate::{Error, LogSnr};
 
 /// One item's part in the estimate of a loss.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Draw {
+pub struct LossSample {
     /// The level it was noised at.
     pub log_snr: LogSnr,
     /// `p(λ)` there, the density of the proposal.
@@ -17,7 +17,7 @@ pub struct Draw {
     pub loss: f64,
 }
 
-impl Draw {
+impl LossSample {
     /// `w(λ)‖ε − ε̂‖²`, what [`Adaptive`](super::Adaptive) observes: free of the proposal.
     #[must_use]
     pub fn weighted_error(&self) -> f64 {
@@ -37,13 +37,13 @@ impl Draw {
 /// in another process where it was.
 ///
 /// ```
-/// use vdm_core::importance::{Draw, Spread};
+/// use vdm_core::importance::{LossSample, LossVariance};
 /// use vdm_core::schedule::LogSnrRange;
 /// use vdm_core::LogSnr;
-/// let mut spread = Spread::new(LogSnrRange::new(2.0, -2.0)?, 2);
+/// let mut spread = LossVariance::new(LogSnrRange::new(2.0, -2.0)?, 2);
 /// // Drawn uniformly, the lower half of the levels has three times the loss of the upper.
 /// for (log_snr, loss) in [(-1.0, 6.0), (1.0, 2.0)] {
-///     spread.observe(&Draw { log_snr: LogSnr::new(log_snr), density: 0.25, loss });
+///     spread.observe(&LossSample { log_snr: LogSnr::new(log_snr), density: 0.25, loss });
 /// }
 /// assert_eq!((spread.mean(), spread.variance()), (4.0, 4.0));
 /// // Drawn from the lower half three times as often, every draw would be worth 4.
@@ -51,8 +51,8 @@ impl Draw {
 /// # Ok::<(), vdm_core::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "RawSpread", into = "RawSpread")]
-pub struct Spread {
+#[serde(try_from = "RawLossVariance", into = "RawLossVariance")]
+pub struct LossVariance {
     range: LogSnrRange,
     count: f64,
     sum: f64,
@@ -63,7 +63,7 @@ pub struct Spread {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawSpread {
+struct RawLossVariance {
     log_snr_max: f64,
     log_snr_min: f64,
     count: f64,
@@ -72,10 +72,10 @@ struct RawSpread {
     bins: Vec<f64>,
 }
 
-impl TryFrom<RawSpread> for Spread {
+impl TryFrom<RawLossVariance> for LossVariance {
     type Error = Error;
-    fn try_from(raw: RawSpread) -> Result<Self, Error> {
-        let RawSpread { log_snr_max, log_snr_min, count, sum, squares, bins } = raw;
+    fn try_from(raw: RawLossVariance) -> Result<Self, Error> {
+        let RawLossVariance { log_snr_max, log_snr_min, count, sum, squares, bins } = raw;
         let range = LogSnrRange::new(log_snr_max, log_snr_min)?;
         if bins.is_empty() {
             return Err(Error::Schedule { field: "bins", value: 0.0, wanted: "at least 1" });
@@ -84,14 +84,14 @@ impl TryFrom<RawSpread> for Spread {
     }
 }
 
-impl From<Spread> for RawSpread {
-    fn from(spread: Spread) -> Self {
-        let Spread { range, count, sum, squares, bins } = spread;
+impl From<LossVariance> for RawLossVariance {
+    fn from(spread: LossVariance) -> Self {
+        let LossVariance { range, count, sum, squares, bins } = spread;
         Self { log_snr_max: range.max(), log_snr_min: range.min(), count, sum, squares, bins }
     }
 }
 
-impl Spread {
+impl LossVariance {
     /// Before any draw, over finite levels.
     ///
     /// # Panics
@@ -103,7 +103,7 @@ impl Spread {
     }
 
     /// Takes note of a draw; levels beyond the ends count for the bins there.
-    pub fn observe(&mut self, draw: &Draw) {
+    pub fn observe(&mut self, draw: &LossSample) {
         let square = draw.loss * draw.loss;
         self.count += 1.0;
         self.sum += draw.loss;
@@ -146,11 +146,11 @@ mod tests {
     /// Saved half-way it comes to the same bits.
     #[test]
     fn it_survives_its_own_json_and_refuses_what_is_not_one() {
-        let draw = |loss| Draw { log_snr: LogSnr::new(loss), density: 0.3, loss };
-        let mut spread = Spread::new(LogSnrRange::new(2.0, -2.0).unwrap(), 3);
+        let draw = |loss| LossSample { log_snr: LogSnr::new(loss), density: 0.3, loss };
+        let mut spread = LossVariance::new(LogSnrRange::new(2.0, -2.0).unwrap(), 3);
         spread.observe(&draw(0.1));
         let json = serde_json::to_string(&spread).unwrap();
-        let mut again: Spread = serde_json::from_str(&json).unwrap();
+        let mut again: LossVariance = serde_json::from_str(&json).unwrap();
         assert_eq!(again, spread);
         for loss in [0.7, 1.9] {
             spread.observe(&draw(loss));
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(again.least_variance().to_bits(), spread.least_variance().to_bits());
         let none = format!("{}[]}}", json.split_once('[').unwrap().0);
         for bad in [none, json.replace("-2.0", "2.5")] {
-            assert!(serde_json::from_str::<Spread>(&bad).is_err(), "{bad}");
+            assert!(serde_json::from_str::<LossVariance>(&bad).is_err(), "{bad}");
         }
     }
 
@@ -172,11 +172,11 @@ mod tests {
         let error = |at: LogSnr| 3.0 / (1.0 + (-0.8 * at.value()).exp()) + 0.1;
         let of = |proposal| Estimator::new(Weighting::Elbo, &schedule, proposal).unwrap();
         let estimator = of(&proposal);
-        let mut spread = Spread::new(schedule.range(), 64);
+        let mut spread = LossVariance::new(schedule.range(), 64);
         for t in times::low_discrepancy(0.5, 20_000) {
             let log_snr = estimator.log_snr(t);
             let loss = estimator.factor(t) * error(log_snr);
-            spread.observe(&Draw { log_snr, density: proposal.density(log_snr), loss });
+            spread.observe(&LossSample { log_snr, density: proposal.density(log_snr), loss });
         }
         assert!((spread.mean() / estimator.mean(error) - 1.0).abs() < 1e-4);
         assert!((spread.variance() / estimator.variance(error) - 1.0).abs() < 1e-3);

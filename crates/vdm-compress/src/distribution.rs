@@ -1,4 +1,4 @@
-//! The laws that are coded with: probabilities in units of `2^-40` that sum to exactly one.
+//! The distributions that are coded with: probabilities in units of `2^-40` that sum to exactly one.
 //!
 //! Each symbol keeps at least one unit, however unlikely, so that anything can be coded. A latent
 //! has some 10^5 cells; in units of `2^-24`, the usual choice, these floors would take a percent of
@@ -94,7 +94,7 @@ impl DecoderModel<PRECISION> for Normal {
     }
 }
 
-/// A law over the values of a pixel.
+/// A distribution over the values of a pixel.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Categorical {
     /// Mass of all values below each, and the total at the end.
@@ -156,17 +156,17 @@ mod tests {
             std in prop_oneof![1e-3..50.0_f64, Just(1e12)],
             edge in 1..40_i32,
         ) {
-            let law = Normal { mean, std, edge };
+            let distribution = Normal { mean, std, edge };
             let mut next = 0;
             for k in -edge..=edge {
-                let (below, mass) = law.left_cumulative_and_probability(k).unwrap();
+                let (below, mass) = distribution.left_cumulative_and_probability(k).unwrap();
                 prop_assert_eq!(below, next);
-                prop_assert_eq!(law.quantile_function(below), (k, below, mass));
+                prop_assert_eq!(distribution.quantile_function(below), (k, below, mass));
                 next = below + mass.get();
-                prop_assert_eq!(law.quantile_function(next - 1).0, k);
+                prop_assert_eq!(distribution.quantile_function(next - 1).0, k);
             }
             prop_assert_eq!(next, TOTAL);
-            prop_assert!(law.left_cumulative_and_probability(edge + 1).is_none());
+            prop_assert!(distribution.left_cumulative_and_probability(edge + 1).is_none());
         }
 
         #[test]
@@ -174,14 +174,14 @@ mod tests {
             let sum: f64 = weights.iter().sum();
             prop_assume!(sum > 0.0);
             let values = weights.len().min(256) as u16;
-            let mut law = Categorical::default();
-            law.set(weights[..usize::from(values)].iter().map(|w| w / sum), values);
+            let mut distribution = Categorical::default();
+            distribution.set(weights[..usize::from(values)].iter().map(|w| w / sum), values);
             let mut next = 0;
             for k in 0..values {
-                let (below, mass) = law.left_cumulative_and_probability(k as u8).unwrap();
+                let (below, mass) = distribution.left_cumulative_and_probability(k as u8).unwrap();
                 prop_assert_eq!(below, next);
                 next = below + mass.get();
-                prop_assert_eq!(law.quantile_function(next - 1), (k as u8, below, mass));
+                prop_assert_eq!(distribution.quantile_function(next - 1), (k as u8, below, mass));
             }
             prop_assert_eq!(next, TOTAL);
         }
@@ -191,11 +191,11 @@ mod tests {
     /// cell and the rounding to units.
     #[test]
     fn masses_are_those_of_the_gaussian() {
-        let law = Normal { mean: 0.3, std: 10.0, edge: 1000 };
+        let distribution = Normal { mean: 0.3, std: 10.0, edge: 1000 };
         for k in -40..=40_i32 {
             let edge = |side: f64| ((f64::from(k) + side - 0.3) / 10.0).normal_cdf();
             let wanted = edge(0.5) - edge(-0.5);
-            let got = law.mass(k).1.get() as f64 / TOTAL as f64;
+            let got = distribution.mass(k).1.get() as f64 / TOTAL as f64;
             assert!((got - wanted).abs() < 1e-8 * wanted + 4e-12, "{k}: {got} for {wanted}");
         }
     }

@@ -1,8 +1,7 @@
 //! The same model under another diffusion specification.
 
 use crate::{
-    Denoiser, Divergence, JacobianProduct, Latent, NoiseLevel, Parameterization, Prediction,
-    Products, Scaling,
+    Denoiser, Divergence, Latent, NoiseLevel, Parameterization, Prediction, Products, Scaling, Vjp,
 };
 
 /// A model trained under one scaling, answering for latents of any other.
@@ -12,9 +11,9 @@ use crate::{
 /// trained again (monograph §2.3.3). Schedules need no wrapper, since a denoiser sees levels only.
 ///
 /// ```
-/// use vdm_core::{Denoiser, GaussianMixture, NoiseLevel, Respecified, Scaling};
+/// use vdm_core::{Denoiser, GaussianMixture, NoiseLevel, Rescaled, Scaling};
 /// let data = GaussianMixture::new(vec![1.0], vec![vec![0.5]], vec![2.0])?;
-/// let trained = Respecified::new(&data, Scaling::VariancePreserving);
+/// let trained = Rescaled::new(&data, Scaling::VariancePreserving);
 /// // Any (α, σ) will do; here those of a variance-exploding process with σ = 3.
 /// let at = NoiseLevel::from_scales(1.0, 3.0);
 /// let (here, there) = (data.denoise(&vec![4.0_f64], &at), trained.denoise(&vec![4.0], &at));
@@ -22,12 +21,12 @@ use crate::{
 /// # Ok::<(), vdm_core::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy)]
-pub struct Respecified<D> {
+pub struct Rescaled<D> {
     inner: D,
     scaling: Scaling,
 }
 
-impl<D> Respecified<D> {
+impl<D> Rescaled<D> {
     /// Wraps a model that was trained under `scaling`.
     #[must_use]
     pub fn new(inner: D, scaling: Scaling) -> Self {
@@ -35,7 +34,7 @@ impl<D> Respecified<D> {
     }
 }
 
-impl<D> Respecified<D> {
+impl<D> Rescaled<D> {
     /// The level as the model knows it, and what a latent is there over what it is here.
     fn trained(&self, at: &NoiseLevel) -> (NoiseLevel, f64) {
         let trained = self.scaling.level(at.log_snr);
@@ -73,7 +72,7 @@ fn jacobian_factor(of: Parameterization, ratio: f64) -> f64 {
     ratio.powi(1 - of.degree())
 }
 
-impl<Z: Latent, D: Denoiser<Z>> Denoiser<Z> for Respecified<D> {
+impl<Z: Latent, D: Denoiser<Z>> Denoiser<Z> for Rescaled<D> {
     type Error = D::Error;
     fn denoise(&self, z: &Z, at: &NoiseLevel) -> Result<Prediction<Z>, D::Error> {
         let (trained, ratio) = self.trained(at);
@@ -90,23 +89,23 @@ impl<Z: Latent, D: Denoiser<Z>> Denoiser<Z> for Respecified<D> {
     }
 }
 
-impl<Z: Latent, D: Divergence<Z>> Divergence<Z> for Respecified<D> {
-    fn denoise_and_trace(
+impl<Z: Latent, D: Divergence<Z>> Divergence<Z> for Rescaled<D> {
+    fn denoise_with_trace(
         &self,
         z: &Z,
         at: &NoiseLevel,
     ) -> Result<(Prediction<Z>, f64), Self::Error> {
         let (trained, ratio) = self.trained(at);
-        let (found, trace) = self.inner.denoise_and_trace(&Z::lincomb(&[(ratio, z)]), &trained)?;
+        let (found, trace) = self.inner.denoise_with_trace(&Z::lincomb(&[(ratio, z)]), &trained)?;
         let trace = trace * jacobian_factor(found.of, ratio);
         Ok((rescaled(found, ratio), trace))
     }
-    fn denoise_and_trace_each(
+    fn denoise_with_trace_each(
         &self,
         items: &[(&Z, NoiseLevel)],
     ) -> Result<Vec<(Prediction<Z>, f64)>, Self::Error> {
         let there = self.all_trained(items);
-        let found = self.inner.denoise_and_trace_each(&borrowed(&there))?;
+        let found = self.inner.denoise_with_trace_each(&borrowed(&there))?;
         let here =
             |((found, trace), (.., ratio)): ((Prediction<Z>, f64), &(Z, NoiseLevel, f64))| {
                 let trace = trace * jacobian_factor(found.of, *ratio);
@@ -116,8 +115,8 @@ impl<Z: Latent, D: Divergence<Z>> Divergence<Z> for Respecified<D> {
     }
 }
 
-impl<Z: Latent, D: JacobianProduct<Z>> JacobianProduct<Z> for Respecified<D> {
-    fn denoise_and_multiply(
+impl<Z: Latent, D: Vjp<Z>> Vjp<Z> for Rescaled<D> {
+    fn denoise_with_vjp(
         &self,
         z: &Z,
         at: &NoiseLevel,
@@ -125,10 +124,10 @@ impl<Z: Latent, D: JacobianProduct<Z>> JacobianProduct<Z> for Respecified<D> {
     ) -> Result<Products<Z>, Self::Error> {
         let (trained, ratio) = self.trained(at);
         let z = Z::lincomb(&[(ratio, z)]);
-        let found = self.inner.denoise_and_multiply(&z, &trained, directions)?;
+        let found = self.inner.denoise_with_vjp(&z, &trained, directions)?;
         Ok(rescaled_products(found, ratio))
     }
-    fn denoise_and_multiply_each(
+    fn denoise_with_vjp_each(
         &self,
         items: &[(&Z, NoiseLevel, &[Z])],
     ) -> Result<Vec<Products<Z>>, Self::Error> {
@@ -136,7 +135,7 @@ impl<Z: Latent, D: JacobianProduct<Z>> JacobianProduct<Z> for Respecified<D> {
         let there = self.all_trained(&latents);
         let asked: Vec<(&Z, NoiseLevel, &[Z])> =
             there.iter().zip(items).map(|((z, at, _), (.., v))| (z, *at, *v)).collect();
-        let found = self.inner.denoise_and_multiply_each(&asked)?;
+        let found = self.inner.denoise_with_vjp_each(&asked)?;
         let ratios = there.iter().map(|(.., ratio)| *ratio);
         Ok(found
             .into_iter()
@@ -183,7 +182,7 @@ mod tests {
                 let exact = data.denoise(z, at)?;
                 Ok::<_, Infallible>(Prediction { value: exact.to(of, z, at), of })
             });
-            let model = Respecified::new(&network, vp);
+            let model = Rescaled::new(&network, vp);
             for log_snr in [-3.0, 0.4, 5.0] {
                 let levels = [
                     Scaling::VarianceExploding.level(log_snr),
@@ -220,12 +219,12 @@ mod tests {
         impl Derived {
             /// `∂score/∂z = (∂x̂/∂z·α − 1)/σ²` in one dimension.
             fn slope(&self, z: &Vec<f64>, at: &NoiseLevel) -> f64 {
-                let (_, by_z) = self.0.denoise_and_trace(z, at).unwrap();
+                let (_, by_z) = self.0.denoise_with_trace(z, at).unwrap();
                 (at.alpha * by_z - 1.0) / at.sigma.powi(2)
             }
         }
         impl Divergence<Vec<f64>> for Derived {
-            fn denoise_and_trace(
+            fn denoise_with_trace(
                 &self,
                 z: &Vec<f64>,
                 at: &NoiseLevel,
@@ -233,8 +232,8 @@ mod tests {
                 Ok((self.denoise(z, at)?, self.slope(z, at)))
             }
         }
-        impl JacobianProduct<Vec<f64>> for Derived {
-            fn denoise_and_multiply(
+        impl Vjp<Vec<f64>> for Derived {
+            fn denoise_with_vjp(
                 &self,
                 z: &Vec<f64>,
                 at: &NoiseLevel,
@@ -246,23 +245,23 @@ mod tests {
         }
         let means = vec![vec![-1.0], vec![1.5]];
         let data = GaussianMixture::new(vec![0.3, 0.7], means, vec![0.2, 0.4]).unwrap();
-        let model = Respecified::new(Derived(data), Scaling::VariancePreserving);
+        let model = Rescaled::new(Derived(data), Scaling::VariancePreserving);
         let levels = [0.4, -2.0].map(|log_snr| Scaling::VarianceExploding.level(log_snr));
         let latents = [vec![0.7], vec![-2.0]];
         let items = [(&latents[0], levels[0]), (&latents[1], levels[1])];
-        let traced = model.denoise_and_trace_each(&items).unwrap();
+        let traced = model.denoise_with_trace_each(&items).unwrap();
         let v = [vec![2.0]];
         let asked = items.map(|(z, at)| (z, at, &v[..]));
-        let multiplied = model.denoise_and_multiply_each(&asked).unwrap();
+        let multiplied = model.denoise_with_vjp_each(&asked).unwrap();
         let plain = model.denoise_each(&items).unwrap();
         for (i, (z, at)) in items.into_iter().enumerate() {
             let score = |z: f64| model.denoise(&vec![z], &at).unwrap().value[0];
             let slope = (score(z[0] + 1e-5) - score(z[0] - 1e-5)) / 2e-5;
-            let (found, trace) = model.denoise_and_trace(z, &at).unwrap();
+            let (found, trace) = model.denoise_with_trace(z, &at).unwrap();
             let close = |got: f64, wanted: f64| (got / wanted - 1.0).abs() < 1e-6;
             assert!(close(trace, slope), "{trace}, not {slope}");
             assert!(close(multiplied[i].1[0][0], 2.0 * slope), "{:?}, not {slope}", multiplied[i]);
-            assert_eq!(model.denoise_and_multiply(z, &at, &v).unwrap(), multiplied[i]);
+            assert_eq!(model.denoise_with_vjp(z, &at, &v).unwrap(), multiplied[i]);
             assert_eq!((&found, trace), (&traced[i].0, traced[i].1));
             assert_eq!((&found, &found), (&plain[i], &multiplied[i].0));
         }
@@ -271,7 +270,7 @@ mod tests {
     #[test]
     fn the_ends_stay_finite() {
         let data = GaussianMixture::new(vec![1.0], vec![vec![0.5]], vec![2.0]).unwrap();
-        let model = Respecified::new(&data, Scaling::VariancePreserving);
+        let model = Rescaled::new(&data, Scaling::VariancePreserving);
         let noise = Scaling::StraightLine.level(f64::NEG_INFINITY);
         assert_eq!(model.denoise(&vec![0.7], &noise).unwrap().value, [0.5]);
         let clean = Scaling::VarianceExploding.level(f64::INFINITY);

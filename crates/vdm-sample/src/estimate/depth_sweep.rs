@@ -2,34 +2,34 @@
 //!
 //! Twice the steps lower `L_T` on average over the data if the denoiser is good, but not for every
 //! single item (erratum E14, [`vdm_core::bound`]). A ladder estimates all depths with the same draws
-//! and reports the difference of each rung from the one before, with errors of the differences
+//! and reports the difference of each depth from the one before, with errors of the differences
 //! themselves.
 
 use serde::Serialize;
 
-use super::bound::{Bound, DiffusionTerm, Turn};
-use super::process::Process;
-use super::rounds::{Series, Term};
+use super::bound::{Bound, DiffusionTerm, DrawNumbers};
+use super::rounds::{EstimateTerm, Series};
+use super::terms::BoundTerms;
 use super::{Estimate, EstimateError, Summary};
 
 /// Differences that stand out of their own error by this factor count as certain.
 const CERTAIN: f64 = 3.0;
 
-/// A rung and how it compares with the one before it.
+/// A depth and how it compares with the one before it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Rung {
+pub struct DepthEstimate {
     /// Its diffusion term.
     pub diffusion: DiffusionTerm,
     /// The bound.
     pub estimate: Estimate,
-    /// What changed from the rung before; `None` for the first.
+    /// What changed from the depth before; `None` for the first.
     pub change: Option<Change>,
 }
 
 /// The difference of two bounds on the same items, from the same draws.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Change {
-    /// This rung less the one before, in nats per item.
+    /// This depth less the one before, in nats per item.
     pub difference: Summary,
     /// Items whose bound became worse, by their estimates.
     pub worse: usize,
@@ -46,34 +46,35 @@ impl Bound<'_> {
     ///
     /// # Errors
     /// Any [`EstimateError`].
-    pub fn ladder<P: Process + ?Sized>(
+    pub fn depth_sweep<P: BoundTerms + ?Sized>(
         &self,
         process: &P,
-        rungs: &[DiffusionTerm],
+        depths: &[DiffusionTerm],
         mut progress: impl FnMut(DiffusionTerm, u64, usize),
-    ) -> Result<Vec<Rung>, EstimateError<P::Error>> {
+    ) -> Result<Vec<DepthEstimate>, EstimateError<P::Error>> {
         self.rounds.check()?;
-        if rungs.is_empty() {
+        if depths.is_empty() {
             return Ok(Vec::new());
         }
-        // Room for those of the largest rung: in every round, copies of equal place share their noise.
-        let copies = rungs.iter().map(|rung| rung.copies()).max().unwrap_or(0);
+        // Room for those of the largest depth: in every round, copies of equal place share their noise.
+        let copies = depths.iter().map(|depth| depth.copies()).max().unwrap_or(0);
         let bounds: Vec<Self> =
-            rungs.iter().map(|diffusion| Self { diffusion: *diffusion, ..*self }).collect();
+            depths.iter().map(|diffusion| Self { diffusion: *diffusion, ..*self }).collect();
         let levels: Result<Vec<_>, _> = bounds.iter().map(Self::levels).collect();
         let levels = levels?;
         let names = ["bound", "change", "prior", "reconstruction", "diffusion"];
         let mut series = Vec::new();
-        for _ in rungs {
+        for _ in depths {
             series.push(Series::new(names, process.items())?);
         }
-        // All rungs take a round before any takes the next: a difference is one of equal rounds.
+        // All depths take a round before any takes the next: a difference is one of equal rounds.
         for round in 0.. {
             let mut below: Option<Vec<f64>> = None;
             for ((bound, levels), series) in bounds.iter().zip(&levels).zip(&mut series) {
-                let values = bound.round(process, levels, Turn { round, copies }, None, |i| {
-                    progress(bound.diffusion, round, i);
-                })?;
+                let values =
+                    bound.round(process, levels, DrawNumbers { round, copies }, None, |i| {
+                        progress(bound.diffusion, round, i);
+                    })?;
                 let change = |item: usize, total: f64| {
                     below.as_ref().map_or(0.0, |below| total - below[item])
                 };
@@ -90,19 +91,19 @@ impl Bound<'_> {
         }
         let estimates = series.into_iter().map(|series| series.finish(&self.rounds));
         Ok(estimates
-            .zip(rungs)
+            .zip(depths)
             .enumerate()
-            .map(|(rung, (mut estimate, diffusion))| {
+            .map(|(depth, (mut estimate, diffusion))| {
                 let change = estimate.terms.remove(0);
-                let change = (rung > 0).then(|| Change::of(&change));
-                Rung { diffusion: *diffusion, estimate, change }
+                let change = (depth > 0).then(|| Change::of(&change));
+                DepthEstimate { diffusion: *diffusion, estimate, change }
             })
             .collect())
     }
 }
 
 impl Change {
-    fn of(term: &Term) -> Self {
+    fn of(term: &EstimateTerm) -> Self {
         let certainly = |item: &super::Moments| {
             item.standard_error().map(|error| item.mean() > CERTAIN * error)
         };
@@ -123,7 +124,7 @@ mod tests {
     use std::convert::Infallible;
     use std::ops::Range;
 
-    use super::super::process::Draw;
+    use super::super::terms::NoisedItem;
     use super::*;
     use crate::estimate::Rounds;
     use crate::{GridSpec, Seed};
@@ -136,7 +137,7 @@ mod tests {
         copies: RefCell<Vec<u64>>,
     }
 
-    impl Process for Asked {
+    impl BoundTerms for Asked {
         type Error = Infallible;
         fn items(&self) -> usize {
             1
@@ -147,11 +148,11 @@ mod tests {
         fn prior(&self, items: Range<usize>, _: LogSnr) -> Result<Vec<f64>, Infallible> {
             Ok(vec![0.0; items.len()])
         }
-        fn reconstruction(&self, draws: &[Draw]) -> Result<Vec<f64>, Infallible> {
+        fn reconstruction(&self, draws: &[NoisedItem]) -> Result<Vec<f64>, Infallible> {
             self.clean.borrow_mut().extend(draws.iter().map(|draw| draw.number));
             Ok(vec![0.0; draws.len()])
         }
-        fn noise_errors(&self, draws: &[Draw]) -> Result<Vec<f64>, Infallible> {
+        fn noise_errors(&self, draws: &[NoisedItem]) -> Result<Vec<f64>, Infallible> {
             self.copies.borrow_mut().extend(draws.iter().map(|draw| draw.number));
             Ok(vec![1.0; draws.len()])
         }
@@ -162,7 +163,7 @@ mod tests {
     fn rungs_share_their_draws() {
         let process = Asked::default();
         let schedule = Schedule::linear(5.0, -5.0).unwrap();
-        let diffusion = DiffusionTerm::Dense { steps: 2 };
+        let diffusion = DiffusionTerm::AllSteps { steps: 2 };
         let rounds = Rounds::exactly(2);
         let bound = Bound {
             schedule: &schedule,
@@ -172,8 +173,8 @@ mod tests {
             seed: Seed(1),
             batch: 8,
         };
-        let rungs = [diffusion, DiffusionTerm::Continuous { draws: 3 }];
-        bound.ladder(&process, &rungs, |_, _, _| ()).unwrap();
+        let depths = [diffusion, DiffusionTerm::Continuous { draws: 3 }];
+        bound.depth_sweep(&process, &depths, |_, _, _| ()).unwrap();
         assert_eq!(process.clean.into_inner(), [0, 0, 4, 4]);
         assert_eq!(process.copies.into_inner(), [1, 2, 1, 2, 3, 5, 6, 5, 6, 7]);
     }

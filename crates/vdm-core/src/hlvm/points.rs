@@ -2,7 +2,7 @@
 
 /// One vector of standard normals, and what it counts for in an average.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Draw {
+pub struct WeightedNormal {
     /// Weight; those of a rule sum to 1.
     pub weight: f64,
     /// One standard normal per latent.
@@ -15,8 +15,11 @@ pub fn monte_carlo(
     n: usize,
     dims: usize,
     mut normal: impl FnMut() -> f64,
-) -> impl Iterator<Item = Draw> {
-    (0..n).map(move |_| Draw { weight: 1.0 / n as f64, eps: (0..dims).map(|_| normal()).collect() })
+) -> impl Iterator<Item = WeightedNormal> {
+    (0..n).map(move |_| WeightedNormal {
+        weight: 1.0 / n as f64,
+        eps: (0..dims).map(|_| normal()).collect(),
+    })
 }
 
 /// The `2·dims` points `±√dims·e_i` of equal weight: the unscented rule, exact for polynomials of
@@ -28,13 +31,13 @@ pub fn monte_carlo(
 /// let mean: f64 = sigma_points(3).map(|draw| draw.weight * square(&draw.eps)).sum();
 /// assert!((mean - 5.0).abs() < 1e-14); // 1² + 2²
 /// ```
-pub fn sigma_points(dims: usize) -> impl Iterator<Item = Draw> {
+pub fn sigma_points(dims: usize) -> impl Iterator<Item = WeightedNormal> {
     let radius = (dims as f64).sqrt();
     (0..dims).flat_map(move |i| {
         [radius, -radius].map(|coordinate| {
             let mut eps = vec![0.0; dims];
             eps[i] = coordinate;
-            Draw { weight: 0.5 / dims as f64, eps }
+            WeightedNormal { weight: 0.5 / dims as f64, eps }
         })
     })
 }

@@ -10,14 +10,14 @@ use crate::GridSpec;
 
 /// `λ_0 > λ_1 > … > λ_T`, from data to noise; none in continuous time.
 #[derive(Debug, Default)]
-pub(super) struct Levels(Vec<LogSnr>);
+pub(super) struct HierarchyLevels(Vec<LogSnr>);
 
 /// How far a grid's ends may be from the schedule's, in units of `λ`: some roundings of a grid.
 const SAME: f64 = 1e-9;
 
 /// A step of the hierarchy.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Step {
+pub(super) struct HierarchyStep {
     /// `λ_t`, where the model is asked.
     pub(super) start: LogSnr,
     /// `λ_s`, the cleaner one.
@@ -26,7 +26,7 @@ pub(super) struct Step {
     pub(super) factor: f64,
 }
 
-impl Levels {
+impl HierarchyLevels {
     /// # Errors
     /// [`EstimateError::Setting`] for no steps, [`EstimateError::Count`] for more than 2^20, [`EstimateError::Grid`] if there is no such
     /// grid, [`EstimateError::Ends`] if it ends elsewhere than the schedule.
@@ -64,9 +64,9 @@ impl Levels {
         self.0[i]
     }
 
-    /// Step `i`, from 1.
-    pub(super) fn step(&self, i: usize) -> Step {
+    /// HierarchyStep `i`, from 1.
+    pub(super) fn step(&self, i: usize) -> HierarchyStep {
         let (end, start) = (self.0[i - 1], self.0[i]);
-        Step { start, end, factor: bound::discrete_factor(end, start) }
+        HierarchyStep { start, end, factor: bound::discrete_factor(end, start) }
     }
 }

@@ -1,21 +1,21 @@
-//! The exact law of a blurred set of points after rounding down to 256 × 256 cells.
+//! The exact distribution of a blurred set of points after rounding down to 256 × 256 cells.
 
 use std::f64::consts::SQRT_2;
 
 const SIDE: usize = 256;
 
-/// Beyond this many standard deviations the normal law has 2e-19 of its mass.
+/// Beyond this many standard deviations the normal distribution has 2e-19 of its mass.
 const REACH: f64 = 9.0;
 
 /// Probabilities of the 256 × 256 values of a point with two 8-bit coordinates.
 #[derive(Debug, Clone)]
-pub struct CellLaw {
+pub struct CellDistribution {
     /// Row by row: the second coordinate varies fastest.
     probabilities: Vec<f64>,
 }
 
-impl CellLaw {
-    /// The law of `⌊center + std·N(0, I)⌋` for a center drawn with the given weights, which sum to 1.
+impl CellDistribution {
+    /// The distribution of `⌊center + std·N(0, I)⌋` for a center drawn with the given weights, which sum to 1.
     ///
     /// A cell's share of one Gaussian is the product of two differences of the normal distribution
     /// function. Mass outside the cells is left out: centers lie 8 standard deviations inside.
@@ -85,8 +85,8 @@ mod tests {
     #[test]
     fn a_law_sums_to_one_also_where_a_center_is_near_the_edge() {
         for center in [[8.0, 8.5], [128.0, 247.9]] {
-            let law = CellLaw::of_mixture([(1.0, center)].into_iter(), 1.0);
-            let total: f64 = law.probabilities.iter().sum();
+            let distribution = CellDistribution::of_mixture([(1.0, center)].into_iter(), 1.0);
+            let total: f64 = distribution.probabilities.iter().sum();
             assert!((total - 1.0).abs() < 1e-14, "{total}");
         }
     }

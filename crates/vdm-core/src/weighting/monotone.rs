@@ -6,7 +6,7 @@ use crate::{Error, LogSnr, NoiseSchedule};
 
 /// Levels between which a weight rises, and by how much.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rise {
+pub struct NonMonotoneInterval {
     /// From the level where it begins to that where it ends.
     pub levels: LogSnrRange,
     /// The rise in units of the largest weight there is: the negative mass that `p_w(t)` has here
@@ -47,7 +47,7 @@ impl Weighting {
         &self,
         range: LogSnrRange,
         schedule: &dyn NoiseSchedule,
-    ) -> Result<Vec<Rise>, Error> {
+    ) -> Result<Vec<NonMonotoneInterval>, Error> {
         self.clone().checked()?;
         let range = range.finite()?;
         let node = |i: usize| {
@@ -81,8 +81,10 @@ impl Weighting {
         // A weight is largest where a rise ends, or at the lowest level.
         let peak = ends.iter().map(|levels| log(levels.max())).fold(logs[0], f64::max);
         let share = |level| (log(level) - peak).exp();
-        let rise =
-            |levels: LogSnrRange| Rise { levels, mass: share(levels.max()) - share(levels.min()) };
+        let rise = |levels: LogSnrRange| NonMonotoneInterval {
+            levels,
+            mass: share(levels.max()) - share(levels.min()),
+        };
         Ok(ends.into_iter().map(rise).collect())
     }
 }
