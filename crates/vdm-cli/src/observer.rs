@@ -77,7 +77,7 @@ impl<'a> Recorder<'a> {
             Some(_) => bits_per_dim(bits_per_dim(variance, dims), dims),
             None => per_dim(per_dim(variance)),
         };
-        let spread = trainer.model().spread();
+        let spread = trainer.model().loss_variance();
         let variance = spread.variance();
         let record = TrainRecord {
             step: report.step,

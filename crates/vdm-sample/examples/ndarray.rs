@@ -9,7 +9,7 @@ use std::error::Error;
 
 use ndarray::{Array2, Axis};
 use vdm_core::{FromFn, NoiseLevel, Parameterization, Prediction, Scaling, Schedule};
-use vdm_sample::{Ancestral, Iid, Seed, TimeGrid, integrate, prior};
+use vdm_sample::{Ancestral, Iid, Seed, TimeGrid, prior, solve};
 
 const SAMPLES: usize = 2000;
 const DIMS: usize = 2;
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let z1 = (0..SAMPLES as u64).flat_map(|sample| prior(Seed(1), sample, DIMS)).collect();
     let z1 = Array2::from_shape_vec((SAMPLES, DIMS), z1)?;
     let mut noise = Iid::new(Seed(1), 0, DIMS);
-    let x = integrate(&Ancestral::default(), &model, z1, &grid, &mut noise, |_, _, _| ())?;
+    let x = solve(&Ancestral::default(), &model, z1, &grid, &mut noise, |_, _, _| ())?.latent;
 
     let (means, stds) = (x.mean_axis(Axis(0)).ok_or("no samples")?, x.std_axis(Axis(0), 1.0));
     println!("means {means:.3}, standard deviations {stds:.3}");

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use vdm_data::{Items, Shape};
-use vdm_sample::{Purpose, Seed, fill_normal};
-use vdm_torch::nn::layers::{Linear, Start};
-use vdm_torch::nn::{Mode, Parameters};
+use vdm_sample::Seed;
+use vdm_sample::noise::{Purpose, fill_normal};
+use vdm_torch::nn::{Mode, Parameters, layers::{Linear, Start}};
 use vdm_torch::train::{Loss, Plan, Trainable, Trainer};
 use vdm_torch::{Batch, Error, PRESETS, RunConfig, RunIdentity};
 

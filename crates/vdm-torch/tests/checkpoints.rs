@@ -169,7 +169,7 @@ fn a_window_of_metrics_goes_on_where_it_was() {
     }
     let sums = |trainer: &DiffusionTrainer| {
         let window = trainer.window();
-        (window.steps, window.loss.to_bits(), trainer.model().spread().clone())
+        (window.steps, window.loss.to_bits(), trainer.model().loss_variance().clone())
     };
     assert_eq!(sums(&trainer), sums(&uninterrupted));
     assert_eq!(trainer.window().steps, 3);

@@ -14,7 +14,7 @@ use ndarray::{Array2, Ix2, arr0};
 use ort::session::Session;
 use ort::value::TensorRef;
 use vdm_core::{Denoiser, NoiseLevel, Parameterization, Prediction, Scaling, Schedule};
-use vdm_sample::{Ancestral, DpmSolverPp2M, Iid, NoNoise, Seed, TimeGrid, integrate, prior};
+use vdm_sample::{Ancestral, DpmSolverMultistep, Iid, NoNoise, Seed, TimeGrid, prior, solve};
 
 const SAMPLES: usize = 4;
 const DIMS: usize = 6;
@@ -53,10 +53,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let z1: Vec<f32> = (0..SAMPLES as u64).flat_map(|i| prior(Seed(5), i, DIMS)).collect();
     let z1 = Array2::from_shape_vec((SAMPLES, DIMS), z1)?;
-    let solver = DpmSolverPp2M::default();
-    let ode = integrate(&solver, &network, z1.clone(), &grid, &mut NoNoise, |_, _, _| ())?;
+    let solver = DpmSolverMultistep::PP_2M;
+    let ode = solve(&solver, &network, z1.clone(), &grid, &mut NoNoise, |_, _, _| ())?.latent;
     let mut noise = Iid::new(Seed(5), 0, DIMS);
-    let sde = integrate(&Ancestral::default(), &network, z1, &grid, &mut noise, |_, _, _| ())?;
+    let sde = solve(&Ancestral::default(), &network, z1, &grid, &mut noise, |_, _, _| ())?.latent;
     for (name, x) in [("ODE", ode), ("SDE", sde)] {
         assert!(x.iter().all(|x| (x.abs() - 1.0).abs() < 1e-3), "{name}: {x} are not all signs");
         println!("{name}:\n{x:.0}");

@@ -14,10 +14,11 @@ use std::ops::Range;
 use tch::Tensor;
 pub use time_sampler::TimeSampler;
 use vdm_core::count::{Cost, bounded};
-use vdm_core::importance::{Adaptive, Draw, Spread};
+use vdm_core::importance::{Adaptive, LossSample, LossVariance};
 use vdm_core::{NoiseSchedule, Schedule, times};
 use vdm_data::{Items, Shape};
-use vdm_sample::{Purpose, SamplerSpec, Seed, fill_normal};
+use vdm_sample::noise::{Purpose, fill_normal};
+use vdm_sample::{SamplerSpec, Seed};
 
 use self::learned_schedule::Observed;
 use self::levels::Levels;
@@ -90,9 +91,9 @@ pub struct DiffusionTraining {
     model: Model,
     levels: Levels,
     /// Losses of single items by their levels, since the last line of metrics.
-    spread: Spread,
+    loss_variance: LossVariance,
     /// Those of the last step.
-    last: Vec<Draw>,
+    last: Vec<LossSample>,
     plan: DiffusionPlan,
 }
 
@@ -119,7 +120,7 @@ pub struct DiffusionState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleMoments>,
     /// Losses since the last line of metrics.
-    pub spread: Spread,
+    pub loss_variance: LossVariance,
 }
 
 impl DiffusionTraining {
@@ -142,7 +143,7 @@ impl DiffusionTraining {
         let range = levels.proposal().as_ref().unwrap_or(&diffusion.schedule).range();
         Ok(Self {
             levels,
-            spread: Spread::new(range, BINS),
+            loss_variance: LossVariance::new(range, BINS),
             last: vec![],
             plan: plan.clone(),
             model,
@@ -165,13 +166,13 @@ impl DiffusionTraining {
 
     /// The losses of single items by their levels, since the last line of metrics was due.
     #[must_use]
-    pub fn spread(&self) -> &Spread {
-        &self.spread
+    pub fn loss_variance(&self) -> &LossVariance {
+        &self.loss_variance
     }
 
     /// The losses of the last step's items, with the levels they were noised at.
     #[must_use]
-    pub fn last_losses(&self) -> &[Draw] {
+    pub fn last_losses(&self) -> &[LossSample] {
         &self.last
     }
 
@@ -257,7 +258,7 @@ impl Trainable for DiffusionTraining {
     fn learn(&mut self, step: &StepTaken<'_, DiffusionDraws>) -> Result<Vec<Term>, Error> {
         let noising = self.noising(step.draws)?;
         let draws = noising.draws(step.nats);
-        draws.iter().for_each(|draw| self.spread.observe(draw));
+        draws.iter().for_each(|draw| self.loss_variance.observe(draw));
         self.levels.observe(&draws);
         self.last = draws;
         let Some(by_level) = step.observed.first() else { return Ok(Vec::new()) };
@@ -289,12 +290,12 @@ impl Trainable for DiffusionTraining {
     }
 
     fn begin_window(&mut self) {
-        self.spread = Spread::new(self.proposal().range(), BINS);
+        self.loss_variance = LossVariance::new(self.proposal().range(), BINS);
     }
 
     fn state(&self) -> Result<Value, Error> {
         let (adaptive, schedule) = self.levels.state();
-        let state = DiffusionState { adaptive, schedule, spread: self.spread.clone() };
+        let state = DiffusionState { adaptive, schedule, loss_variance: self.loss_variance.clone() };
         serde_json::to_value(state)
             .map_err(|source| Error::Json { what: "the state of a training", source })
     }
@@ -313,7 +314,7 @@ impl Trainable for DiffusionTraining {
                 "is of another model, process or data shape than the configuration".to_owned()
             );
         }
-        let DiffusionState { adaptive, schedule, spread } = DiffusionState::deserialize(state)
+        let DiffusionState { adaptive, schedule, loss_variance } = DiffusionState::deserialize(state)
             .map_err(|error| format!("has another state than a diffusion training ({error})"))?;
         let configured = self.model.spec().diffusion.schedule.clone();
         let now = learned.unwrap_or_else(|| configured.clone());
@@ -321,7 +322,7 @@ impl Trainable for DiffusionTraining {
             let objective = "objective.time_sampler or objective.schedule";
             return Err(format!("was trained with another {objective}"));
         }
-        self.spread = spread;
+        self.loss_variance = loss_variance;
         self.model.set_schedule(now);
         Ok(())
     }
