@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::f64::consts::{E, PI};
 
-use vdm_compress::{Archive, Codec, Header, Levels, Origin, Settings, sha256};
+use vdm_compress::{Archive, Codec, Header, LatentLevels, Origin, Settings, sha256};
 use vdm_core::likelihood::Discretized;
 use vdm_core::{
     Denoiser, FromFn, GaussianMixture, NoiseLevel, Parameterization, Prediction, Scalar, Schedule,
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     let settings = Settings {
         steps: 300,
-        levels: Levels::UniformTime,
+        levels: LatentLevels::UniformTime,
         batch: 50,
         cells_per_std: Settings::CELLS,
     };

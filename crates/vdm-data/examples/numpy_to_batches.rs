@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let path = folder.path().join("images.npy");
     std::fs::write(&path, npy(&pixels))?;
 
-    let data = load(&Source::Path { path, size: None, levels: None })?;
+    let data = load(&Source::Path { path, size: None, values: None })?;
     println!("{ITEMS} images, SHA-256 {}", data.sha256);
     for (name, split) in [("train", &data.train), ("test", &data.test)] {
         println!("{name}: {} items of {} pixels", split.len(), data.shape.dims());

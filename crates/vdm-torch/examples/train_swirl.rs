@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use tch::Device;
 use vdm_data::{load, swirl_entropy_bits_per_dim};
-use vdm_torch::train::Trainer;
-use vdm_torch::{Depth, EvaluationSpec, PRESETS, RunConfig, evaluate, sample};
+use vdm_torch::train::Trainable;
+use vdm_torch::{EvaluationSpec, PRESETS, RunConfig, TimeDiscretization, evaluate};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let preset = PRESETS.iter().find_map(|(name, json)| (*name == "swirl").then_some(json));
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     config.training.batch = 256;
     let data = load(&config.data)?;
 
-    let mut trainer = Trainer::new(&config, &data, Device::Cpu)?;
+    let mut trainer = config.trainer(&data, Device::Cpu)?;
     let mut batches = trainer.batches(Arc::new(data.train.clone()))?;
     while trainer.steps_done() < config.training.steps {
         let report = trainer.train_step(&batches.next().ok_or("batches never end")??)?;
@@ -31,7 +31,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let few = data.test.select(&(0..2000).collect::<Vec<_>>());
     let spec = EvaluationSpec { draws: 16, batch: 4096 };
-    let test = evaluate(trainer.average(), &few, Depth::Continuous, spec, config.seed, |_| ())?;
+    let (model, time) = (trainer.average().model(), TimeDiscretization::Continuous);
+    let test = evaluate(model, &few, time, spec, config.seed, |_| ())?;
     let entropy = swirl_entropy_bits_per_dim();
     println!(
         "{:.2} ± {:.2} bits/dim; no model has less than {entropy:.2}",
@@ -39,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
     assert!(test.bits_per_dim > entropy && test.bits_per_dim < 7.0);
 
-    let points = sample(trainer.average(), &config.sampler, config.seed, 0, 256, 256, 0)?.pixels;
+    let points = trainer.average().samples(256)?;
     println!("the first samples: {:?}", &points[..6]);
     assert_eq!(points.len(), 2 * 256);
     Ok(())

@@ -10,7 +10,10 @@ use tch::{Device, Kind, Tensor};
 use vdm_data::{Items, Shape};
 use vdm_sample::Seed;
 use vdm_sample::noise::{Purpose, fill_normal};
-use vdm_torch::nn::{Mode, Parameters, layers::{Linear, Start}};
+use vdm_torch::nn::{
+    Mode, Parameters,
+    layers::{Linear, Start},
+};
 use vdm_torch::train::{Loss, Plan, Trainable, Trainer};
 use vdm_torch::{Batch, Error, PRESETS, RunConfig, RunIdentity};
 

@@ -51,7 +51,9 @@ impl Trainable for Mean {
     fn draws(&self, seed: Seed, batch: usize) -> Box<dyn FnMut(u64) -> Vec<f32> + Send> {
         Box::new(move |step| {
             (0..batch as u64)
-                .map(|item| seed.uniform(vdm_sample::noise::Purpose::TrainingTime, step, item) as f32)
+                .map(|item| {
+                    seed.uniform(vdm_sample::noise::Purpose::TrainingTime, step, item) as f32
+                })
                 .collect()
         })
     }

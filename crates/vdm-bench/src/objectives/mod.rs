@@ -141,7 +141,11 @@ impl Variant {
     }
 }
 
-fn train(config: &RunConfig, data: &Dataset, seconds: f64) -> Result<(DiffusionTrainer, LossVariance)> {
+fn train(
+    config: &RunConfig,
+    data: &Dataset,
+    seconds: f64,
+) -> Result<(DiffusionTrainer, LossVariance)> {
     let mut trainer = config.trainer(data, Device::Cpu)?;
     let mut batches = trainer.batches(Arc::new(data.train.clone()))?;
     let mut draws = std::collections::VecDeque::new();
@@ -153,7 +157,8 @@ fn train(config: &RunConfig, data: &Dataset, seconds: f64) -> Result<(DiffusionT
             draws.pop_front();
         }
     }
-    let mut spread = LossVariance::new(trainer.average().model().spec().diffusion.schedule.range(), BINS);
+    let mut spread =
+        LossVariance::new(trainer.average().model().spec().diffusion.schedule.range(), BINS);
     draws.iter().flatten().for_each(|draw| spread.observe(draw));
     Ok((trainer, spread))
 }

@@ -295,7 +295,8 @@ impl Trainable for DiffusionTraining {
 
     fn state(&self) -> Result<Value, Error> {
         let (adaptive, schedule) = self.levels.state();
-        let state = DiffusionState { adaptive, schedule, loss_variance: self.loss_variance.clone() };
+        let state =
+            DiffusionState { adaptive, schedule, loss_variance: self.loss_variance.clone() };
         serde_json::to_value(state)
             .map_err(|source| Error::Json { what: "the state of a training", source })
     }
@@ -314,8 +315,10 @@ impl Trainable for DiffusionTraining {
                 "is of another model, process or data shape than the configuration".to_owned()
             );
         }
-        let DiffusionState { adaptive, schedule, loss_variance } = DiffusionState::deserialize(state)
-            .map_err(|error| format!("has another state than a diffusion training ({error})"))?;
+        let DiffusionState { adaptive, schedule, loss_variance } =
+            DiffusionState::deserialize(state).map_err(|error| {
+                format!("has another state than a diffusion training ({error})")
+            })?;
         let configured = self.model.spec().diffusion.schedule.clone();
         let now = learned.unwrap_or_else(|| configured.clone());
         if !self.levels.restore(adaptive, schedule, &configured, &now) {
