@@ -140,7 +140,7 @@ impl<'a> Sampling<'a> {
             };
             let (clipped, bounded);
             let corrected: &AnyModel<'_> = match correction {
-                Correction::None => *model,
+                Correction::None => model,
                 Correction::Clip(clip) => {
                     clipped = Projected::new(*model, clip);
                     &clipped

@@ -103,7 +103,7 @@ fn configurations_that_do_not_fit_are_named() {
         (
             &|c| {
                 c["objective"]["time_sampler"] =
-                    json!({"adaptive": {"bins": 1_u64 << 40, "decay": 0.9}})
+                    json!({"adaptive": {"bins": 1_u64 << 40, "decay": 0.9}});
             },
             "objective.time_sampler.adaptive.bins = 1099511627776 is more than 1048576",
         ),

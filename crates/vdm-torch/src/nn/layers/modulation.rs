@@ -5,7 +5,7 @@ use tch::Tensor;
 use super::{Linear, Start};
 use crate::nn::parameters::Scope;
 
-/// The normalization and the gate of a residual branch, all three told by a condition: adaLN-Zero of DiT
+/// The normalization and the gate of a residual branch, all three told by a condition: adaLN-Zero of `DiT`
 /// (Peebles and Xie 2023).
 ///
 /// ```text
