@@ -28,6 +28,6 @@ pub(crate) fn export(options: &Options) -> Result<()> {
     let run = output::existing_run(&options.run)?;
     files::prepare(&options.out)?;
     let opened = Opened::of(&run, options.checkpoint)?;
-    vdm_torch::foreign::export(&opened.model(Device::Cpu)?, &options.out)?;
+    vdm_torch::interop::export(&opened.model(Device::Cpu)?, &options.out)?;
     terminal::say(options.out.display())
 }

@@ -8,7 +8,7 @@ use tch::Device;
 use vdm_core::Schedule;
 use vdm_report::{RunDir, files, folders};
 use vdm_sample::Method;
-use vdm_torch::foreign::{self, DiffusersOptions, Imported, VdmFlaxOptions};
+use vdm_torch::interop::{self, DiffusersOptions, Imported, VdmFlaxOptions};
 use vdm_torch::{PRESETS, RunConfig};
 
 use crate::{configuration, opened, terminal};
@@ -81,7 +81,7 @@ impl Options {
     fn read(&self) -> Result<Imported, vdm_torch::Error> {
         let usual = VdmFlaxOptions::default();
         match self.from {
-            Origin::VdmFlax => foreign::vdm_flax(
+            Origin::VdmFlax => interop::vdm_flax(
                 &self.path,
                 &VdmFlaxOptions {
                     gamma_min: self.gamma_min.unwrap_or(usual.gamma_min),
@@ -89,14 +89,14 @@ impl Options {
                     label: self.label.map_or(usual.label, f64::from),
                 },
             ),
-            Origin::Diffusers => foreign::diffusers(
+            Origin::Diffusers => interop::diffusers(
                 &self.path,
                 &DiffusersOptions {
                     scheduler: self.scheduler.clone(),
                     label: self.label.map(i64::from),
                 },
             ),
-            Origin::Vdm => foreign::exported(&self.path),
+            Origin::Vdm => interop::exported(&self.path),
         }
     }
 }

@@ -136,7 +136,7 @@ pub enum Error {
     Weights(String),
     /// A file of another library that cannot be read as a model, or one that cannot be written.
     #[error("{path}: {problem}")]
-    Foreign {
+    Interop {
         /// Where it is.
         path: PathBuf,
         /// What is wrong, and what to do.

@@ -1,9 +1,9 @@
 //! Variational diffusion models on libtorch: networks, training and likelihood.
 //!
 //! The mathematics is [`vdm_core`]'s and the solvers are [`vdm_sample`]'s; this crate adds tensors
-//! ([`Batch`], [`PerSample`]), networks ([`nn`]), the bound on batches, training that resumes
-//! bit-exactly ([`train`]), checkpoints ([`checkpoint`]), weights of other libraries ([`foreign`])
-//! and test likelihood ([`evaluate`]).
+//! ([`Batch`], [`PerSample`]), networks and the layers of your own ([`nn`]), training that resumes
+//! bit-exactly, whatever is trained ([`train`]), the diffusion objective ([`diffusion`]), checkpoints
+//! ([`checkpoint`]), weights of other libraries ([`interop`]) and test likelihood ([`evaluate`]).
 //!
 //! ```
 //! use tch::Device;
@@ -43,9 +43,9 @@ pub mod diffusion;
 mod energy;
 mod error;
 mod evaluate;
-pub mod foreign;
 mod head;
 mod identity;
+pub mod interop;
 mod model;
 pub mod nn;
 mod objective;

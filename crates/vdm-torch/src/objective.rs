@@ -42,7 +42,7 @@ impl TimeDiscretization {
 
 /// Where items of a batch are noised, and what their squared errors count for.
 #[derive(Debug)]
-pub(crate) struct Noising {
+pub(crate) struct NoisedBatch {
     /// Time of each item, snapped to the grid if the hierarchy is discrete.
     pub(crate) times: Vec<f64>,
     /// Log-SNR of each.
@@ -86,7 +86,7 @@ impl NoiseSchedule for Step<'_> {
     }
 }
 
-impl Noising {
+impl NoisedBatch {
     fn new(times: Vec<f64>, schedule: &dyn NoiseSchedule, factor: impl Fn(f64) -> f64) -> Self {
         let map = |f: &dyn Fn(f64) -> f64| times.iter().map(|t| f(*t)).collect();
         Self {
@@ -223,7 +223,7 @@ pub(crate) fn diffusion_loss(
     model: &Model,
     x: &Batch,
     eps: &Batch,
-    noising: &Noising,
+    noising: &NoisedBatch,
     at: &NoiseLevel<PerSample>,
     mode: Mode,
 ) -> Result<DiffusionLoss, Error> {
@@ -433,7 +433,7 @@ mod tests {
             let model = model(head, 17);
             let Diffusion { schedule, scaling, .. } = &model.spec().diffusion;
             let (x, eps) = (model.encode(&values()), noise());
-            let noising = Noising::bound(&[0.3, 0.7], schedule, TimeDiscretization::Continuous);
+            let noising = NoisedBatch::bound(&[0.3, 0.7], schedule, TimeDiscretization::Continuous);
             let levels = noising.levels(*scaling, Device::Cpu);
             let mode = Mode::EVALUATION;
             let loss = diffusion_loss(&model, &x, &eps, &noising, &levels, mode).unwrap();
@@ -460,7 +460,8 @@ mod tests {
             spec.diffusion.schedule = schedule.clone();
             let model = Model::new(&spec, Seed(1), Device::Cpu).unwrap();
             let (x, eps) = (model.encode(&values()), noise());
-            let noising = Noising::bound(&[0.0, 1.0], &schedule, TimeDiscretization::Continuous);
+            let noising =
+                NoisedBatch::bound(&[0.0, 1.0], &schedule, TimeDiscretization::Continuous);
             let mode = Mode { train: true, ..Mode::EVALUATION };
             let levels = noising.levels(Scaling::VariancePreserving, Device::Cpu);
             let nats = diffusion_loss(&model, &x, &eps, &noising, &levels, mode).unwrap().nats();
@@ -477,7 +478,7 @@ mod tests {
     #[test]
     fn discrete_times_are_those_of_the_hierarchy() {
         let schedule = Schedule::linear(7.0, -4.0).unwrap();
-        let noising = Noising::bound(
+        let noising = NoisedBatch::bound(
             &[0.0, 0.3, 0.999_999],
             &schedule,
             TimeDiscretization::Discrete { steps: 10 },
@@ -493,14 +494,14 @@ mod tests {
         let mut diffusion = model(Head::Noise, 17).spec().diffusion.clone();
         let depth = TimeDiscretization::Discrete { steps: 100 };
         let u: Vec<f64> = (0..100).map(|i| (f64::from(i) + 0.5) / 100.0).collect();
-        let bound = Noising::discrete(&u, &diffusion, depth).factors;
+        let bound = NoisedBatch::discrete(&u, &diffusion, depth).factors;
         assert!(bound[0] / bound[50] > 10.0, "the bound is far from uniform");
         diffusion.weighting = Weighting::Simple;
-        for factor in Noising::discrete(&u, &diffusion, depth).factors {
+        for factor in NoisedBatch::discrete(&u, &diffusion, depth).factors {
             assert!((factor - 0.5).abs() < 1e-12, "{factor}");
         }
         diffusion.weighting = Weighting::hybrid(0.001);
-        let hybrid = Noising::discrete(&u, &diffusion, depth).factors;
+        let hybrid = NoisedBatch::discrete(&u, &diffusion, depth).factors;
         let constants: Vec<f64> =
             hybrid.iter().zip(&bound).map(|(hybrid, bound)| hybrid - 0.001 * bound).collect();
         for constant in &constants {
@@ -509,8 +510,9 @@ mod tests {
         // With many steps it is the objective of continuous time.
         let (u, depth) = ([0.4], TimeDiscretization::Discrete { steps: 100_000 });
         diffusion.weighting = Weighting::Simple;
-        let fine = Noising::discrete(&u, &diffusion, depth).factors[0];
-        let continuous = Noising::proposed(&u, &diffusion, &diffusion.schedule).unwrap().factors[0];
+        let fine = NoisedBatch::discrete(&u, &diffusion, depth).factors[0];
+        let continuous =
+            NoisedBatch::proposed(&u, &diffusion, &diffusion.schedule).unwrap().factors[0];
         assert!((fine / continuous - 1.0).abs() < 1e-12);
     }
 
@@ -521,7 +523,7 @@ mod tests {
         let u: Vec<f64> = vdm_core::times::low_discrepancy(0.5, 20_000).collect();
         for schedule in [Schedule::linear(7.0, -4.0).unwrap(), Schedule::cosine(7.0, -4.0).unwrap()]
         {
-            let noising = Noising::bound(&u, &schedule, TimeDiscretization::Continuous);
+            let noising = NoisedBatch::bound(&u, &schedule, TimeDiscretization::Continuous);
             let mean = noising.factors.iter().sum::<f64>() / 20_000.0;
             assert!((mean - 5.5).abs() < 1e-3, "{schedule:?}: {mean}");
         }

@@ -17,7 +17,7 @@ use tch::Device;
 use vdm_data::{Dataset, Source};
 use vdm_torch::checkpoint::{Checkpoint, Checkpoints, Chosen, read_info};
 use vdm_torch::diffusion::DiffusionTrainer;
-use vdm_torch::foreign::{export, exported};
+use vdm_torch::interop::{export, exported};
 use vdm_torch::{Error, Model, RunConfig};
 
 const FILES: [&str; 3] = ["model.safetensors", "training.safetensors", "checkpoint.json"];

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use vdm_sample::Seed;
 use vdm_torch::checkpoint::{CheckpointInfo, read_info};
 use vdm_torch::diffusion::DiffusionState;
-use vdm_torch::foreign::{DiffusersOptions, VdmFlaxOptions, diffusers, export, exported, vdm_flax};
+use vdm_torch::interop::{DiffusersOptions, VdmFlaxOptions, diffusers, export, exported, vdm_flax};
 use vdm_torch::{DeviceChoice, Model, ModelSpec, PRESETS, RunConfig};
 
 use super::{Kind, Scratch, Target, Verdict, document, sealed, verdict};

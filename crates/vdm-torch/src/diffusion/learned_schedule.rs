@@ -224,7 +224,7 @@ mod tests {
     use crate::head::Head;
     use crate::model::{Model, ModelSpec};
     use crate::nn::{BAND_LIMIT, MlpSpec, Mode, NetworkSpec};
-    use crate::objective::{self, Noising};
+    use crate::objective::{self, NoisedBatch};
     use crate::{Batch, PerSample};
     use tch::{Device, Kind, Tensor};
     use vdm_core::schedule::{LogSnrRange, Monotone, MonotoneNetwork, MonotoneWeights};
@@ -306,7 +306,7 @@ mod tests {
         let (x, eps) = (model.encode(&repeated(&pixels)), Batch(repeated(&eps.0)));
         let u: Vec<f64> = times::low_discrepancy(0.5, ITEMS).collect();
         let diffusion = &model.spec().diffusion;
-        let noising = Noising::proposed(&u, diffusion, &diffusion.schedule).unwrap();
+        let noising = NoisedBatch::proposed(&u, diffusion, &diffusion.schedule).unwrap();
         let leaf = PerSample::new(&noising.log_snrs, Device::Cpu).0.set_requires_grad(true);
         let at = diffusion.scaling.level(PerSample(leaf.shallow_clone()));
         let mode = Mode::EVALUATION;
@@ -474,7 +474,7 @@ mod tests {
     fn the_partials_of_a_constant_error_are_those_of_its_factor() {
         let model = model(Head::Velocity, monotone());
         let diffusion = &model.spec().diffusion;
-        let noising = Noising::proposed(&[0.3], diffusion, &diffusion.schedule).unwrap();
+        let noising = NoisedBatch::proposed(&[0.3], diffusion, &diffusion.schedule).unwrap();
         let partials = noising.partials(diffusion, Parameterization::Image, &[2.0], &[0.0]);
         // ‖ε − ε̂‖² = e^λ ‖x − x̂‖².
         assert!((partials[0].by_log_snr - 2.0).abs() < 1e-12);

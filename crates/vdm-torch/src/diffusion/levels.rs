@@ -8,7 +8,7 @@ use super::learned_schedule::{Learner, Observed, ScheduleMoments};
 use super::time_sampler::Proposal;
 use crate::Error;
 use crate::model::Diffusion;
-use crate::objective::{Noising, TimeDiscretization};
+use crate::objective::{NoisedBatch, TimeDiscretization};
 use crate::train::OptimizerSpec;
 
 /// All that changes about noise levels from step to step, but for the schedule itself.
@@ -49,7 +49,7 @@ impl Levels {
     ///
     /// # Errors
     /// [`Error::Core`] if the proposal does not have the ends of the process.
-    pub(super) fn noising(&self, u: &[f64], diffusion: &Diffusion) -> Result<Noising, Error> {
+    pub(super) fn noising(&self, u: &[f64], diffusion: &Diffusion) -> Result<NoisedBatch, Error> {
         self.proposal.noising(u, diffusion, self.time)
     }
 

@@ -26,7 +26,7 @@ use crate::error::at_least_one;
 use crate::evaluate::{EvaluationSpec, Likelihood, evaluate};
 use crate::model::{Diffusion, Model, ModelSpec};
 use crate::nn::{Mode, Parameters};
-use crate::objective::{self, Noising, TimeDiscretization};
+use crate::objective::{self, NoisedBatch, TimeDiscretization};
 use crate::sample::sample;
 use crate::train::{Bound, Loss, OptimizerSpec, StepTaken, Term, Trainable, Trainer};
 use crate::{Batch, Error, PerSample};
@@ -176,7 +176,7 @@ impl DiffusionTraining {
         &self.last
     }
 
-    fn noising(&self, draws: &DiffusionDraws) -> Result<Noising, Error> {
+    fn noising(&self, draws: &DiffusionDraws) -> Result<NoisedBatch, Error> {
         self.levels.noising(&draws.times, &self.model.spec().diffusion)
     }
 }

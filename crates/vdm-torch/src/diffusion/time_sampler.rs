@@ -6,7 +6,7 @@ use vdm_core::{NoiseSchedule, Schedule};
 
 use crate::Error;
 use crate::model::Diffusion;
-use crate::objective::{Noising, TimeDiscretization};
+use crate::objective::{NoisedBatch, TimeDiscretization};
 
 /// How noise levels are proposed. The objective is the same for all of them; its variance is not
 /// (monograph §2.4.3).
@@ -88,12 +88,16 @@ impl Proposal {
         u: &[f64],
         diffusion: &Diffusion,
         time: TimeDiscretization,
-    ) -> Result<Noising, Error> {
+    ) -> Result<NoisedBatch, Error> {
         match (self, time) {
-            (_, TimeDiscretization::Discrete { .. }) => Ok(Noising::discrete(u, diffusion, time)),
-            (Self::Own, _) => Noising::proposed(u, diffusion, &diffusion.schedule),
-            (Self::Fixed(schedule), _) => Noising::proposed(u, diffusion, schedule),
-            (Self::Adaptive(adaptive), _) => Noising::proposed(u, diffusion, &adaptive.schedule()),
+            (_, TimeDiscretization::Discrete { .. }) => {
+                Ok(NoisedBatch::discrete(u, diffusion, time))
+            }
+            (Self::Own, _) => NoisedBatch::proposed(u, diffusion, &diffusion.schedule),
+            (Self::Fixed(schedule), _) => NoisedBatch::proposed(u, diffusion, schedule),
+            (Self::Adaptive(adaptive), _) => {
+                NoisedBatch::proposed(u, diffusion, &adaptive.schedule())
+            }
         }
     }
 

@@ -30,7 +30,7 @@ pub(super) fn object(path: &Path) -> Result<Map<String, Value>, Error> {
             Some(what) => format!("is no JSON: it {what}"),
             None => format!("is not a JSON object ({e})"),
         };
-        Error::Foreign { path: path.into(), problem }
+        Error::Interop { path: path.into(), problem }
     })
 }
 
@@ -41,7 +41,7 @@ pub(super) fn parse<T: DeserializeOwned>(
 ) -> Result<T, Error> {
     serde_path_to_error::deserialize(Value::Object(fields)).map_err(|e| {
         let problem = format!("{}: {}; this value cannot be read", e.path(), e.inner());
-        Error::Foreign { path: path.into(), problem }
+        Error::Interop { path: path.into(), problem }
     })
 }
 

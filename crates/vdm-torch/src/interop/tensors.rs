@@ -117,7 +117,7 @@ impl Tensors {
     }
 
     pub(super) fn refuse(&self, problem: String) -> Error {
-        Error::Foreign { path: self.path.clone(), problem }
+        Error::Interop { path: self.path.clone(), problem }
     }
 
     fn missing(&self, name: &str) -> Error {
@@ -131,7 +131,7 @@ pub(super) fn opened<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>
         let problem = file::mistaken(bytes).unwrap_or_else(|| {
             format!("cannot be read as safetensors ({e}); bring a complete copy")
         });
-        Error::Foreign { path: path.into(), problem }
+        Error::Interop { path: path.into(), problem }
     })
 }
 

@@ -185,7 +185,7 @@ pub(super) struct Scheduler {
 /// Reads `given`, or the scheduler in a network's folder or beside it.
 pub(super) fn scheduler(folder: &Path, given: Option<&Path>) -> Result<Scheduler, Error> {
     let path = place(folder, given)?;
-    let refuse = |problem: String| Error::Foreign { path: path.clone(), problem };
+    let refuse = |problem: String| Error::Interop { path: path.clone(), problem };
     let mut fields = json::object(&path)?;
     let class = class(&fields).map_err(refuse)?;
     refuse_what_matters(&mut fields).map_err(refuse)?;
@@ -214,7 +214,7 @@ fn place(folder: &Path, given: Option<&Path>) -> Result<PathBuf, Error> {
     let found = given.map(Path::to_owned);
     let found =
         found.or_else(|| [folder.join(FILE), beside].into_iter().find(|path| path.is_file()));
-    found.ok_or_else(|| Error::Foreign {
+    found.ok_or_else(|| Error::Interop {
         path: folder.into(),
         problem: format!(
             "has no {FILE}, nor has ../scheduler; name that of the training with --scheduler FILE"

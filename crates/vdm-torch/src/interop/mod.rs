@@ -61,10 +61,10 @@ impl Imported {
     /// The model of items of `shape` with components of `values` values.
     ///
     /// # Errors
-    /// [`Error::Foreign`] if a tensor is missing, extra or mis-shaped, or the data have another
+    /// [`Error::Interop`] if a tensor is missing, extra or mis-shaped, or the data have another
     /// number of values; [`Error::Config`] if the architecture does not fit the shape.
     pub fn model(&self, shape: Shape, values: u16, device: Device) -> Result<Model, Error> {
-        let refuse = |problem| Error::Foreign { path: self.path.clone(), problem };
+        let refuse = |problem| Error::Interop { path: self.path.clone(), problem };
         if values != self.values {
             return Err(refuse(format!(
                 "was trained on data of {} values, these have {values}; choose other data",

@@ -29,9 +29,9 @@ struct Description {
 /// Writes a model: the same bytes for the same model.
 ///
 /// # Errors
-/// [`Error::Foreign`] if it has weights that are not finite, or the file cannot be written.
+/// [`Error::Interop`] if it has weights that are not finite, or the file cannot be written.
 pub fn export(model: &Model, path: &Path) -> Result<(), Error> {
-    let refuse = |problem: String| Error::Foreign { path: path.into(), problem };
+    let refuse = |problem: String| Error::Interop { path: path.into(), problem };
     let named = model.parameters().named();
     if let Some(name) = weights::not_finite(&named) {
         return Err(refuse(format!(
@@ -50,9 +50,9 @@ pub fn export(model: &Model, path: &Path) -> Result<(), Error> {
 /// Reads what [`export`] wrote.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Foreign`] if it is no such file, or not as it was written.
+/// [`Error::Io`] or [`Error::Interop`] if it is no such file, or not as it was written.
 pub fn exported(path: &Path) -> Result<Imported, Error> {
-    let refuse = |problem: String| Error::Foreign { path: path.into(), problem };
+    let refuse = |problem: String| Error::Interop { path: path.into(), problem };
     let bytes = file::read(path, u64::MAX)?;
     let opened = tensors::opened(path, &bytes)?;
     let Description { sha256, model: spec, .. } = described(&bytes).map_err(refuse)?;

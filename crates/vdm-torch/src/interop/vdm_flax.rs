@@ -45,7 +45,7 @@ const GROUPS: i64 = 32;
 /// Reads a safetensors file with names `param/<path>`, or a Flax checkpoint.
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be read; [`Error::Foreign`] saying what the file is if it is neither,
+/// [`Error::Io`] if the file cannot be read; [`Error::Interop`] saying what the file is if it is neither,
 /// or naming the first tensor that is missing, mis-shaped, left over, not finite or quantized;
 /// [`Error::Core`] if the schedule is none.
 pub fn vdm_flax(path: &Path, options: &VdmFlaxOptions) -> Result<Imported, Error> {

@@ -1,5 +1,5 @@
 //! Models of other libraries: diffusers' networks against its own output, files that do not fit, and
-//! the way out and back in. google-research/vdm is compared term by term in `src/foreign/parity.rs`.
+//! the way out and back in. google-research/vdm is compared term by term in `src/interop/parity.rs`.
 
 mod files;
 mod schedulers;
@@ -12,7 +12,7 @@ use tch::{Device, Kind, Tensor};
 use vdm_core::{Denoiser, Scaling, Schedule};
 use vdm_data::Shape;
 use vdm_sample::Seed;
-use vdm_torch::foreign::{
+use vdm_torch::interop::{
     DiffusersOptions, Imported, VdmFlaxOptions, diffusers, export, exported, vdm_flax,
 };
 use vdm_torch::nn::{DiffusersUNet, NetworkSpec, Parameters};

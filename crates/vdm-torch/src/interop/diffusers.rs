@@ -31,7 +31,7 @@ pub struct DiffusersOptions {
 /// Reads the folder of a network, or of a pipeline that holds one in `unet/`.
 ///
 /// # Errors
-/// [`Error::Io`] for a file that cannot be read; [`Error::Foreign`] naming the first option, setting or
+/// [`Error::Io`] for a file that cannot be read; [`Error::Interop`] naming the first option, setting or
 /// tensor that is not supported; [`Error::Core`] if the betas are no schedule.
 pub fn diffusers(folder: &Path, options: &DiffusersOptions) -> Result<Imported, Error> {
     let inner = folder.join("unet");
@@ -89,12 +89,12 @@ fn weights(folder: &Path) -> Result<Tensors, Error> {
         "is not there{problem}; let diffusers write it with model.save_pretrained(FOLDER, \
          safe_serialization=True)"
     );
-    Err(Error::Foreign { path, problem })
+    Err(Error::Interop { path, problem })
 }
 
 /// The weights of all files that an index names.
 fn shards(folder: &Path, index: &Path) -> Result<Tensors, Error> {
-    let refuse = |problem: String| Error::Foreign { path: index.into(), problem };
+    let refuse = |problem: String| Error::Interop { path: index.into(), problem };
     let fields = json::object(index)?;
     let places = fields.get("weight_map").and_then(Value::as_object);
     let places = places.ok_or_else(|| refuse("has no weight_map".into()))?;
@@ -143,7 +143,7 @@ struct Config {
 }
 
 fn config(path: &Path) -> Result<Config, Error> {
-    let refuse = |problem: String| Error::Foreign { path: path.into(), problem };
+    let refuse = |problem: String| Error::Interop { path: path.into(), problem };
     let mut fields = json::object(path)?;
     if let Some(class) = fields.get("_class_name").filter(|class| *class != "UNet2DModel") {
         return Err(refuse(format!("_class_name = {class}: only UNet2DModel can be read")));
@@ -182,7 +182,7 @@ fn refuse_autoencoder(folder: &Path) -> Result<(), Error> {
                 "{name}: the network of this pipeline denoises the codes of an autoencoder; only networks \
                  of pixels can be read"
             );
-            Err(Error::Foreign { path, problem })
+            Err(Error::Interop { path, problem })
         }
         None => Ok(()),
     }
@@ -190,7 +190,7 @@ fn refuse_autoencoder(folder: &Path) -> Result<(), Error> {
 
 /// That scheduler and network can belong to each other.
 fn check(scheduler: &Scheduler, config: &UNet2DConfig, steps: Option<u64>) -> Result<(), Error> {
-    let refuse = |problem: String| Error::Foreign { path: scheduler.path.clone(), problem };
+    let refuse = |problem: String| Error::Interop { path: scheduler.path.clone(), problem };
     let found = scheduler.timesteps.steps() as u64;
     if let Some(steps) = steps.filter(|steps| *steps != found) {
         return Err(refuse(format!(

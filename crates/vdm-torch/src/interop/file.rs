@@ -12,7 +12,7 @@ const FROM_PICKLE: &str = "convert them with safetensors.torch.save_file(torch.l
 
 /// The bytes of a file, at most `limit` of them.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
-    let refuse = |problem: String| Error::Foreign { path: path.into(), problem };
+    let refuse = |problem: String| Error::Interop { path: path.into(), problem };
     let file = fs::File::open(path).map_err(Error::io("read", path))?;
     let about = file.metadata().map_err(Error::io("read", path))?;
     if about.is_dir() {

@@ -14,7 +14,7 @@ use vdm_sample::{Ancestral, TimeGrid, solve};
 use super::{VdmFlaxOptions, vdm_flax};
 use crate::model::Model;
 use crate::nn::Mode;
-use crate::objective::{self, Noising, TimeDiscretization};
+use crate::objective::{self, NoisedBatch, TimeDiscretization};
 use crate::{Batch, PerSample};
 
 /// A recorded case: its file of weights, its arrays, the largest relative error of the network's
@@ -144,7 +144,7 @@ fn bounds_are_those_of_the_original() {
             let model = case.model(0.0);
             let schedule = &model.spec().diffusion.schedule;
             let noising =
-                Noising::bound(&case.numbers(&format!("{name}/t_continuous")), schedule, depth);
+                NoisedBatch::bound(&case.numbers(&format!("{name}/t_continuous")), schedule, depth);
             let x = model.encode(&values);
             let eps = images("eps");
             let diffusion = case.per_item(|model, i| {
