@@ -26,7 +26,7 @@ pub(crate) fn run(checkout: &Checkout) -> Result<()> {
     build.args(["build", "--quiet", "--workspace", "--all-features", "--examples"]);
     cargo::run(build.args(cargo::OPTIMIZED))?;
     for name in EXAMPLES {
-        terminal::say(format_args!("-- {name}"))?;
+        terminal::print(format_args!("-- {name}"))?;
         cargo::run(&mut Command::new(Checkout::target_dir()?.join("debug/examples").join(name)))?;
     }
     Ok(())
@@ -52,12 +52,12 @@ pub(crate) fn check_other_libraries(checkout: &Checkout) -> Result<()> {
         if !fetched.status.success() {
             let message = String::from_utf8_lossy(&fetched.stderr);
             ensure!(!message.contains("lock file"), "{folder}: {message}");
-            terminal::say(format_args!(
+            terminal::print(format_args!(
                 "-- {folder}: skipped, its packages cannot be fetched\n{message}"
             ))?;
             continue;
         }
-        terminal::say(format_args!("-- {folder}"))?;
+        terminal::print(format_args!("-- {folder}"))?;
         let mut check = command("clippy");
         check.arg("--target-dir").arg(Checkout::target_dir()?.join("other-libraries"));
         cargo::run(check.args(["--", "-D", "warnings"]))?;

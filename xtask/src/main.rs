@@ -100,7 +100,7 @@ fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     let name = args.next().unwrap_or_else(|| "help".into());
     if name == "help" || name == "--help" || name == "-h" {
-        return finish(terminal::say(overview()).map(|()| ExitCode::SUCCESS), "");
+        return finish(terminal::print(overview()).map(|()| ExitCode::SUCCESS), "");
     }
     let Some(subcommand) = SUBCOMMANDS.iter().find(|subcommand| name == subcommand.name) else {
         terminal::note(format_args!(
@@ -123,7 +123,7 @@ fn run_own(
     run: fn(Vec<OsString>) -> Result<ExitCode>,
 ) -> Result<ExitCode> {
     if args.iter().any(|arg| arg == "--help" || arg == "-h") {
-        return terminal::say(help).map(|()| ExitCode::SUCCESS);
+        return terminal::print(help).map(|()| ExitCode::SUCCESS);
     }
     run(args)
 }

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 /// # Errors
 ///
 /// If it cannot be written for another reason.
-pub(crate) fn say(text: impl Display) -> Result<()> {
+pub(crate) fn print(text: impl Display) -> Result<()> {
     match writeln!(io::stdout(), "{}", Inert(text)) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to the standard output"),

@@ -116,9 +116,9 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
     };
     let bytes = archive.to_bytes()?;
     files::write_atomic(&options.out, &bytes)?;
-    terminal::say_lines(&sizes(&code, bytes.len(), items.pixels().len(), &bound))?;
-    terminal::say_lines(&crate::formats::table(&items, shape)?)?;
-    terminal::say(options.out.display())
+    terminal::print_lines(&sizes(&code, bytes.len(), items.pixels().len(), &bound))?;
+    terminal::print_lines(&crate::formats::table(&items, shape)?)?;
+    terminal::print(options.out.display())
 }
 
 /// The levels of a grid, for the reader to have the same.

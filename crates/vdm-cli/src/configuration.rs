@@ -66,7 +66,7 @@ impl ConfigOptions {
             (None, Some(source)) => {
                 let data = vdm_data::load(&source)?;
                 let base = Base::suiting(&data)?;
-                terminal::say(format_args!("{}; --preset NAME takes another", base.origin))?;
+                terminal::print(format_args!("{}; --preset NAME takes another", base.origin))?;
                 loaded = Some((source, data));
                 base
             }
@@ -254,8 +254,8 @@ fn cache() -> Result<PathBuf> {
 /// Lists the presets, or prints one.
 pub(crate) fn print_presets(name: Option<&str>) -> Result<()> {
     match name {
-        Some(name) => terminal::say_lines(preset(name)?),
-        None => PRESETS.iter().try_for_each(|(name, _)| terminal::say(name)),
+        Some(name) => terminal::print_lines(preset(name)?),
+        None => PRESETS.iter().try_for_each(|(name, _)| terminal::print(name)),
     }
 }
 

@@ -71,8 +71,8 @@ pub(crate) fn decompress(options: &Options) -> Result<()> {
     drop(progress);
     header.check_pixels(&pixels).with_context(|| written_by(&header, &named()))?;
     write(&options.out, &pixels, shape)?;
-    terminal::say(format_args!("{} items, bit for bit as they were written", header.items))?;
-    terminal::say(options.out.display())
+    terminal::print(format_args!("{} items, bit for bit as they were written", header.items))?;
+    terminal::print(options.out.display())
 }
 
 /// For errors that come from a model answering differently.

@@ -77,7 +77,7 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
     }
     if options.json {
         let text = serde_json::to_string_pretty(&document).context("numbers are JSON")?;
-        return terminal::say_lines(&text);
+        return terminal::print_lines(&text);
     }
     let mut table = Table::of(&found, dims);
     if let Some(calls) = found.calls {
@@ -89,7 +89,7 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
         .line("data", terminal::Inert(named(&data, options.data.is_some(), is_of_run)).to_string());
     table.line("SHA-256", &data.sha256);
     table.line("checkpoint", format!("step {}", info.step));
-    terminal::say_lines(&table.text())
+    terminal::print_lines(&table.text())
 }
 
 /// Data, and whose they are where that is not known.

@@ -29,5 +29,5 @@ pub(crate) fn export(options: &Options) -> Result<()> {
     files::prepare(&options.out)?;
     let opened = Opened::of(&run, options.checkpoint)?;
     vdm_torch::interop::export(&opened.model(Device::Cpu)?, &options.out)?;
-    terminal::say(options.out.display())
+    terminal::print(options.out.display())
 }

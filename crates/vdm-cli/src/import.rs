@@ -130,14 +130,14 @@ pub(crate) fn import(options: &Options) -> Result<()> {
     })?;
     if !imported.converted.is_empty() {
         let kinds = imported.converted.join(", ");
-        terminal::say(format_args!("weights in {kinds} became float32"))?;
+        terminal::print(format_args!("weights in {kinds} became float32"))?;
     }
-    terminal::say(format_args!(
+    terminal::print(format_args!(
         "{} parameters; estimate its likelihood with `vdm eval --run {}`",
         model.parameters().count(),
         options.out.display()
     ))?;
-    terminal::say(options.out.display())
+    terminal::print(options.out.display())
 }
 
 fn base() -> Result<RunConfig> {

@@ -98,7 +98,7 @@ fn arguments() -> Result<Result<Command, ExitCode>> {
         Err(error) => error,
     };
     if !error.use_stderr() {
-        terminal::say_lines(&error.to_string())?;
+        terminal::print_lines(&error.to_string())?;
         return Ok(Err(ExitCode::SUCCESS));
     }
     // Its message has several lines, and words of the command line in them: those of inert words.
@@ -112,7 +112,7 @@ fn dispatch(command: Command, stop: &Stop) -> Result<ExitCode> {
     match command {
         Command::Train(options) => return train::train(&options, stop),
         Command::Sample(options) => sample::sample(&options),
-        Command::Solvers { name } => solvers::print(name.as_deref()),
+        Command::Solvers { name } => solvers::show(name.as_deref()),
         Command::Eval(options) => evaluate::evaluate(&options),
         Command::Compress(options) => compress::compress(&options),
         Command::Decompress(options) => decompress::decompress(&options),

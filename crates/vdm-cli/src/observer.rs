@@ -164,7 +164,7 @@ impl Observer<DiffusionTraining> for Recorder<'_> {
     fn validation(&mut self, trainer: &DiffusionTrainer, result: &Likelihood) -> Result<()> {
         self.claim.check()?;
         let step = trainer.steps_done();
-        terminal::say(format_args!(
+        terminal::print(format_args!(
             "step {step} after {:.0} s: validation {:.4} ± {:.4} bits/dim",
             trainer.seconds(),
             result.bits_per_dim,

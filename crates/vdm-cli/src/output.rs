@@ -21,7 +21,7 @@ pub(crate) struct ReportOptions {
 /// Writes the report of a run folder.
 pub(crate) fn report(options: &ReportOptions) -> Result<()> {
     let run = existing_run(&options.run)?;
-    terminal::say(html::write(&run)?.display())
+    terminal::print(html::write(&run)?.display())
 }
 
 /// A folder that holds a run.

@@ -100,7 +100,7 @@ fn tell(
         while over.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
             match lines {
                 // The command's own next line of results meets the same error, and reports it.
-                Lines::Results => terminal::say(line()).unwrap_or_default(),
+                Lines::Results => terminal::print(line()).unwrap_or_default(),
                 Lines::Messages => terminal::note(line()),
             }
         }

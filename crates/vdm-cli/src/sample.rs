@@ -130,12 +130,12 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
     let spec = model.spec();
     output::save_samples(&samples.pixels, spec.shape, spec.values, &png, &array)
         .with_context(|| format!("cannot write {}", png.display()))?;
-    terminal::say(png.display())?;
-    terminal::say(array.display())?;
+    terminal::print(png.display())?;
+    terminal::print(array.display())?;
     if let Some(path) = &options.latents {
         output::save_latents(&samples.latents, spec.shape, path)
             .with_context(|| format!("cannot write {}", path.display()))?;
-        terminal::say(path.display())?;
+        terminal::print(path.display())?;
     }
     Ok(())
 }

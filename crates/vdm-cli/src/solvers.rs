@@ -9,7 +9,7 @@ use vdm_sample::spec::{AdaptiveSpec, Entry, Field, NameOf};
 use vdm_sample::{AnySolver, Solver, SolverSpec};
 
 use crate::specification::named;
-use crate::terminal::{self, say, say_lines};
+use crate::terminal::{self, print, print_lines};
 
 /// Tells people what they may want to know beside a result.
 pub(crate) fn note(line: impl std::fmt::Display) {
@@ -33,7 +33,7 @@ pub(crate) fn solver(text: &str) -> Result<AnySolver, serde_json::Error> {
 }
 
 /// `vdm solvers`: one line for each, or all about one.
-pub(crate) fn print(name: Option<&str>) -> Result<()> {
+pub(crate) fn show(name: Option<&str>) -> Result<()> {
     match name {
         None => list(),
         Some(name) => {
@@ -60,7 +60,7 @@ fn facts(solver: &SolverSpec) -> String {
 }
 
 fn list() -> Result<()> {
-    say(format_args!(
+    print(format_args!(
         "{:<26} {:>5} {:>10}  {:<13} {:>5}  {}",
         "name", "order", "calls/step", "kind", "steps", "when"
     ))?;
@@ -68,14 +68,17 @@ fn list() -> Result<()> {
         let Properties { order, calls_per_step, stochastic } = Solver::<f64>::properties(&solver);
         let kind = if stochastic { "stochastic" } else { "deterministic" };
         let steps = least_steps(&solver)?;
-        say(format_args!(
+        print(format_args!(
             "{name:<26} {order:>5} {calls_per_step:>10}  {kind:<13} {steps:>5}  {when}"
         ))?;
     }
     for Entry { name, when, .. } in AdaptiveSpec::entries() {
-        say(format_args!("{name:<26} {:>5} {:>10}  {:<13} {:>5}  {when}", "", "", "adaptive", ""))?;
+        print(format_args!(
+            "{name:<26} {:>5} {:>10}  {:<13} {:>5}  {when}",
+            "", "", "adaptive", ""
+        ))?;
     }
-    say_lines(&format!(
+    print_lines(&format!(
         "\nsteps: of {}, the fewest that are in range on every grid and schedule that docs/solvers.md \
          judges. `vdm solvers NAME` shows the range by grid, fields, defaults and names elsewhere.",
         STEPS.map(|steps| steps.to_string()).join(", ")
@@ -95,18 +98,18 @@ fn least_steps(solver: &SolverSpec) -> Result<String> {
 }
 
 fn describe(name: &str, when: &str, facts: &str, fields: &[Field]) -> Result<()> {
-    say(format_args!("{name}: {when}"))?;
-    say(facts)?;
+    print(format_args!("{name}: {when}"))?;
+    print(facts)?;
     let elsewhere: Vec<String> = NameOf::Solver
         .elsewhere()
         .filter(|known| known.here == name)
         .map(|known| format!("{} ({})", known.name, known.library))
         .collect();
     if !elsewhere.is_empty() {
-        say(format_args!("elsewhere: {}", elsewhere.join(", ")))?;
+        print(format_args!("elsewhere: {}", elsewhere.join(", ")))?;
     }
     if fields.is_empty() {
-        return say_lines("\nno fields");
+        return print_lines("\nno fields");
     }
     let shown: Vec<[String; 3]> = fields
         .iter()
@@ -114,21 +117,21 @@ fn describe(name: &str, when: &str, facts: &str, fields: &[Field]) -> Result<()>
         .collect();
     let width = |column: usize| shown.iter().map(|row| row[column].len()).max().unwrap_or(0).max(7);
     let (first, second) = (width(0), width(1));
-    say_lines(&format!("\n{:<first$}  {:<second$}  takes", "field", "default"))?;
+    print_lines(&format!("\n{:<first$}  {:<second$}  takes", "field", "default"))?;
     for [field, default, takes] in &shown {
-        say(format_args!("{field:<first$}  {default:<second$}  {takes}"))?;
+        print(format_args!("{field:<first$}  {default:<second$}  {takes}"))?;
     }
     Ok(())
 }
 
 /// Errors by grid and number of steps.
 fn range(solver: &SolverSpec) -> Result<()> {
-    say_lines(
+    print_lines(
         "\nerror on Gaussian data, in % of its standard deviation; the worst under the schedules linear, \
          cosine, DDPM and shifted:\n",
     )?;
     let header = STEPS.map(|steps| format!("{steps:>8}")).join(" ");
-    say(format_args!("{:<22}{header} steps", "grid"))?;
+    print(format_args!("{:<22}{header} steps", "grid"))?;
     let columns: Result<Vec<_>, _> =
         STEPS.into_iter().map(|steps| worst_errors(solver, steps)).collect();
     let columns = columns?;
@@ -139,7 +142,7 @@ fn range(solver: &SolverSpec) -> Result<()> {
             format!("{:>7.1}{mark}", 100.0 * error)
         };
         let cells: Vec<String> = columns.iter().map(cell).collect();
-        say(format_args!("{grid:<22}{}", cells.join(" ")))?;
+        print(format_args!("{grid:<22}{}", cells.join(" ")))?;
     }
-    say_lines(&format!("\n! outside its range: more than {:.0} %", 100.0 * BOUND))
+    print_lines(&format!("\n! outside its range: more than {:.0} %", 100.0 * BOUND))
 }

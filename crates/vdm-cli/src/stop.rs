@@ -78,7 +78,7 @@ impl Stop {
             } else {
                 terminal::note("stopping");
                 // This process ends as interrupted in any case.
-                farewell.map_or(Ok(()), terminal::say).unwrap_or_default();
+                farewell.map_or(Ok(()), terminal::print).unwrap_or_default();
             }
         });
         if !holding {

@@ -21,7 +21,7 @@ static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 ///
 /// A reader that has seen enough and closed the pipe is no error: `vdm eval … | head -1` must not
 /// fail. A line that is lost for any other reason is.
-pub(crate) fn say(line: impl Display) -> Result<()> {
+pub(crate) fn print(line: impl Display) -> Result<()> {
     let line = format!("{}\n", Inert(line));
     let written = BARS.suspend(|| {
         let mut out = io::stdout().lock();
@@ -34,8 +34,8 @@ pub(crate) fn say(line: impl Display) -> Result<()> {
 }
 
 /// The same of each line of a text whose line breaks are our own.
-pub(crate) fn say_lines(text: &str) -> Result<()> {
-    text.lines().try_for_each(say)
+pub(crate) fn print_lines(text: &str) -> Result<()> {
+    text.lines().try_for_each(print)
 }
 
 /// Prints a message on the standard error. If that fails there is nobody left to tell.

@@ -54,7 +54,7 @@ pub(crate) fn train(options: &Options, stop: &Stop) -> Result<ExitCode> {
     if let Some(folder) = &options.resume
         && let Some(line) = finished(folder, options.steps)?
     {
-        return terminal::say(line).map(|()| ExitCode::SUCCESS);
+        return terminal::print(line).map(|()| ExitCode::SUCCESS);
     }
     let device = options.engine.start()?;
     let (session, mut trainer) = match &options.resume {
@@ -63,9 +63,9 @@ pub(crate) fn train(options: &Options, stop: &Stop) -> Result<ExitCode> {
     };
     let run = session.claim.run();
     files::write_sealed(&run.config(), &session.config)?;
-    terminal::say(session.headline(&trainer, device))?;
-    session.data.notes.iter().try_for_each(|note| terminal::say(format_args!("note: {note}")))?;
-    terminal::say(run.root().display())?;
+    terminal::print(session.headline(&trainer, device))?;
+    session.data.notes.iter().try_for_each(|note| terminal::print(format_args!("note: {note}")))?;
+    terminal::print(run.root().display())?;
     stop.release(output::stopped(run, trainer.steps_done()));
     let ends = session.end_terms(&trainer);
     let outcome = {
@@ -79,7 +79,7 @@ pub(crate) fn train(options: &Options, stop: &Stop) -> Result<ExitCode> {
     match outcome.inspect_err(|error| session.dump(error))? {
         Outcome::Finished => session.conclude(&trainer, device).map(|()| ExitCode::SUCCESS),
         Outcome::Stopped => {
-            terminal::say(output::stopped(run, trainer.steps_done()))?;
+            terminal::print(output::stopped(run, trainer.steps_done()))?;
             Ok(ExitCode::from(stop.exit_code()))
         }
     }
@@ -227,9 +227,9 @@ impl Session {
         files::write_sealed(&run.noise_levels(), &observer::noise_levels(&self.config, trainer))?;
         files::write_sealed(&run.result(), &self.result(trainer, info, &likelihood, device))?;
         let report = html::write(run)?;
-        terminal::say_lines(&format!("test {}", evaluate::describe(&likelihood)))?;
-        terminal::say(format_args!("samples  {}", run.samples_png().display()))?;
-        terminal::say(format_args!("report   {}", report.display()))
+        terminal::print_lines(&format!("test {}", evaluate::describe(&likelihood)))?;
+        terminal::print(format_args!("samples  {}", run.samples_png().display()))?;
+        terminal::print(format_args!("report   {}", report.display()))
     }
 
     fn draw(&self, model: &Model) -> Result<()> {

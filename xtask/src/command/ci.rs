@@ -42,25 +42,25 @@ pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
     let mut documentation =
         cargo(&["doc", "--workspace", "--all-features", "--no-deps", "--quiet"]);
     step("documentation", documentation.env("RUSTDOCFLAGS", "-D warnings"))?;
-    terminal::say("== invariants")?;
+    terminal::print("== invariants")?;
     ensure!(tidy::check(&checkout)? == 0, "the invariants do not hold");
     dependencies(&cargo)?;
     // What a release would upload; building it once more from there takes minutes.
     let packages =
         ["publish", "--workspace", "--dry-run", "--no-verify", "--allow-dirty", "--quiet"];
     step("packages", &mut cargo(&packages))?;
-    terminal::say("== examples")?;
+    terminal::print("== examples")?;
     examples::run(&checkout)?;
     examples::check_other_libraries(&checkout)?;
     training(&checkout)?;
     examples(&checkout)?;
     fuzzing(&checkout)?;
-    terminal::say("== tests")?;
+    terminal::print("== tests")?;
     test::run_tests(&checkout, Tier::Ci)
 }
 
 fn step(name: &str, command: &mut Command) -> Result<()> {
-    terminal::say(format_args!("== {name}: {}", cargo::shown(command)))?;
+    terminal::print(format_args!("== {name}: {}", cargo::shown(command)))?;
     cargo::run(command)
 }
 
@@ -68,13 +68,13 @@ fn dependencies(cargo: &impl Fn(&[&str]) -> Command) -> Result<()> {
     let mut probe = Command::new("cargo-deny");
     let installed = probe.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !installed.is_ok_and(|status| status.success()) {
-        return terminal::say(
+        return terminal::print(
             "== dependencies: skipped, cargo-deny is not installed (cargo install --locked cargo-deny)",
         );
     }
     step("dependencies", &mut cargo(&["deny", "check", "licenses", "bans", "sources"]))?;
     if !has_advisories() {
-        return terminal::say(
+        return terminal::print(
             "== advisories: skipped, no database is at hand (cargo deny fetch brings it)",
         );
     }

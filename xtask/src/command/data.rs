@@ -79,8 +79,8 @@ pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
         bring(&place)?;
         verify(&place)?;
     }
-    terminal::say(format_args!("Fashion-MNIST, verified: {}", place.display()))?;
-    terminal::say(format_args!(
+    terminal::print(format_args!("Fashion-MNIST, verified: {}", place.display()))?;
+    terminal::print(format_args!(
         "train on it: cargo xtask train --preset fashion-mnist --data {}",
         place.display()
     ))?;

@@ -85,10 +85,10 @@ pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
     findings.push(gpu(linked.as_ref().ok()));
     findings.extend(cache(linked.is_ok()));
     for finding in &findings {
-        terminal::say(finding.shown())?;
+        terminal::print(finding.shown())?;
     }
     let broken = findings.iter().any(|finding| finding.verdict == Verdict::Fault);
-    terminal::say(if broken { "\ntraining cannot run yet" } else { "\ntraining can run" })?;
+    terminal::print(if broken { "\ntraining cannot run yet" } else { "\ntraining can run" })?;
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

@@ -49,9 +49,13 @@ pub(crate) fn run(args: Vec<OsString>) -> Result<ExitCode> {
     provide(&checkout, device)?;
     let libtorch = link::current(&checkout)?;
     let real = libtorch.root.join("lib").canonicalize()?;
-    terminal::say(format_args!("libtorch {VERSION} ({}): {}", libtorch.devices(), real.display()))?;
-    terminal::say(format_args!("linked at {}", libtorch.root.display()))?;
-    terminal::say(provenance(&libtorch))?;
+    terminal::print(format_args!(
+        "libtorch {VERSION} ({}): {}",
+        libtorch.devices(),
+        real.display()
+    ))?;
+    terminal::print(format_args!("linked at {}", libtorch.root.display()))?;
+    terminal::print(provenance(&libtorch))?;
     Ok(ExitCode::SUCCESS)
 }
 

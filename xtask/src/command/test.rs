@@ -99,13 +99,13 @@ pub(crate) fn run_tests(checkout: &Checkout, tier: Tier) -> Result<ExitCode> {
     let (summary, status) = stream(&mut command)?;
     let seconds = start.elapsed().as_secs_f64();
     if summary.binaries == 0 {
-        terminal::say("no test ran: the workspace does not build")?;
+        terminal::print("no test ran: the workspace does not build")?;
     }
-    terminal::say(format_args!(
+    terminal::print(format_args!(
         "{} test programs, {seconds:.0} s with the build",
         summary.binaries
     ))?;
-    terminal::say(format_args!(
+    terminal::print(format_args!(
         "{} passed, {} failed, {} ignored",
         summary.passed, summary.failed, summary.ignored
     ))?;

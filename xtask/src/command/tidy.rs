@@ -39,17 +39,17 @@ pub(crate) fn check(checkout: &Checkout) -> Result<usize> {
     for check in CHECKS {
         count += report(check.id, check.statement, &(check.run)(&tree))?;
     }
-    terminal::say(format_args!("tidy: {} invariants, {count} faults", CHECKS.len() + 1))?;
+    terminal::print(format_args!("tidy: {} invariants, {count} faults", CHECKS.len() + 1))?;
     Ok(count)
 }
 
 fn report(id: &str, statement: &str, faults: &[Fault]) -> Result<usize> {
-    terminal::say(format_args!(
+    terminal::print(format_args!(
         "{} {id} {statement}",
         if faults.is_empty() { "ok  " } else { "FAIL" }
     ))?;
     for fault in faults {
-        terminal::say(format_args!("       {fault}"))?;
+        terminal::print(format_args!("       {fault}"))?;
     }
     Ok(faults.len())
 }

@@ -71,17 +71,17 @@ pub(crate) fn run(checkout: &Checkout) -> Result<()> {
         command.arg(out.with_extension("png"));
         command
     };
-    terminal::say(
+    terminal::print(
         "| command | threads that wait are | alone, s | CPU s | beside another, s | CPU s each | times as long |",
     )?;
-    terminal::say("|---|---|---:|---:|---:|---:|---:|")?;
+    terminal::print("|---|---|---:|---:|---:|---:|---:|")?;
     let mut worst: f64 = 0.0;
     for (name, command) in [("train", &train as &dyn Fn(PathBuf) -> Command), ("sample", &sample)] {
         for (way, setting) in WAYS {
             let alone = least(1, command, &place, setting)?;
             let beside = least(2, command, &place, setting)?;
             let ratio = beside.wall / alone.wall;
-            terminal::say(format_args!(
+            terminal::print(format_args!(
                 "| {name} | {way} | {:.1} | {:.1} | {:.1} | {:.1} | {ratio:.2} |",
                 alone.wall, alone.cpu, beside.wall, beside.cpu
             ))?;
