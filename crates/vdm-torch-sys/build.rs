@@ -6,7 +6,7 @@ use std::path::PathBuf;
 fn main() {
     println!("cargo:rerun-if-changed=cpp");
     // Documentation is built where there is no libtorch: Cargo.toml.
-    if env::var_os("CARGO_CFG_DOCSRS").is_some() {
+    if env::var_os("CARGO_CFG_WITHOUT_LIBTORCH").is_some() {
         return;
     }
     // torch-sys declares `links = "tch"` and tells its direct dependents where libtorch lies.
