@@ -86,3 +86,8 @@ pub use vdm_random::Seed;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The program of a network that predicts noise, run as it stands.
+#[cfg(doctest)]
+#[doc = concat!("```\n", include_str!("../examples/epsilon_closure.rs"), "\n```")]
+struct EpsilonClosure;

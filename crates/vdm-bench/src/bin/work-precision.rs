@@ -17,7 +17,7 @@ const VARIANTS: [&str; 7] = [
     r#"{"kind": "exponential_adams", "order": 2}"#,
     r#"{"kind": "exponential_adams", "order": 4}"#,
     r#"{"kind": "uni_pc", "order": 3}"#,
-    r#"{"kind": "uni_pc", "order": 3, "predicts": "noise"}"#,
+    r#"{"kind": "uni_pc", "order": 3, "prediction": "noise"}"#,
     r#"{"kind": "lms", "order": 4, "coordinate": "flow"}"#,
 ];
 

@@ -64,7 +64,7 @@ impl HierarchyLevels {
         self.0[i]
     }
 
-    /// HierarchyStep `i`, from 1.
+    /// Step `i`, from 1.
     pub(super) fn step(&self, i: usize) -> HierarchyStep {
         let (end, start) = (self.0[i - 1], self.0[i]);
         HierarchyStep { start, end, factor: bound::discrete_factor(end, start) }

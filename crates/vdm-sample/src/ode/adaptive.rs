@@ -8,7 +8,7 @@ use super::batch::BatchSolve;
 use super::controller::{PidController, StepController};
 use super::embedded::{Embedded, Trial};
 use super::field::{Field, Flow};
-use super::sample::{Pace, SampleState};
+use super::sample::{Pace, SampleState, SampleStates};
 use super::state::{State, rms};
 use super::tableau::Pair;
 use crate::coordinate::Coordinate;
@@ -261,7 +261,7 @@ impl<C: StepController> RungeKutta<'_, C> {
         states: Vec<State<Z>>,
         field: &F,
         [from, to]: [f64; 2],
-    ) -> Result<Vec<SampleState<Z, C::Memory>>, SolveError<F::Error>> {
+    ) -> Result<SampleStates<Z, C>, SolveError<F::Error>> {
         let mut samples: Vec<_> = states
             .into_iter()
             .map(|state| SampleState::new(state, [from, to], Pace::default()))

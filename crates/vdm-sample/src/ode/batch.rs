@@ -3,7 +3,7 @@
 use super::controller::StepController;
 use super::embedded::Embedded;
 use super::field::Field;
-use super::sample::SampleState;
+use super::sample::{SampleState, SampleStates};
 use crate::{InnerProduct, SolveError};
 
 /// The samples and what they share.
@@ -13,7 +13,7 @@ pub(super) struct BatchSolve<'a, Z, F, P, C: StepController> {
     pub(super) controller: &'a C,
     pub(super) field: &'a F,
     pub(super) max_steps: usize,
-    pub(super) samples: Vec<SampleState<Z, C::Memory>>,
+    pub(super) samples: SampleStates<Z, C>,
 }
 
 impl<Z, F, P, C> BatchSolve<'_, Z, F, P, C>
@@ -24,7 +24,7 @@ where
     C: StepController,
 {
     /// To the end.
-    pub(super) fn run(mut self) -> Result<Vec<SampleState<Z, C::Memory>>, SolveError<F::Error>> {
+    pub(super) fn run(mut self) -> Result<SampleStates<Z, C>, SolveError<F::Error>> {
         loop {
             let moving = self.those(|sample| !sample.has_arrived());
             if moving.is_empty() {

@@ -27,6 +27,9 @@ pub(super) struct SampleState<Z, M> {
     pub(super) statistics: Statistics,
 }
 
+/// Those of a run.
+pub(super) type SampleStates<Z, C> = Vec<SampleState<Z, <C as StepController>::Memory>>;
+
 impl<Z: InnerProduct, M> SampleState<Z, M> {
     pub(super) fn new(state: State<Z>, [at, end]: [f64; 2], pace: Pace<M>) -> Self {
         Self { at, end, pace, state, rates: Vec::new(), statistics: Statistics::default() }

@@ -4,10 +4,9 @@ use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent};
 
 use super::multistep::Explicit;
-use super::{FinalOrder, History, Order, Properties, Solver, Step};
+use super::{FinalOrder, History, Order, Properties, Run, Solver, Step};
 use crate::SolveError;
 use crate::exponential::PredictionForm;
-use crate::solver::Run;
 
 /// The polynomial in `λ` through the last `order` predictions, integrated exactly.
 ///

@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, Parameterization, Posterior, Transition};
 
-use super::{Properties, Solver, Step};
+use super::{Properties, Run, Solver, Step};
 use crate::SolveError;
 use crate::solve::express;
-use crate::solver::Run;
 
 /// `z_s ~ p(z_s|z_t)`, whose mean is that of `q(z_s|z_t, x = x̂(z_t))`: the generative model whose
 /// bound is trained.

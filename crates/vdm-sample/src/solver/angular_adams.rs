@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, NoiseLevel};
 
-use super::{Coordinate, History, Order, Properties, Solver, Step};
+use super::{Coordinate, History, Order, Properties, Run, Solver, Step};
 use crate::SolveError;
 use crate::exponential::weights;
-use crate::solver::Run;
 
 /// One prediction more than the highest order.
 const MAX_NODES: usize = 5;

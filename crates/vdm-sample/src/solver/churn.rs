@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, NoiseLevel, Transition};
 
 use super::parameter::EdmSigmaRange;
-use super::{Properties, Solver, Step};
-use crate::solver::Run;
+use super::{Properties, Run, Solver, Step};
 use crate::{SolveError, TimeGrid};
 
 /// The stochastic sampler of EDM around any single-step solver: where EDM's `σ` lies in

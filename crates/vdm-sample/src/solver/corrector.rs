@@ -6,10 +6,9 @@
 
 use vdm_core::{Denoiser, Latent};
 
-use super::History;
 use super::multistep::{MAX_NODES, nodes, terms};
+use super::{History, Run};
 use crate::exponential::{ExponentialStep, weights};
-use crate::solver::Run;
 
 /// The last predictions, and the step whose end can still be corrected.
 #[derive(Debug)]

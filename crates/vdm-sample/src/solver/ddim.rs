@@ -4,10 +4,9 @@ use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, Parameterization};
 
 use super::ancestral_step::AncestralStep;
-use super::{Properties, Solver, Step};
+use super::{Properties, Run, Solver, Step};
 use crate::SolveError;
 use crate::solve::express;
-use crate::solver::Run;
 
 /// `z_s = α_s x̂ + √(σ_s² − η²σ_Q²) ε̂ + ησ_Q·noise`: keep the predicted image and noise, change
 /// only their mixture, and renew the share `η` of the noise.

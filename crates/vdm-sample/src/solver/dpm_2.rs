@@ -5,8 +5,7 @@ use vdm_core::{Denoiser, Latent, NoiseLevel};
 
 use super::ancestral_step::AncestralStep;
 use super::runge_kutta::calls_in_pairs;
-use super::{Coordinate, Ddim, Properties, Solver, Step};
-use crate::solver::Run;
+use super::{Coordinate, Ddim, Properties, Run, Solver, Step};
 use crate::{SolveError, TimeGrid};
 
 /// `y_s = y_t + (σ_s/α_s − σ_t/α_t)·ε̂(y_m, m)` with `y = z/α` and `λ_m = (λ_t + λ_s)/2`.
@@ -46,7 +45,7 @@ impl<Z: Latent> Solver<Z> for Dpm2 {
 
 /// [`Dpm2`] to less noise than the step's end has, and fresh noise for the rest.
 ///
-/// The noise `σ_s` of the end is split as in [`Ddim`], `σ_s² = kept² + renewed²` with `sigma_up =
+/// The noise `σ_s` of the end is split as in [`Ddim`], `σ_s² = sigma_down² + sigma_up²` with `sigma_up =
 /// ησ_Q`, and the ODE is followed to `(α_s, sigma_down)`. k-diffusion's DPM2 ancestral. Fresh noise takes
 /// the distribution of that level exactly to the distribution of `s`, so expectations have the order of the ODE's
 /// solver, at whatever `η`.
@@ -70,7 +69,7 @@ impl Default for Dpm2Ancestral {
 }
 
 impl Dpm2Ancestral {
-    /// The step to the noise that is sigma_down, and the standard deviation of the rest.
+    /// The step to the noise that is kept, and the standard deviation of the rest.
     fn split<'a>(self, step: &Step<'a>) -> (Step<'a>, f64) {
         let AncestralStep { sigma_down, sigma_up, .. } =
             AncestralStep::between(self.eta, &step.from, &step.to);

@@ -4,10 +4,9 @@ use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent};
 
 use super::multistep::{Explicit, MAX_NODES};
-use super::{DpmSolverOrder, FinalOrder, History, Properties, Solver, Step};
+use super::{DpmSolverOrder, FinalOrder, History, Properties, Run, Solver, Step};
 use crate::SolveError;
 use crate::exponential::{ExponentialStep, PredictionForm};
-use crate::solver::Run;
 
 /// How a step of second order is made of two predictions, in the words of DPM-Solver's code. Both types
 /// have the same limit of small steps.

@@ -1,18 +1,17 @@
-//! The single-step second-order update with noise sigma_up after it.
+//! The single-step second-order update with noise drawn anew after it.
 
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, Parameterization};
 
 use super::ancestral_step::AncestralStep;
 use super::runge_kutta::calls_in_pairs;
-use super::{Ddim, Properties, Solver, Step};
-use crate::solver::Run;
+use super::{Ddim, Properties, Run, Solver, Step};
 use crate::{SolveError, TimeGrid};
 
 /// DPM-Solver++(2S), ancestral: the midpoint rule in log-SNR down to a level below `s`, then fresh
 /// noise up to `s` (`dpmpp_2s_ancestral` of k-diffusion).
 ///
-/// With `η` shares of the noise sigma_up, `d` the level with scales `(α_s, √(σ_s² − η²σ_Q²))`,
+/// With `η` shares of the noise drawn anew, `d` the level with scales `(α_s, √(σ_s² − η²σ_Q²))`,
 /// `h = (λ_d − λ_t)/2`, and `u` the level half way from `λ_t` to `λ_d`,
 ///
 /// ```text
@@ -34,14 +33,14 @@ pub struct DpmSolverPp2SAncestral {
 }
 
 impl Default for DpmSolverPp2SAncestral {
-    /// All noise sigma_up, `η = 1`.
+    /// All noise drawn anew, `η = 1`.
     fn default() -> Self {
         Self { eta: 1.0 }
     }
 }
 
 impl DpmSolverPp2SAncestral {
-    /// How the noise is sigma_up, unless first order is all there is.
+    /// How the noise is drawn anew, unless first order is all there is.
     fn ancestral(&self, step: &Step<'_>) -> Option<AncestralStep> {
         let ancestral = AncestralStep::between(self.eta, &step.from, &step.to);
         ancestral.half_gap.is_finite().then_some(ancestral)

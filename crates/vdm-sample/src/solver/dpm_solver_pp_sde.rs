@@ -5,8 +5,7 @@ use vdm_core::{Denoiser, Latent, Parameterization};
 
 use super::ancestral_step::AncestralStep;
 use super::runge_kutta::calls_in_pairs;
-use super::{Ddim, Properties, Solver, StageShare, Step};
-use crate::solver::Run;
+use super::{Ddim, Properties, Run, Solver, StageShare, Step};
 use crate::{SolveError, TimeGrid};
 
 /// DPM-Solver++ for the SDE, single-step: a noisy first-order move to a stage `u` inside the step,

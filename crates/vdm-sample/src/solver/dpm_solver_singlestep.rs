@@ -5,10 +5,9 @@ use vdm_core::{Denoiser, Latent, NoiseLevel};
 
 use super::SolverType;
 use super::taylor::Taylor;
-use super::{Ddim, DpmSolverOrder, Past, Properties, Solver, Step};
+use super::{Ddim, DpmSolverOrder, Past, Properties, Run, Solver, Step};
 use crate::SolveError;
 use crate::exponential::PredictionForm;
-use crate::solver::Run;
 
 /// DPM-Solver and DPM-Solver++ of order `p` with the grid's own points as stages.
 ///

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use vdm_core::{Denoiser, Latent, NoiseLevel};
 
-use crate::solver::Run;
+use super::Run;
 
 /// A prediction made at an earlier level.
 #[derive(Debug)]

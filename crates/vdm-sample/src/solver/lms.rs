@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, NoiseLevel};
 
-use super::{Coordinate, Ddim, History, Order, Properties, Solver, Step};
+use super::{Coordinate, Ddim, History, Order, Properties, Run, Solver, Step};
 use crate::SolveError;
 use crate::exponential::weights;
-use crate::solver::Run;
 
 /// One step may use so many slopes.
 const MAX_SLOPES: usize = 4;

@@ -4,10 +4,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use vdm_core::{Denoiser, Latent};
 
-use super::{Ddim, DpmSolverOrder, History, Solver, Step};
+use super::{Ddim, DpmSolverOrder, History, Run, Solver, Step};
 use crate::SolveError;
 use crate::exponential::{ExponentialStep, PredictionForm, weights};
-use crate::solver::Run;
 
 /// How many predictions a step may use: four of an explicit method, and the corrector's one more.
 pub(crate) const MAX_NODES: usize = 5;

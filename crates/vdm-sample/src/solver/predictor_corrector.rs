@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, NoiseLevel, Parameterization};
 
-use super::{Properties, Solver, Step};
-use crate::solver::Run;
+use super::{Properties, Run, Solver, Step};
 use crate::{SolveError, TimeGrid};
 
 /// After each step of the predictor, `corrections` Langevin steps towards the distribution of the new level.

@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, LogSnr, Transition};
 
 use super::parameter::EdmSigmaRange;
-use super::{Properties, Solver, Step};
-use crate::solver::Run;
+use super::{Properties, Run, Solver, Step};
 use crate::{SolveError, TimeGrid};
 
 /// On arriving at the clean end of an interval, `repeats` times: add noise back up to its noisy end by

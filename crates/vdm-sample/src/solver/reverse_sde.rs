@@ -30,9 +30,8 @@ use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent, Parameterization};
 
 use super::runge_kutta::calls_in_pairs;
-use super::{Properties, Solver, Step};
+use super::{Properties, Run, Solver, Step};
 use crate::exponential::{ExponentialStep, PredictionForm};
-use crate::solver::Run;
 use crate::{SolveError, TimeGrid};
 
 /// Euler and Maruyama's method: `x̂` of the step's start.

@@ -9,8 +9,7 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::{Denoiser, Latent};
 
-use super::{Coordinate, Ddim, Properties, Solver, Step};
-use crate::solver::Run;
+use super::{Coordinate, Ddim, Properties, Run, Solver, Step};
 use crate::{SolveError, TimeGrid};
 
 /// Model calls of a method that makes two a step, but one where the step is `single`.

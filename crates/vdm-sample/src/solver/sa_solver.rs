@@ -6,10 +6,9 @@ use vdm_core::{Denoiser, Latent, Parameterization};
 use super::corrector::{CorrectorMemory, Open};
 use super::multistep::{nodes, singular_step};
 use super::parameter::EdmSigmaRange;
-use super::{FinalOrder, Order, Properties, Solver, Step};
+use super::{FinalOrder, Order, Properties, Run, Solver, Step};
 use crate::SolveError;
 use crate::exponential::{ExponentialStep, PredictionForm, weights};
-use crate::solver::Run;
 
 /// SA-Solver: Adams–Bashforth predictor and Adams–Moulton corrector for the reverse-time SDE of any
 /// strength, with the exact weights of the polynomial in `λ`.
@@ -31,7 +30,7 @@ use crate::solver::Run;
 /// use vdm_sample::solver::{EdmSigmaRange, Order, SaSolver};
 /// // Noise at medium levels only.
 /// let solver = SaSolver {
-///     eta: 1.0,
+///     strength: 1.0,
 ///     noisy: Some(EdmSigmaRange { min: 0.05, max: 1.0 }),
 ///     ..SaSolver::default()
 /// };

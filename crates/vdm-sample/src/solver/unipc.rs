@@ -5,10 +5,9 @@ use vdm_core::{Denoiser, Latent};
 
 use super::corrector::{CorrectorMemory, Open};
 use super::multistep::{MAX_NODES, nodes, singular_step};
-use super::{FinalOrder, Order, Properties, Solver, Step};
+use super::{FinalOrder, Order, Properties, Run, Solver, Step};
 use crate::SolveError;
 use crate::exponential::{ExponentialStep, PredictionForm, weights};
-use crate::solver::Run;
 
 /// UniPC: exponential Adams–Bashforth of order `p`, corrected by Adams–Moulton through one node
 /// more, which costs no model call because the next step starts with the one it needs.

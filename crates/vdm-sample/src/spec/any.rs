@@ -8,8 +8,7 @@ use vdm_core::Denoiser;
 
 use super::solver::solver_by_variant;
 use super::{AdaptiveSpec, Method, NameError, NameOf, SolverSpec, SpecError};
-use crate::solver::Run;
-use crate::solver::{Properties, Solver, Step};
+use crate::solver::{Properties, Run, Solver, Step};
 use crate::{GridSpec, InnerProduct, SolveError, TimeGrid};
 
 /// What the field `solver` of a sampler may name; a [`Solver`] itself.

@@ -8,12 +8,11 @@ use super::fields::fields;
 use super::named::name_or_object;
 use super::{Field, NameOf};
 use crate::ode::{AdaptiveDpm, AdaptiveOde, Pair};
-use crate::solver::Run;
 use crate::solver::{
     Ancestral, AngularAdams, Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolverMultistep,
     DpmSolverPp2SAncestral, DpmSolverPpSde, DpmSolverSinglestep, EulerMaruyama, ExponentialAdams,
-    Heun, Lms, Midpoint, Order, ParameterError, PredictorCorrector, Properties, Restart, SaSolver,
-    Solver, Step, StochasticHeun, UniPc,
+    Heun, Lms, Midpoint, Order, ParameterError, PredictorCorrector, Properties, Restart, Run,
+    SaSolver, Solver, Step, StochasticHeun, UniPc,
 };
 use crate::{InnerProduct, SolveError, TimeGrid};
 

@@ -51,7 +51,7 @@ fn allocations(
     let grid = TimeGrid::uniform_time(steps, &schedule, Scaling::VariancePreserving).unwrap();
     let (model, z1) = (UnitNormal(of), vec![0.5; DIMS]);
     let run = || {
-        solve(solver, &model, z1, &grid, noise, |_, _, _| ()).unwrap().latent;
+        solve(solver, &model, z1, &grid, noise, |_, _, _| ()).unwrap();
     };
     measure(run).count_total
 }

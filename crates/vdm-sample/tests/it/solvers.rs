@@ -145,7 +145,7 @@ fn what_pure_noise_does_not_determine_is_an_error() {
             let mut noise = Iid::new(Seed(5), 0, 2);
             match solve(&solver, &model, z1, &grid, &mut noise, |_, _, _| ()) {
                 Ok(x) => {
-                    assert!(says && x.latent.iter().all(|x| x.is_finite()), "{name} {of:?}: {x:?}")
+                    assert!(says && x.latent.iter().all(|x| x.is_finite()), "{name} {of:?}: {x:?}");
                 }
                 Err(error) => {
                     assert!(!says, "{name} {of:?}: {error}");

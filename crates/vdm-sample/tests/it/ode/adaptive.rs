@@ -5,11 +5,15 @@ use std::convert::Infallible;
 use std::io;
 
 use vdm_core::{
-    Counted, Denoiser, FromFn, GaussianMixture, LogSnr, NoiseLevel, Parameterization, Prediction,
-    Scaling,
+    Counted, Denoiser, FromFn, GaussianMixture, Latent, LogSnr, NoiseLevel, Parameterization,
+    Prediction, Scaling, Schedule,
 };
 use vdm_sample::ode::Pair;
-use vdm_sample::{AdaptiveOde, Seed, Solution, SolveError, prior};
+use vdm_sample::solver::Statistics;
+use vdm_sample::{
+    AdaptiveOde, AnySolver, GridSpec, InnerProduct, NoNoise, Seed, Solution, SolveError, TimeGrid,
+    prior, solve,
+};
 
 use super::fixture::{cases, mixtures};
 use crate::convergence::typical;
@@ -312,4 +316,80 @@ fn a_run_that_cannot_go_on_says_where_it_stands() {
     let broken = FromFn(|_: &f64, _: &NoiseLevel| Err(io::Error::other("no device")));
     let error = AdaptiveOde::default().solve_each(&broken, vec![1.0], NOISE, DATA, VP).unwrap_err();
     assert!(matches!(error, SolveError::Model(_)), "{error}");
+}
+
+/// Between two levels it takes as many steps as it needs; from one to the next it keeps its pace, so that
+/// only the first begins with a search.
+#[test]
+fn a_grid_stops_an_adaptive_solver_at_its_levels() {
+    let model = Counted::new(mixtures()["gm5_2d"].clone());
+    let run = |levels: &[f64]| {
+        let grid = TimeGrid::from_log_snrs(levels.iter().copied(), VP).unwrap();
+        let mut seen = Vec::new();
+        let solver = solver(Pair::DormandPrince54, 1e-6);
+        let start = starts(1, 2).remove(0);
+        let on_step = |_: usize, _: &Vec<f64>, at: &NoiseLevel| seen.push(at.log_snr);
+        let end = solve(&solver, &model, start, &grid, &mut NoNoise, on_step).unwrap();
+        assert_eq!(seen, levels[1..]);
+        end
+    };
+    let (whole, parts) = (run(&[-10.0, 12.0]), run(&[-10.0, -1.0, 1.5, 12.0]));
+    assert!(distance(&whole.latent, &parts.latent) < 1e-4);
+    let Statistics { accepted, rejected, calls } = parts.statistics;
+    assert_eq!(calls, 2 + 1 + 1 + 6 * (accepted + rejected));
+    assert_eq!(whole.statistics.calls + calls, model.calls());
+    assert!(accepted >= whole.statistics.accepted && parts.level == VP.level(12.0));
+}
+
+/// Numbers, each of which is a sample.
+#[derive(Debug)]
+struct Samples(Vec<f64>);
+
+impl Latent for Samples {
+    fn lincomb(terms: &[(f64, &Self)]) -> Self {
+        let terms: Vec<_> = terms.iter().map(|(c, z)| (*c, &z.0)).collect();
+        Self(Vec::lincomb(&terms))
+    }
+}
+
+impl InnerProduct for Samples {
+    fn dot(&self, other: &Self) -> f64 {
+        self.0.dot(&other.0)
+    }
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn into_samples(self) -> Vec<Self> {
+        self.0.into_iter().map(|z| Self(vec![z])).collect()
+    }
+    fn from_samples(samples: Vec<Self>) -> Self {
+        Self(samples.into_iter().flat_map(|z| z.0).collect())
+    }
+}
+
+/// Both adaptive solvers, by name and through one entry.
+#[test]
+fn samples_of_one_latent_take_steps_of_their_own() {
+    let velocity = gaussian_velocity(0.7, 0.05);
+    let model = FromFn(|z: &Samples, at: &NoiseLevel| {
+        let values: Result<Vec<_>, Infallible> =
+            z.0.iter().map(|z| velocity(z, at).map(|prediction| prediction.value)).collect();
+        Ok::<_, Infallible>(Prediction { value: Samples(values?), of: Parameterization::Velocity })
+    });
+    let schedule = Schedule::linear(8.0, -8.0).unwrap();
+    for name in ["adaptive_ode", "dpm_adaptive"] {
+        let method = name.parse::<AnySolver>().unwrap().along(GridSpec::UNIFORM_TIME, 5).unwrap();
+        let run = |start: Vec<f64>| {
+            let start = Samples(start);
+            method.sample(&model, start, &schedule, VP, &mut NoNoise, |_, _, _| ()).unwrap()
+        };
+        let together = run(vec![-1.3, 0.2, 6.0]);
+        let alone: Vec<_> = [-1.3, 0.2, 6.0].map(|start| run(vec![start])).into();
+        let ends: Vec<f64> = alone.iter().map(|end| end.latent.0[0]).collect();
+        assert_eq!(together.latent.0, ends, "{name}"); // every bit
+        let calls: Vec<usize> = alone.iter().map(|end| end.statistics.calls).collect();
+        assert_eq!(together.statistics.calls, calls.iter().sum::<usize>(), "{name}");
+        // A grey level is a tolerance so loose that its shortest run suits all three.
+        assert!(name == "dpm_adaptive" || calls[0] != calls[2], "{name}: all took {calls:?}");
+    }
 }

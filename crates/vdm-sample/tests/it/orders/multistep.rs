@@ -60,7 +60,7 @@ fn published_dpm_solvers_are_of_second_order() {
     }
 }
 
-/// Order 4 without its corrector only: with it the error meets rounding before the solver_type settles.
+/// Order 4 without its corrector only: with it the error meets rounding before the slope settles.
 #[test]
 #[ignore = "slow: cargo xtask test --full"]
 fn unipc_gains_one_order_by_its_corrector() {
@@ -153,7 +153,7 @@ fn variance_error(solver: &impl Solver<Vec<f64>>, steps: usize) -> f64 {
 }
 
 /// Slope of the log error of a variance from 64 to 2048 steps. It is at least the declared order less
-/// 0.15. There is no upper bound: high orders begin with the larger solver_type
+/// 0.15. There is no upper bound: high orders begin with the larger slope
 /// of what they do without noise, until the error of the noise's part, of order 2, takes over.
 fn check_weak_order(solver: &(impl Solver<Vec<f64>> + std::fmt::Debug)) {
     let measured = order(64, |steps| variance_error(solver, steps));
