@@ -132,6 +132,21 @@ impl NoiseLevel {
     pub fn from_scales(alpha: f64, sigma: f64) -> Self {
         Self { log_snr: 2.0 * (alpha / sigma).ln(), alpha, sigma }
     }
+
+    /// What a latent at this level is multiplied by to be one at `other`, a level of the same log-SNR under
+    /// another scaling: `α'/α = σ'/σ`, finite at both infinite ends wherever both levels have a latent.
+    /// Monograph §2.3.3.
+    ///
+    /// ```
+    /// use vdm_core::Scaling;
+    /// let [vp, ve] = [Scaling::VariancePreserving, Scaling::VarianceExploding].map(|s| s.level(0.0));
+    /// assert!((vp.ratio_to(&ve) - 2.0_f64.sqrt()).abs() < 1e-15);
+    /// ```
+    #[must_use]
+    pub fn ratio_to(&self, other: &Self) -> f64 {
+        // The two ratios are equal; at the ends only one of them is not 0/0.
+        if self.log_snr < 0.0 { other.sigma / self.sigma } else { other.alpha / self.alpha }
+    }
 }
 
 /// How `(α, σ)` follow from `λ`.

@@ -38,10 +38,7 @@ impl<D> Rescaled<D> {
     /// The level as the model knows it, and what a latent is there over what it is here.
     fn trained(&self, at: &NoiseLevel) -> (NoiseLevel, f64) {
         let trained = self.scaling.level(at.log_snr);
-        // The two ratios are equal; at the ends only one of them is not 0/0.
-        let ratio =
-            if at.log_snr < 0.0 { trained.sigma / at.sigma } else { trained.alpha / at.alpha };
-        (trained, ratio)
+        (trained, at.ratio_to(&trained))
     }
 
     /// Several latents as the model knows them, with their ratios.

@@ -134,7 +134,7 @@ fn predict_each(
     let scaling = model.spec().diffusion.scaling;
     let rescaled = items.iter().map(|(z, at)| {
         let own = scaling.level(at.log_snr);
-        let z = if own == *at { z.shallow_clone() } else { *z * (own.alpha / at.alpha) };
+        let z = if own == *at { z.shallow_clone() } else { *z * at.ratio_to(&own) };
         (Batch(z), own)
     });
     let rescaled: Vec<(Batch, NoiseLevel)> = rescaled.collect();

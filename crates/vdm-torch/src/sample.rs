@@ -130,7 +130,7 @@ impl<'a> Sampling<'a> {
             let noise: Vec<f32> = (0..items).flat_map(prior).collect();
             let size = [items, shape.channels, shape.height, shape.width].map(|s| s as i64);
             let z1 = Batch(Batch::from_slice(&noise, size, model.device()).0.to_kind(Kind::Double));
-            let z1 = Batch::lincomb(&[(unit(model, &noisiest), &z1)]);
+            let z1 = Batch::lincomb(&[(scale_ratio(model, &noisiest), &z1)]);
             let mut path = sampler.noise.path(seed, first, dims);
             let on_step = |step: usize, z: &Batch, at: &NoiseLevel| {
                 let places = kept.iter().enumerate().filter(|(_, kept)| **kept == step);
@@ -190,8 +190,8 @@ impl<'a> Sampling<'a> {
 }
 
 /// What a latent of the model's own scaling is multiplied by to be one of `at`'s.
-fn unit(model: &Model, at: &NoiseLevel) -> f64 {
-    at.alpha / model.spec().diffusion.scaling.level(at.log_snr).alpha
+fn scale_ratio(model: &Model, at: &NoiseLevel) -> f64 {
+    model.spec().diffusion.scaling.level(at.log_snr).ratio_to(at)
 }
 
 /// A model with what corrects it. Behind a pointer, so that every solver is compiled once for all.
@@ -221,7 +221,7 @@ fn kept_step(k: usize, keep: usize, steps: usize) -> usize {
 /// A latent as it is in the model's own scaling: not divided by α, which would show nothing but noise
 /// until late.
 fn picture(model: &Model, z: &Batch, at: &NoiseLevel) -> Vec<u8> {
-    model.decode(z, &NoiseLevel { alpha: unit(model, at), ..*at })
+    model.decode(z, &NoiseLevel { alpha: scale_ratio(model, at), ..*at })
 }
 
 #[cfg(test)]

@@ -63,8 +63,7 @@ impl Tensors<'_> {
         if self.scaling == self.model.spec().diffusion.scaling {
             return z;
         }
-        let ratios: Vec<f64> =
-            own.iter().zip(&made).map(|(own, at)| own.alpha / at.alpha).collect();
+        let ratios: Vec<f64> = own.iter().zip(&made).map(|(own, at)| at.ratio_to(own)).collect();
         Batch(&z.0 * PerSample::like(&ratios, &z).0)
     }
 }
