@@ -192,7 +192,9 @@ impl Weighting {
     /// ```
     #[must_use]
     pub fn slope(&self, log_snr: LogSnr, schedule: &dyn NoiseSchedule) -> f64 {
-        self.at(log_snr, schedule) * self.log_slope(log_snr, schedule)
+        let log_slope = self.log_slope(log_snr, schedule);
+        // A constant stays one where it is too large for a number.
+        if log_slope == 0.0 { 0.0 } else { self.at(log_snr, schedule) * log_slope }
     }
 
     /// `d ln w/dλ`.

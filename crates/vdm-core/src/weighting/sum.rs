@@ -162,6 +162,15 @@ mod tests {
         }
     }
 
+    /// A constant beyond all numbers has slope 0 and not none.
+    #[test]
+    fn a_sum_that_overflows_has_a_slope() {
+        let huge = sum(&[(1e308, Weighting::Elbo), (1e308, Weighting::Elbo)]);
+        let (at, any) = (LogSnr::new(-30.0), Cosine::default());
+        assert_eq!((huge.at(at, &any), huge.slope(at, &any)), (f64::INFINITY, 0.0));
+        assert!((huge.log_at(at, &any) - (2e0_f64.ln() + 1e308_f64.ln())).abs() < 1e-10);
+    }
+
     /// Where every term vanishes or overflows in f64 the logarithm does neither.
     #[test]
     fn logarithms_reach_beyond_the_weights() {
