@@ -9,8 +9,15 @@ use crate::checkout::Checkout;
 use crate::terminal;
 
 /// Of the workspace, but for those that write pages and pictures.
-const EXAMPLES: [&str; 5] =
-    ["plain_vec", "ndarray", "numpy_to_batches", "two_patterns", "train_swirl"];
+const EXAMPLES: [&str; 7] = [
+    "plain_vec",
+    "ndarray",
+    "numpy_to_batches",
+    "two_patterns",
+    "train_swirl",
+    "own_network",
+    "vae",
+];
 
 /// Workspaces of their own, by their folder: sampling on the tensors of another library.
 const OTHER_LIBRARIES: [&str; 2] =
