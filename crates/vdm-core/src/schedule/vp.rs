@@ -64,7 +64,10 @@ impl Curve for VpLinear {
         let RawVpLinear { beta_min, beta_max } = self.raw;
         let b = (-*log_snr).softplus();
         let min = b.lift(beta_min);
-        let root = (min * min + b.lift(2.0 * (beta_max - beta_min)) * b).sqrt();
+        // β(t)², which rounding must not take below its least: there is no root of less than 0.
+        let square = min * min + b.lift(2.0 * (beta_max - beta_min)) * b;
+        let least = beta_min.min(beta_max).powi(2);
+        let root = (square + b.lift((least - square.value()).max(0.0))).sqrt();
         Time::early(b.lift(2.0) * b / (min + root))
     }
 }
@@ -201,5 +204,22 @@ impl Curve for Sigmoid {
         let done = -(-y).ln_1p();
         let left = (missing * length.exp()).ln_1p();
         Time { t: done / length, rest: left / length }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::NoiseSchedule;
+
+    /// Where noise stops coming in, times and densities of levels are numbers to the end.
+    #[test]
+    fn a_beta_that_falls_to_nothing_has_a_density_to_the_end() {
+        let schedule = VpLinear::new(0.1, 1e-16).unwrap();
+        for t in [0.5, 0.999, 1.0 - 1e-9, 1.0 - 1e-16] {
+            let level = schedule.log_snr(t);
+            assert!(schedule.density(level) > 0.0, "{t}: {}", schedule.density(level));
+            assert!((schedule.time(level) - t).abs() < 1e-7, "{t}: {}", schedule.time(level));
+        }
     }
 }
