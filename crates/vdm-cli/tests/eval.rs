@@ -167,7 +167,7 @@ fn other_data(dir: &str, folder: &Path) {
     for (path, named) in [
         (array("wide.npy", &[20, 8, 9], 17), "items of 1×8×9"),
         (array("color.npy", &[20, 8, 8, 3], 17), "items of 3×8×8"),
-        (array("fine.npy", &[20, 8, 8], 200), "its levels run from 0 to 16"),
+        (array("fine.npy", &[20, 8, 8], 200), "its values run from 0 to 16"),
         ("swirl".to_owned(), "1×1×2"),
         (folder.join("nowhere").to_str().unwrap().to_owned(), "nowhere"),
     ] {
