@@ -242,7 +242,7 @@ fn checkpoints() -> Vec<Vec<u8>> {
             "data_sha256": "ab12", "validation": 1.9,
             "state": {"adaptive": {"log_snr_max": 4, "log_snr_min": -4, "decay": 0.9, "uniform": 0.1,
                                    "bins": [{"count": 3, "mean_square": 0.5}]},
-                      "spread": {"log_snr_max": 4, "log_snr_min": -4, "count": 3, "sum": 6, "squares": 20, "bins": [1, 2]}},
+                      "loss_variance": {"log_snr_max": 4, "log_snr_min": -4, "count": 3, "sum": 6, "squares": 20, "bins": [1, 2]}},
         });
         info.to_string().into_bytes()
     };
