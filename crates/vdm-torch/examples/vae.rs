@@ -10,14 +10,11 @@ use tch::{Device, Kind, Tensor};
 use vdm_data::{Items, Shape};
 use vdm_sample::Seed;
 use vdm_sample::noise::{Purpose, fill_normal};
-use vdm_torch::nn::{
-    Mode, Parameters,
-    layers::{Linear, Start},
-};
+use vdm_torch::nn::layers::{Linear, Start};
+use vdm_torch::nn::{Mode, Parameters};
 use vdm_torch::train::{Loss, Plan, Trainable, Trainer};
 use vdm_torch::{Batch, Error, PRESETS, RunConfig, RunIdentity};
 
-type Result<T> = std::result::Result<T, Error>;
 const LATENTS: i64 = 2;
 const VALUES: i64 = 256;
 
@@ -71,7 +68,7 @@ impl Trainable for Vae {
     fn shape(&self) -> Shape {
         self.shape
     }
-    fn spec(&self) -> Result<Value> {
+    fn spec(&self) -> Result<Value, Error> {
         Ok(json!({"kind": "vae", "latents": LATENTS}))
     }
     fn draws(&self, seed: Seed, batch: usize) -> Box<dyn FnMut(u64) -> Vec<f32> + Send> {
@@ -87,26 +84,26 @@ impl Trainable for Vae {
         eps: &'a Vec<f32>,
         items: Range<usize>,
         _: Mode,
-    ) -> Result<Loss<'a>> {
+    ) -> Result<Loss<'a>, Error> {
         let eps = latents(&eps[items.start * LATENTS as usize..items.end * LATENTS as usize]);
         let [distortion, rate] = self.terms(values, &eps);
         let loss = Loss::of(&distortion + &rate);
         Ok(Loss { terms: vec![("distortion", distortion), ("rate", rate)], ..loss })
     }
-    fn validate(&self, items: &Items) -> Result<f64> {
+    fn validate(&self, items: &Items) -> Result<f64, Error> {
         let values = Tensor::from_slice(items.pixels()).view([items.len() as i64, -1]);
         let eps = latents(&self.draws(Seed(2), items.len())(0));
         let nats: Tensor = tch::no_grad(|| self.terms(&values, &eps).iter().sum());
         Ok(nats.mean(Kind::Double).double_value(&[]) / self.shape.dims() as f64 / LN_2)
     }
-    fn samples(&self, count: usize) -> Result<Vec<u8>> {
+    fn samples(&self, count: usize) -> Result<Vec<u8>, Error> {
         let z = latents(&self.draws(Seed(3), count)(0));
         let values = tch::no_grad(|| self.decode(&z)).argmax(-1, false).to_kind(Kind::Uint8);
         Ok(Vec::try_from(values.flatten(0, -1))?)
     }
 }
 
-fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let steps = std::env::args().nth(1).map_or(Ok(60), |steps| steps.parse())?;
     let preset: RunConfig = serde_json::from_str(PRESETS[1].1)?;
     let data = vdm_data::load(&preset.data)?;
