@@ -70,7 +70,7 @@ impl ObjectiveSpec {
     }
 }
 
-/// What a diffusion model in training needs besides itself and its objective.
+/// What a diffusion model in training needs besides itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DiffusionPlan {
     /// Which objective.
