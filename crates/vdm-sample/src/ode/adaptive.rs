@@ -7,7 +7,7 @@ use vdm_core::{Denoiser, Latent, LogSnr, NoiseLevel, Scaling};
 use super::batch::BatchSolve;
 use super::controller::{PidController, StepController};
 use super::embedded::{Embedded, Trial};
-use super::field::{Field, Flow};
+use super::field::{Field, Flow, rates_of};
 use super::sample::{Pace, SampleState, SampleStates};
 use super::state::{State, rms};
 use super::tableau::Pair;
@@ -274,7 +274,7 @@ impl<C: StepController> RungeKutta<'_, C> {
                 samples.iter().map(|sample| self.at_stage(&sample.trial(), node, row)).collect();
             let items: Vec<_> = stages.iter().map(|(z, at)| (z, *at)).collect();
             let numbers: Vec<usize> = (0..samples.len()).collect();
-            let rates = field.rates(&numbers, &items)?;
+            let rates = rates_of(field, &numbers, &items)?;
             for (number, (sample, rate)) in samples.iter_mut().zip(rates).enumerate() {
                 if !rate.size().is_finite() {
                     let log_snr = self.level(from).log_snr;

@@ -2,7 +2,7 @@
 
 use super::controller::StepController;
 use super::embedded::Embedded;
-use super::field::Field;
+use super::field::{Field, rates_of};
 use super::sample::{SampleState, SampleStates};
 use crate::{InnerProduct, SolveError};
 
@@ -65,7 +65,7 @@ where
         let stages: Vec<_> =
             which.iter().map(|i| self.pair.stage(&self.samples[*i].trial())).collect();
         let items: Vec<_> = stages.iter().map(|(z, at)| (z, *at)).collect();
-        let rates = self.field.rates(which, &items)?;
+        let rates = rates_of(self.field, which, &items)?;
         for (i, rate) in which.iter().zip(rates) {
             self.samples[*i].rates.push(rate);
             self.samples[*i].statistics.calls += 1;

@@ -39,6 +39,23 @@ pub(crate) trait Field<Z> {
     ) -> Result<Vec<State<Z>>, SolveError<Self::Error>>;
 }
 
+/// The rates of as many latents as were asked for: with fewer a sample would go on by half a step.
+///
+/// # Errors
+/// The field's own.
+///
+/// # Panics
+/// If the model gives more or fewer answers.
+pub(super) fn rates_of<Z, F: Field<Z>>(
+    field: &F,
+    samples: &[usize],
+    items: &[(&Z, NoiseLevel)],
+) -> Result<Vec<State<Z>>, SolveError<F::Error>> {
+    let rates = field.rates(samples, items)?;
+    assert_eq!(rates.len(), items.len(), "answers of the model to as many latents");
+    Ok(rates)
+}
+
 /// The rate of latents alone.
 #[derive(Debug)]
 pub(crate) struct Flow<'a, D: ?Sized>(pub(crate) &'a D);
