@@ -408,6 +408,35 @@ mod tests {
         end.latent[0]
     }
 
+    /// Forgets the last of several latents.
+    struct Forgetful(GaussianMixture);
+
+    impl Denoiser<Vec<f64>> for Forgetful {
+        type Error = Infallible;
+        fn denoise(
+            &self,
+            z: &Vec<f64>,
+            at: &NoiseLevel,
+        ) -> Result<vdm_core::Prediction<Vec<f64>>, Infallible> {
+            self.0.denoise(z, at)
+        }
+        fn denoise_each(
+            &self,
+            items: &[(&Vec<f64>, NoiseLevel)],
+        ) -> Result<Vec<vdm_core::Prediction<Vec<f64>>>, Infallible> {
+            items[1..].iter().map(|(z, at)| self.0.denoise(*z, at)).collect()
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "answers of the model to as many latents")]
+    fn a_latent_without_an_answer_is_not_passed_over() {
+        let model = GaussianMixture::new(vec![1.0], vec![vec![0.5]], vec![0.4]).unwrap();
+        let [noise, data] = [-8.0, 8.0].map(LogSnr::new);
+        let (samples, vp) = (vec![vec![0.3], vec![-0.7]], Scaling::VariancePreserving);
+        let _ = AdaptiveOde::default().solve_each(&Forgetful(model), samples, noise, data, vp);
+    }
+
     /// Slopes of log error as the steps are halved, on eight paths from noise to data. Between steps
     /// too long for the leading term and errors of rounding there are five halvings for order 3, two
     /// for orders 5 and 8. Measured: 3.00, 5.2 and 8.0, so 0.3.

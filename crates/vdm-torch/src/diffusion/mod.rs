@@ -57,6 +57,11 @@ impl ObjectiveSpec {
     /// [`Error::Config`] or [`Error::Core`] naming what does not, below `objective`; [`Error::Count`] for what
     /// costs too much.
     pub fn check(&self, diffusion: &Diffusion, optimizer: &OptimizerSpec) -> Result<(), Error> {
+        self.levels(diffusion, optimizer).map(|_| ())
+    }
+
+    /// The noise levels of a training at its beginning, if all fits.
+    fn levels(&self, diffusion: &Diffusion, optimizer: &OptimizerSpec) -> Result<Levels, Error> {
         objective::check(diffusion)?;
         if let TimeSampler::Adaptive { bins, .. } = self.time_sampler {
             bounded("objective.time_sampler.adaptive.bins", bins as u64, Cost::List)?;
@@ -66,7 +71,7 @@ impl ObjectiveSpec {
             bounded(field, steps, Cost::List)?;
             at_least_one(field, steps.into())?;
         }
-        Levels::new(self, diffusion, optimizer).map(|_| ())
+        Levels::new(self, diffusion, optimizer)
     }
 }
 
@@ -130,8 +135,7 @@ impl DiffusionTraining {
     /// [`Error::Config`] or [`Error::Core`] if objective and process do not fit each other.
     pub fn new(model: Model, plan: &DiffusionPlan) -> Result<Self, Error> {
         let ModelSpec { diffusion, .. } = model.spec();
-        plan.objective.check(diffusion, &plan.optimizer)?;
-        let levels = Levels::new(&plan.objective, diffusion, &plan.optimizer)?;
+        let levels = plan.objective.levels(diffusion, &plan.optimizer)?;
         if levels.are_learned() && !model.network().has_differentiable_time() {
             return Err(Error::Config {
                 field: "objective.schedule",
