@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use vdm_report::{RunDir, files};
 
-use crate::output;
+use crate::opened;
 
 /// A folder with a lock that is held while this lives, however the process ends.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Claim {
 
     /// The folder of a run that goes on.
     pub(crate) fn existing_run(folder: &Path) -> Result<Self> {
-        let claim = Self::of(output::existing_run(folder)?)?;
+        let claim = Self::of(opened::existing_run(folder)?)?;
         claim.furnish()?;
         Ok(claim)
     }

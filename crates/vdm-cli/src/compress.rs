@@ -6,17 +6,16 @@ use anyhow::{Result, bail, ensure};
 use tch::{Device, Tensor};
 use vdm_compress::{Archive, Code, Codec, Header, LatentLevels, Origin, Settings, sha256};
 use vdm_core::{Denoiser, NoiseLevel, Prediction, Scaling};
-use vdm_data::Items;
 use vdm_report::files;
 use vdm_sample::GridSpec;
 use vdm_torch::{Batch, DeviceChoice, Evaluation, Model, TimeDiscretization};
 
 use crate::engine::set_asked_threads;
 use crate::grid::Grid;
+use crate::items::ItemOptions;
 use crate::opened::{Opened, Which};
 use crate::progress::{Lines, Progress};
-use crate::split::Split;
-use crate::{evaluate, other_data, output, terminal};
+use crate::terminal;
 
 /// `vdm compress`.
 #[derive(Debug, clap::Args)]
@@ -24,14 +23,8 @@ pub(crate) struct Options {
     /// Folder of the run whose model codes
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
-    /// Which items of the run's own data [default: test; all, for an imported model that was not trained on
-    /// any]
-    #[arg(long, value_enum)]
-    split: Option<Split>,
-    /// Other data than the run's, all items: digits, swirl, clusters, or a path as `vdm train` takes it;
-    /// pictures are cropped and resized to the model's size
-    #[arg(long, value_name = "NAME|PATH", conflicts_with = "split")]
-    data: Option<String>,
+    #[command(flatten)]
+    items: ItemOptions,
     /// T: model calls per batch each way, and the bound that the size meets
     #[arg(long, value_name = "T", default_value_t = 100)]
     steps: u32,
@@ -45,9 +38,6 @@ pub(crate) struct Options {
     /// Cells of a latent's grid per standard deviation of its narrowest Gaussian
     #[arg(long, value_name = "N", default_value_t = Settings::CELLS)]
     cells: u32,
-    /// Only this many items, from the first
-    #[arg(long)]
-    items: Option<usize>,
     /// Checkpoint of this step [default: the best on validation]
     #[arg(long, value_name = "STEP|latest|best")]
     checkpoint: Option<Which>,
@@ -65,19 +55,14 @@ pub(crate) struct Options {
 /// Codes items into a file and says what it cost beside the bound and beside other formats.
 pub(crate) fn compress(options: &Options) -> Result<()> {
     ensure!(options.steps > 0, "--steps 0: use at least 1");
-    let run = output::existing_run(&options.run)?;
     set_asked_threads(options.threads)?;
-    let opened = Opened::of(&run, options.checkpoint)?;
+    let opened = Opened::of(&options.run, options.checkpoint)?;
     let config = &opened.config;
     let device = reproducible(options.device)?;
     let model = opened.model(device)?;
-    let data = || opened.data();
-    let split = Split::chosen(options.split, config, opened.checkpoint.info());
-    let items = chosen(options, || Ok(split.of(&data()?)), &model)?;
-    // Other data than the run's are none of those that a grid is chosen by.
-    let split = if options.data.is_some() { Split::Test } else { split };
-    let others = || split.others(&data()?);
-    let grid = options.grid.as_ref().map(|grid| grid.of(&model, config, others));
+    let selected = options.items.of(&opened, model.spec())?;
+    let items = &selected.items;
+    let grid = options.grid.as_ref().map(|grid| grid.of(&model, config, || selected.others()));
     let grid = grid.transpose()?.unwrap_or(GridSpec::UNIFORM_TIME);
     let settings = Settings {
         steps: options.steps,
@@ -91,7 +76,7 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
     let codec = host.codec(&settings)?;
     // More draws than an evaluation of the whole run: the sum over T steps is what a code sees.
     let draws = config.evaluation.draws.max(64);
-    let own = Evaluation::new(&model, &items, config.seed, config.evaluation.batch);
+    let own = Evaluation::new(&model, items, config.seed, config.evaluation.batch);
     let evaluation = Evaluation { grid, ..own };
     let progress = Progress::new("bounding", "items", count, Lines::Messages)?;
     let depth = TimeDiscretization::Discrete { steps: options.steps };
@@ -117,7 +102,7 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
     let bytes = archive.to_bytes()?;
     files::write_atomic(&options.out, &bytes)?;
     terminal::print_lines(&sizes(&code, bytes.len(), items.pixels().len(), &bound))?;
-    terminal::print_lines(&crate::formats::table(&items, shape)?)?;
+    terminal::print_lines(&crate::formats::table(items, shape)?)?;
     terminal::print(options.out.display())
 }
 
@@ -137,17 +122,6 @@ fn levels(grid: &GridSpec, steps: u32, model: &Model) -> Result<LatentLevels> {
     Ok(LatentLevels::LogSnrs(grid.levels().iter().map(|level| level.log_snr).collect()))
 }
 
-/// The items that the options name, of the model's shape and levels.
-fn chosen(options: &Options, own: impl FnOnce() -> Result<Items>, model: &Model) -> Result<Items> {
-    let all = match &options.data {
-        None => own()?,
-        Some(data) => other_data::load(data, model.spec())?.all(),
-    };
-    let count = options.items.unwrap_or(all.len()).min(all.len());
-    ensure!(count > 0, "--items 0: use at least 1");
-    Ok(all.select(&(0..count).collect::<Vec<_>>()))
-}
-
 /// What the code cost, beside the bound.
 fn sizes(code: &Code, file: usize, pixels: usize, bound: &vdm_torch::Likelihood) -> String {
     let per_dim = |bits: f64| bits / pixels as f64;
@@ -156,7 +130,7 @@ fn sizes(code: &Code, file: usize, pixels: usize, bound: &vdm_torch::Likelihood)
         "code   {net:.4} bits/dim without initial bits: {:+.2} % of the bound\nbound  {}\nfile   \
          {:.4} bits/dim, {file} bytes: {:.0} bits of code, {} initial bits, {} bits of header",
         100.0 * (net / bound.bits_per_dim - 1.0),
-        evaluate::describe(bound),
+        bound,
         per_dim(8.0 * file as f64),
         code.net_bits,
         code.initial_bits,

@@ -41,7 +41,6 @@ pub(crate) struct Options {
 
 /// Reads the items of a compressed file.
 pub(crate) fn decompress(options: &Options) -> Result<()> {
-    let run = output::existing_run(&options.run)?;
     check_place(&options.out)?;
     let named = || format!("{}", options.file.display());
     let bytes = fs::read(&options.file).with_context(|| format!("cannot read {}", named()))?;
@@ -58,7 +57,7 @@ pub(crate) fn decompress(options: &Options) -> Result<()> {
     );
     set_threads(header.origin.threads).with_context(named)?;
     let which = options.checkpoint.unwrap_or(Which::Step(header.origin.checkpoint));
-    let model = Opened::of(&run, Some(which))?.model(device)?;
+    let model = Opened::of(&options.run, Some(which))?.model(device)?;
     let shape = model.spec().shape;
     let sides = [shape.channels, shape.height, shape.width];
     header.check_model(&model.sha256()?, sides, model.spec().values).with_context(named)?;

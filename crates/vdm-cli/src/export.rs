@@ -7,7 +7,7 @@ use tch::Device;
 use vdm_report::files;
 
 use crate::opened::{Opened, Which};
-use crate::{output, terminal};
+use crate::terminal;
 
 /// `vdm export`.
 #[derive(Debug, clap::Args)]
@@ -25,9 +25,8 @@ pub(crate) struct Options {
 
 /// Writes the averaged weights of a checkpoint, with what they mean in the metadata.
 pub(crate) fn export(options: &Options) -> Result<()> {
-    let run = output::existing_run(&options.run)?;
     files::prepare(&options.out)?;
-    let opened = Opened::of(&run, options.checkpoint)?;
+    let opened = Opened::of(&options.run, options.checkpoint)?;
     vdm_torch::interop::export(&opened.model(Device::Cpu)?, &options.out)?;
     terminal::print(options.out.display())
 }

@@ -5,8 +5,6 @@ use image_webp::{ColorType, WebPEncoder};
 use png::{BitDepth, Compression};
 use vdm_data::{Items, Shape};
 
-use crate::output::channels_last;
-
 /// The smallest that zstd offers without special flags, and the slowest.
 const ZSTD_LEVEL: i32 = 19;
 /// The longest side a WebP file can have.
@@ -50,6 +48,17 @@ impl<'a> Raster<'a> {
         WebPEncoder::new(&mut bytes).encode(self.pixels, self.width, self.height, color)?;
         Ok(bytes)
     }
+}
+
+/// `[N, C, H, W]` as `[N, H, W, C]`.
+pub(crate) fn channels_last<T: Copy>(pixels: &[T], shape: Shape) -> Vec<T> {
+    let (channels, plane) = (shape.channels, shape.height * shape.width);
+    pixels
+        .chunks_exact(shape.dims())
+        .flat_map(|item| {
+            (0..plane).flat_map(move |p| (0..channels).map(move |c| item[c * plane + p]))
+        })
+        .collect()
 }
 
 /// One item, `[C, H, W]`, as a PNG file with its values as they are.

@@ -191,9 +191,9 @@ impl Observer<DiffusionTraining> for Recorder<'_> {
         let pixels = trainer.average().samples(trainer.plan().output.samples)?;
         self.claim.check()?;
         let spec = trainer.average().model().spec();
-        let picture = output::overview(&pixels, spec.shape, spec.values)?;
-        picture.save(&self.claim.run().samples_at(step))?;
-        self.events.image(step, "samples", &picture)?;
+        let preview = output::overview(&pixels, spec.shape, spec.values)?;
+        preview.save(&self.claim.run().samples_at(step))?;
+        self.events.image(step, "samples", &preview)?;
         Ok(())
     }
 }

@@ -1,9 +1,10 @@
 //! A run that was written before: its configuration, a checkpoint that is whole, and what is said where
 //! either is not as the program left it.
 
+use std::path::Path;
 use std::str::FromStr;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tch::Device;
 use vdm_data::Dataset;
 use vdm_files::Seal;
@@ -51,9 +52,10 @@ pub(crate) struct Opened {
 
 impl Opened {
     /// Of this checkpoint; the best on validation unless another is named.
-    pub(crate) fn of(run: &RunDir, which: Option<Which>) -> Result<Self> {
-        let (config, seal) = configuration(run)?;
-        let checkpoints = checkpoints(run, &config)?;
+    pub(crate) fn of(folder: &Path, which: Option<Which>) -> Result<Self> {
+        let run = existing_run(folder)?;
+        let (config, seal) = configuration(&run)?;
+        let checkpoints = checkpoints(&run, &config)?;
         let checkpoint = match which.unwrap_or_default() {
             Which::Best => best(&checkpoints)?,
             Which::Latest => chosen(checkpoints.latest()?),
@@ -74,6 +76,18 @@ impl Opened {
         self.checkpoint.check_data(&data)?;
         Ok(data)
     }
+}
+
+/// A folder that holds a run.
+pub(crate) fn existing_run(folder: &Path) -> Result<RunDir> {
+    let run = RunDir::new(folder);
+    ensure!(
+        run.config().is_file(),
+        "{} is not the folder of a run: it has no config.json; `vdm train` prints the folder it \
+         makes",
+        folder.display()
+    );
+    Ok(run)
 }
 
 /// The configuration of a run, and whether it is as the program wrote it.
@@ -143,4 +157,16 @@ pub(crate) fn note_changes(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_without_a_run_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = existing_run(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("config.json") && error.contains("is not the folder of a run"));
+    }
 }

@@ -1,14 +1,15 @@
-//! Pictures and reports of a run.
+//! Previews and reports of a run.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use vdm_data::Shape;
-use vdm_report::picture::{self, Images, Layout};
-use vdm_report::{Picture, RunDir, npy, report as html};
+use vdm_report::preview::{self, Images, Layout};
+use vdm_report::{Preview, RunDir, npy, report as html};
 use vdm_torch::{Model, RunConfig, Samples, Sampling};
 
-use crate::terminal;
+use crate::formats::channels_last;
+use crate::{opened, terminal};
 
 /// `vdm report`.
 #[derive(Debug, clap::Args)]
@@ -20,20 +21,8 @@ pub(crate) struct ReportOptions {
 
 /// Writes the report of a run folder.
 pub(crate) fn report(options: &ReportOptions) -> Result<()> {
-    let run = existing_run(&options.run)?;
+    let run = opened::existing_run(&options.run)?;
     terminal::print(html::write(&run)?.display())
-}
-
-/// A folder that holds a run.
-pub(crate) fn existing_run(folder: &Path) -> Result<RunDir> {
-    let run = RunDir::new(folder);
-    ensure!(
-        run.config().is_file(),
-        "{} is not the folder of a run: it has no config.json; `vdm train` prints the folder it \
-         makes",
-        folder.display()
-    );
-    Ok(run)
 }
 
 /// How to go on with a run that ended before its end.
@@ -59,13 +48,13 @@ fn is_points(shape: Shape) -> bool {
     shape == Shape { channels: 1, height: 1, width: 2 }
 }
 
-/// `[N, C, H, W]` values as one picture: a square grid of images, or a scatter plot of points.
-pub(crate) fn overview(pixels: &[u8], shape: Shape, levels: u16) -> Result<Picture> {
+/// `[N, C, H, W]` values as one preview: a square grid of images, or a scatter plot of points.
+pub(crate) fn overview(pixels: &[u8], shape: Shape, levels: u16) -> Result<Preview> {
     if is_points(shape) {
         return scatter(pixels, levels, 512);
     }
     let images = images(pixels, shape, levels)?;
-    Ok(picture::grid(&images, Layout::square(&images))?)
+    Ok(preview::grid(&images, Layout::square(&images))?)
 }
 
 fn images(pixels: &[u8], shape: Shape, levels: u16) -> Result<Images<'_>> {
@@ -73,22 +62,22 @@ fn images(pixels: &[u8], shape: Shape, levels: u16) -> Result<Images<'_>> {
     Ok(Images::new(pixels, [count, shape.channels, shape.height, shape.width], levels)?)
 }
 
-fn scatter(pixels: &[u8], levels: u16, side: u32) -> Result<Picture> {
+fn scatter(pixels: &[u8], levels: u16, side: u32) -> Result<Preview> {
     let points = pixels.chunks_exact(2).map(|p| [f32::from(p[0]), f32::from(p[1])]);
-    Ok(picture::scatter(points, 0.0..=f32::from(levels - 1), side)?)
+    Ok(preview::scatter(points, 0.0..=f32::from(levels - 1), side)?)
 }
 
-/// Rows of the picture of latents along sampling.
+/// Rows of the preview of latents along sampling.
 const ROWS: usize = 6;
 
 /// Latents along sampling: a row for each of the first samples and a column per level, or a scatter
 /// plot of all points per level.
-pub(crate) fn denoising(samples: &Samples, shape: Shape, levels: u16) -> Result<Picture> {
+pub(crate) fn denoising(samples: &Samples, shape: Shape, levels: u16) -> Result<Preview> {
     let columns = &samples.snapshots;
     if is_points(shape) {
-        let plots: Result<Vec<Picture>> =
+        let plots: Result<Vec<Preview>> =
             columns.iter().map(|points| scatter(points, levels, 192)).collect();
-        return Ok(picture::strip(&plots?)?);
+        return Ok(preview::strip(&plots?)?);
     }
     let dims = shape.dims();
     let rows = columns.first().map_or(0, |column| column.len() / dims).min(ROWS);
@@ -99,7 +88,7 @@ pub(crate) fn denoising(samples: &Samples, shape: Shape, levels: u16) -> Result<
         }
     }
     let images = images(&pixels, shape, levels)?;
-    Ok(picture::grid(&images, Layout::comfortable(&images, columns.len()))?)
+    Ok(preview::grid(&images, Layout::comfortable(&images, columns.len()))?)
 }
 
 /// Writes samples as `<stem>.png` and `<stem>.npy` (uint8 `[N, H, W, C]`, gray without `C`).
@@ -134,17 +123,6 @@ fn array_shape(components: usize, shape: Shape) -> Vec<usize> {
     dims
 }
 
-/// `[N, C, H, W]` as `[N, H, W, C]`.
-pub(crate) fn channels_last<T: Copy>(pixels: &[T], shape: Shape) -> Vec<T> {
-    let (channels, plane) = (shape.channels, shape.height * shape.width);
-    pixels
-        .chunks_exact(shape.dims())
-        .flat_map(|item| {
-            (0..plane).flat_map(move |p| (0..channels).map(move |c| item[c * plane + p]))
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,12 +137,5 @@ mod tests {
         assert_eq!(bytes[bytes.len() - 6..], [1, 3, 5, 2, 4, 6]);
         assert!(String::from_utf8_lossy(&bytes).contains("(1,1,2,3"));
         assert!(png.exists());
-    }
-
-    #[test]
-    fn a_folder_without_a_run_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let error = existing_run(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("config.json") && error.contains("is not the folder of a run"));
     }
 }

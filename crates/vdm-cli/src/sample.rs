@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use vdm_report::files;
+use vdm_report::{RunDir, files};
 use vdm_sample::spec::{GuidanceSpec, NameOf, NoiseSpec, SamplerFields};
 use vdm_sample::{AnySolver, Seed};
 use vdm_torch::Sampling;
@@ -82,8 +82,9 @@ fn noise(text: &str) -> Result<NoiseSpec, serde_json::Error> {
 pub(crate) fn sample(options: &Options) -> Result<()> {
     ensure!(options.steps != Some(0), "--steps 0: use at least 1");
     ensure!(options.count > 0, "--count 0: use at least 1");
-    let run = output::existing_run(&options.run)?;
-    let png = options.out.clone().unwrap_or_else(|| run.samples_png());
+    let opened = Opened::of(&options.run, options.checkpoint)?;
+    let samples_png = || RunDir::new(&options.run).samples_png();
+    let png = options.out.clone().unwrap_or_else(samples_png);
     let array = png.with_extension("npy");
     ensure!(
         png.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")),
@@ -92,10 +93,9 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
     );
     ensure!(
         options.latents.as_ref() != Some(&array),
-        "--latents {}: the data values are written there, beside the picture; choose another name",
+        "--latents {}: the data values are written there, beside the PNG; choose another name",
         array.display()
     );
-    let opened = Opened::of(&run, options.checkpoint)?;
     let config = &opened.config;
     let model = opened.model(options.engine.start()?)?;
     let model = if options.double { model.in_f64()? } else { model };

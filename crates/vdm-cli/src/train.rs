@@ -87,7 +87,7 @@ pub(crate) fn train(options: &Options, stop: &Stop) -> Result<ExitCode> {
 
 /// What to say of a run that has nothing left to do.
 fn finished(folder: &Path, steps: Option<u64>) -> Result<Option<String>> {
-    let run = output::existing_run(folder)?;
+    let run = opened::existing_run(folder)?;
     let (config, _) = opened::configuration(&run)?;
     let total = steps.unwrap_or(config.training.steps);
     // One that is damaged is news.
@@ -227,7 +227,7 @@ impl Session {
         files::write_sealed(&run.noise_levels(), &observer::noise_levels(&self.config, trainer))?;
         files::write_sealed(&run.result(), &self.result(trainer, info, &likelihood, device))?;
         let report = html::write(run)?;
-        terminal::print_lines(&format!("test {}", evaluate::describe(&likelihood)))?;
+        terminal::print_lines(&format!("test {likelihood}"))?;
         terminal::print(format_args!("samples  {}", run.samples_png().display()))?;
         terminal::print(format_args!("report   {}", report.display()))
     }
@@ -239,8 +239,8 @@ impl Session {
         self.claim.check()?;
         let (png, array) = (run.samples_png(), run.samples_npy());
         output::save_samples(&drawn.pixels, spec.shape, spec.values, &png, &array)?;
-        let picture = output::denoising(&drawn, spec.shape, spec.values)?;
-        Ok(picture.save(&run.denoising())?)
+        let preview = output::denoising(&drawn, spec.shape, spec.values)?;
+        Ok(preview.save(&run.denoising())?)
     }
 
     fn test(&self, model: &Model) -> Result<Likelihood> {

@@ -422,9 +422,9 @@ fn estimators(dir: &str, folder: &Path) {
     let (text, _) = eval(&["--steps", "4,8", "--draws", "4", "--rounds", "2"]);
     assert!(text.contains("4-step bound (L_T), every step") && text.contains("SHA-256"), "{text}");
     assert!(text.contains("worse for"), "{text}");
-    let ladder = document()["result"]["ladder"].as_array().unwrap().clone();
-    assert_eq!(ladder.len(), 3);
-    assert!(ladder[2]["change"]["items_worse"].is_u64() && ladder[0]["change"].is_null());
+    let depths = document()["result"]["depths"].as_array().unwrap().clone();
+    assert_eq!(depths.len(), 3);
+    assert!(depths[2]["change"]["items_worse"].is_u64() && depths[0]["change"].is_null());
 
     let (text, _) = eval(&["--draws", "4", "--scaling", "straight-line", "--schedule", "cosine"]);
     assert!(text.contains("L_inf"), "{text}");

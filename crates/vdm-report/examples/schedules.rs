@@ -1,4 +1,4 @@
-//! Draws the pictures of the schedules' chapter: `docs/images/schedules.svg`, scales by time under
+//! Draws the figures of the schedules' chapter: `docs/images/schedules.svg`, scales by time under
 //! two schedules, and `docs/images/noising.png`, digits along the forward process in 100 steps.
 //!
 //! ```sh
@@ -13,7 +13,7 @@ use vdm_core::likelihood::Discretized;
 use vdm_core::schedule::Normal;
 use vdm_core::{Latent, NoiseLevel, NoiseSchedule, Scaling, Schedule};
 use vdm_data::{Source, load};
-use vdm_report::picture::{Images, Layout, grid};
+use vdm_report::preview::{Images, Layout, grid};
 use vdm_sample::{Iid, Seed};
 
 /// A label, a color, and what is drawn of a level.

@@ -75,7 +75,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// A picture or an array was asked for that cannot exist.
+    /// A preview or an array was asked for that cannot exist.
     #[error("{0}")]
     Shape(String),
 
@@ -94,7 +94,7 @@ pub enum Error {
     },
 
     /// PNG compression failed.
-    #[error("cannot encode a {width} x {height} picture as PNG: {source}")]
+    #[error("cannot encode a {width} x {height} preview as PNG: {source}")]
     EncodePng {
         /// Pixels across.
         width: u32,

@@ -117,7 +117,7 @@ mod tests {
         fs::write(&left, b"").unwrap();
         prepare(&file).unwrap();
         assert!(fs::read(&file).unwrap() == b"whole" && !left.exists());
-        prepare(&folder.path().join("new/picture.png")).unwrap();
+        prepare(&folder.path().join("new/preview.png")).unwrap();
         let message = prepare(&file.join("below")).unwrap_err().to_string();
         assert!(message.contains("cannot create the folder"), "{message}");
         for path in [folder.path(), Path::new("/dev/null")] {

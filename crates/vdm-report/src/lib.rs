@@ -1,4 +1,4 @@
-//! What a training run leaves for people: metrics, `TensorBoard` events, pictures, an HTML report.
+//! What a training run leaves for people: metrics, `TensorBoard` events, previews, an HTML report.
 //!
 //! A trainer calls this crate as it goes, and [`report::write`] once at the end (or at any moment:
 //! every part of a report is optional, so an unfinished or damaged run has one too). Everything
@@ -10,9 +10,9 @@
 //! | `metrics.jsonl` | [`metrics::MetricsLog`] | one [`metrics::Record`] a line |
 //! | `timings.jsonl` | [`metrics::TimingsLog`] | one [`metrics::Timing`] a line |
 //! | `events.out.tfevents.*` | [`tensorboard::EventWriter`] | scalars, images and text for `TensorBoard` |
-//! | `samples/step-00000500.png` | [`picture::grid`] | samples while training |
-//! | `samples.png`, `samples.npy` | [`picture::grid`], [`npy::write`] | the final samples |
-//! | `denoising.png` | [`picture::grid`] or [`picture::strip`] | one sampling run, a column per noise level |
+//! | `samples/step-00000500.png` | [`preview::grid`] | samples while training |
+//! | `samples.png`, `samples.npy` | [`preview::grid`], [`npy::write`] | the final samples |
+//! | `denoising.png` | [`preview::grid`] or [`preview::strip`] | one sampling run, a column per noise level |
 //! | `loss_by_log_snr.json` | [`files::write_sealed`] | [`result::LossByLogSnr`] |
 //! | `noise_levels.json` | [`files::write_sealed`] | [`result::NoiseLevels`] |
 //! | `result.json` | [`files::write_sealed`] | [`result::RunResult`] |
@@ -50,14 +50,14 @@ pub mod folders;
 pub mod log;
 pub mod metrics;
 pub mod npy;
-pub mod picture;
+pub mod preview;
 pub mod report;
 pub mod result;
 mod run_dir;
 pub mod tensorboard;
 
 pub use error::Error;
-pub use picture::Picture;
+pub use preview::Preview;
 pub use run_dir::RunDir;
 
 /// The example of the README, so that it cannot rot.

@@ -65,7 +65,7 @@ impl RunDir {
         self.root.join("non_finite.json")
     }
 
-    /// `samples/`: pictures made while training.
+    /// `samples/`: previews made while training.
     #[must_use]
     pub fn samples_folder(&self) -> PathBuf {
         self.root.join("samples")
@@ -119,7 +119,7 @@ impl RunDir {
         self.root.join("report.html")
     }
 
-    /// The pictures of [`RunDir::samples_at`] that exist, by ascending step. Other files in the
+    /// The previews of [`RunDir::samples_at`] that exist, by ascending step. Other files in the
     /// folder are passed over.
     ///
     /// # Errors

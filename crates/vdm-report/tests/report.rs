@@ -201,7 +201,7 @@ fn is_png(path: &std::path::Path) -> bool {
     path.extension().is_some_and(|extension| extension == "png")
 }
 
-/// Of a picture, whatever is around them in the file.
+/// Of a preview, whatever is around them in the file.
 fn pixels(file: &[u8]) -> Option<Vec<u8>> {
     let mut reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().ok()?;
     let mut pixels = vec![0; reader.output_buffer_size()?];

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use vdm_report::picture::scatter;
+use vdm_report::preview::scatter;
 use vdm_report::tensorboard::EventWriter;
 
 /// CRC-32C bit by bit: reflected polynomial 0x82f63b78.
@@ -104,11 +104,11 @@ fn the_checksum_here_is_the_documented_one() {
 #[test]
 fn events_are_read_back() {
     let folder = tempfile::tempdir().unwrap();
-    let picture = scatter([[0.5, 0.5]], 0.0..=1.0, 300).unwrap();
+    let preview = scatter([[0.5, 0.5]], 0.0..=1.0, 300).unwrap();
     let mut writer = EventWriter::create(folder.path(), 0).unwrap();
     writer.scalar(3, "train/loss", 0.0).unwrap();
     writer.scalar(1 << 40, "train/loss", f64::NAN).unwrap();
-    writer.image(500, "samples", &picture).unwrap();
+    writer.image(500, "samples", &preview).unwrap();
     writer.text(0, "config", "**λ**").unwrap();
 
     let events = records(writer.path());
@@ -123,7 +123,7 @@ fn events_are_read_back() {
 
     let image = field(&value(&events[4], 500, "samples"), 4).unwrap();
     assert_eq!([1, 2, 3].map(|number| integer(&image, number)), [300, 300, 3]);
-    assert_eq!(field(&image, 4).unwrap(), picture.png().unwrap());
+    assert_eq!(field(&image, 4).unwrap(), preview.png().unwrap());
 
     let text = value(&events[5], 0, "config");
     let plugin = field(&field(&text, 9).unwrap(), 1).unwrap();

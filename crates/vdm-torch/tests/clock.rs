@@ -72,7 +72,7 @@ fn adaptive_end(model: &Model, tolerance: f64) -> Tensor {
 
 /// What a clock does to solvers.
 #[derive(Debug)]
-struct Found {
+struct Measured {
     /// Slope of the error of a second-order solver over two halvings of the steps, from 40 to 160.
     order: f64,
     /// Root mean square error of 160 steps.
@@ -81,7 +81,7 @@ struct Found {
     disagreement: f64,
 }
 
-fn found(model: &Model) -> Found {
+fn found(model: &Model) -> Measured {
     let named = |json| serde_json::from_value::<SolverSpec>(json).unwrap();
     let fourth = named(json!({"kind": "exponential_adams", "order": 4}));
     let second = named(json!("dpm_solver_pp_2m"));
@@ -92,7 +92,7 @@ fn found(model: &Model) -> Found {
     };
     let (coarse, fine) = (error(40), error(160));
     let apart = adaptive_end(model, 1e-6) - adaptive_end(model, 1e-8);
-    Found {
+    Measured {
         order: (coarse / fine).log2() / 2.0,
         error: fine,
         disagreement: apart.abs().max().double_value(&[]),

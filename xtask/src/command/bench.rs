@@ -25,7 +25,7 @@ Usage: cargo xtask bench [--peers | --together] [-- ARGUMENTS OF cargo bench]
   --peers    error by number of model calls, and cost of a step, beside diffusers and k-diffusion:
              brings them, in pinned versions, into a virtual environment in the cache (6 GB), runs
              benches/peers/*.py, and writes docs/overhead.md and docs/work-precision.md with its
-             picture
+             plot
   --together how much longer training and sampling take beside another one of their kind; fails above
              2.2 times. For a machine that does nothing else";
 

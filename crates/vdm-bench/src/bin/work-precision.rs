@@ -1,4 +1,4 @@
-//! Compares our solvers with those of other libraries: `docs/work-precision.md` and its picture.
+//! Compares our solvers with those of other libraries: `docs/work-precision.md` and its plot.
 //!
 //! `cargo xtask bench --peers` runs the others first and hands their results over.
 
@@ -63,13 +63,13 @@ fn main() -> Result<()> {
     for problem in work_precision::problems(&fixture)? {
         rows.extend(problem.rows(&solvers, &grids)?);
     }
-    let picture = root.join("docs/images/work-precision.svg");
-    work_precision::draw(&picture, &rows, &peers.ode).map_err(|error| anyhow!("{error}"))?;
+    let plot = root.join("docs/images/work-precision.svg");
+    work_precision::draw(&plot, &rows, &peers.ode).map_err(|error| anyhow!("{error}"))?;
     let document = root.join("docs/work-precision.md");
     let text = work_precision::markdown(&rows, &peers);
     std::fs::write(&document, text)
         .with_context(|| format!("cannot write {}", document.display()))?;
-    println!("{}\n{}", document.display(), picture.display());
+    println!("{}\n{}", document.display(), plot.display());
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 //! and where the ODE takes them; the other libraries' errors come from `work_precision.py` beside
 //! it, which starts at the same points, asks the same exact denoiser and counts in the same way.
 
-mod picture;
+mod plot;
 mod report;
 
 use std::path::Path;
@@ -17,7 +17,7 @@ use serde_json::Value;
 use vdm_core::{Counted, GaussianMixture, Scaling, Schedule};
 use vdm_sample::{GridSpec, NoNoise, Solver, SolverSpec, TimeGrid, solve};
 
-pub use picture::draw;
+pub use plot::draw;
 pub use report::markdown;
 
 /// The numbers of model calls that are compared.

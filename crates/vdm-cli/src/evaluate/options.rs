@@ -9,9 +9,9 @@ use vdm_sample::estimate::Dequantization;
 use super::per_item::PerItem;
 use crate::engine::Engine;
 use crate::grid::Grid;
+use crate::items::ItemOptions;
 use crate::opened::Which;
-use crate::specification::Specification;
-use crate::split::Split;
+use crate::specification::{Specification, named};
 
 /// `vdm eval`.
 #[derive(Debug, clap::Args)]
@@ -23,17 +23,8 @@ pub(crate) struct Options {
     /// probability-flow ODE
     #[arg(long, value_enum, default_value = "bound")]
     pub(super) estimator: Estimator,
-    /// Which items [default: test; all, of other data than the run's and for an imported model that was not
-    /// trained on any]
-    #[arg(long, value_enum)]
-    pub(super) split: Option<Split>,
-    /// Other data than the run's: digits, swirl, clusters, or a path as `vdm train` takes it; pictures are
-    /// cropped and resized to the model's size
-    #[arg(long, value_name = "NAME|PATH")]
-    pub(super) data: Option<String>,
-    /// Only this many items, from the first
-    #[arg(long)]
-    pub(super) items: Option<usize>,
+    #[command(flatten)]
+    pub(super) items: ItemOptions,
     /// T of the T-step bound; the continuous-time bound without it. Several, ascending, are compared
     /// with each other and with the continuous-time bound
     #[arg(long, value_name = "T[,T…]", value_delimiter = ',')]
@@ -59,8 +50,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "K")]
     pub(super) importance_samples: Option<usize>,
     /// How an item becomes a latent of the ODE [default: posterior]
-    #[arg(long, value_enum)]
-    pub(super) dequantization: Option<Law>,
+    #[arg(long, value_name = "uniform|truncated-normal|posterior", value_parser = named::<Dequantization>)]
+    pub(super) dequantization: Option<Dequantization>,
     /// Random directions the trace of the ODE is estimated from; 0 for the exact trace [default: exact
     /// up to 256 components, else 1]
     #[arg(long)]
@@ -96,23 +87,6 @@ pub(super) enum Estimator {
     Ode,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum Law {
-    Uniform,
-    TruncatedNormal,
-    Posterior,
-}
-
-impl From<Law> for Dequantization {
-    fn from(law: Law) -> Self {
-        match law {
-            Law::Uniform => Self::Uniform,
-            Law::TruncatedNormal => Self::TruncatedNormal,
-            Law::Posterior => Self::Posterior,
-        }
-    }
-}
-
 impl Options {
     /// That no flag was given that the estimator has no use for.
     pub(super) fn check(&self) -> Result<()> {
@@ -145,7 +119,6 @@ impl Options {
             ensure!(error > 0.0, "--standard-error {error}: use a number above 0, such as 0.001");
         }
         ensure!(self.rounds != Some(0), "--rounds 0: use at least 1");
-        ensure!(self.items != Some(0), "--items 0: use at least 1");
         if let (Some(out), Some(per_item)) = (&self.out, &self.per_item) {
             ensure!(
                 out != per_item.path(),

@@ -1,8 +1,8 @@
-//! What `vdm eval` found, as people read it.
+//! What `vdm eval` measured, as people read it.
 
 use vdm_sample::estimate::{Change, Estimate, Summary};
 
-use super::task::{Found, Measured};
+use super::task::{Measured, Outcome};
 
 /// Lines of a label and what it labels.
 pub(super) struct Table {
@@ -10,10 +10,10 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Of the numbers that were found: a block for each bound.
-    pub(super) fn of(found: &Found, dims: usize) -> Self {
+    /// Of what was measured: a block for each bound.
+    pub(super) fn of(outcome: &Outcome, dims: usize) -> Self {
         let mut table = Self { lines: Vec::new() };
-        for measured in &found.measured {
+        for measured in &outcome.measured {
             table.measured(measured, dims);
         }
         table

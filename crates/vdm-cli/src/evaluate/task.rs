@@ -6,17 +6,17 @@ use vdm_core::NoiseSchedule;
 use vdm_core::bound::bits_per_dim;
 use vdm_sample::AdaptiveOde;
 use vdm_sample::estimate::{
-    BoundEstimate, Change, DepthEstimate, DiffusionTerm, Estimate, FlowBound, FlowEstimate, Rounds,
-    Trace,
+    BoundEstimate, Change, DepthEstimate, Dequantization, DiffusionTerm, Estimate, FlowBound,
+    FlowEstimate, Rounds, Trace,
 };
 use vdm_sample::likelihood::ProbeDistribution;
 use vdm_torch::{EXACT_TRACE_DIMS, Evaluation};
 
-use super::options::{Estimator, Law, Options};
+use super::options::{Estimator, Options};
 use crate::progress::Progress;
 
-/// What an estimator found.
-pub(super) struct Found {
+/// What an estimator measured.
+pub(super) struct Outcome {
     /// The bound, or one for each of several T and one in continuous time.
     pub(super) measured: Vec<Measured>,
     /// Model calls per draw, where the solver decides.
@@ -36,7 +36,7 @@ pub(super) struct Measured {
     pub(super) change: Option<Change>,
 }
 
-impl Found {
+impl Outcome {
     fn one(measured: Measured, document: Value) -> Self {
         Self { measured: vec![measured], calls: None, document }
     }
@@ -52,7 +52,7 @@ pub(super) struct Task<'a> {
 }
 
 impl Task<'_> {
-    pub(super) fn run(self) -> Result<Found> {
+    pub(super) fn run(self) -> Result<Outcome> {
         match (self.options.estimator, self.options.steps.as_slice()) {
             (Estimator::Bound, [] | [_]) => self.bound(),
             (Estimator::Bound, _) => self.depth_sweep(),
@@ -90,7 +90,7 @@ impl Task<'_> {
         }
     }
 
-    fn bound(&self) -> Result<Found> {
+    fn bound(&self) -> Result<Outcome> {
         let steps = self.options.steps.first().copied();
         let diffusion = self.diffusion(steps);
         let BoundEstimate { estimate, curve } =
@@ -99,33 +99,34 @@ impl Task<'_> {
         let name = self.evaluation.named(diffusion);
         let mut document = self.document(&name, &estimate);
         document["curve"] = json!(curve);
-        Ok(Found::one(Measured { name, steps, estimate, change: None }, document))
+        Ok(Outcome::one(Measured { name, steps, estimate, change: None }, document))
     }
 
-    fn depth_sweep(&self) -> Result<Found> {
+    fn depth_sweep(&self) -> Result<Outcome> {
         let steps = self.options.steps.iter().copied().map(Some).chain([None]);
-        let rungs: Vec<DiffusionTerm> = steps.map(|steps| self.diffusion(steps)).collect();
+        let depths: Vec<DiffusionTerm> = steps.map(|steps| self.diffusion(steps)).collect();
         let progress = |_, round, done| self.progress(round, done);
-        let ladder = self.evaluation.depth_sweep(&rungs, self.rounds(8), progress)?;
         let mut measured = Vec::new();
-        let mut rungs = Vec::new();
-        for DepthEstimate { diffusion, estimate, change } in ladder {
+        let mut documents = Vec::new();
+        for DepthEstimate { diffusion, estimate, change } in
+            self.evaluation.depth_sweep(&depths, self.rounds(8), progress)?
+        {
             let name = self.evaluation.named(diffusion);
-            let mut rung = self.document(&name, &estimate);
+            let mut document = self.document(&name, &estimate);
             if let Some(change) = &change {
-                rung["change"] = json!({
+                document["change"] = json!({
                     "difference": change.difference.bits_per_dim(self.dims),
                     "items_worse": change.worse,
                     "items_certainly_worse": change.certainly_worse,
                 });
             }
-            rungs.push(rung);
+            documents.push(document);
             measured.push(Measured { name, steps: diffusion.steps(), estimate, change });
         }
-        Ok(Found { measured, calls: None, document: json!({ "ladder": rungs }) })
+        Ok(Outcome { measured, calls: None, document: json!({ "depths": documents }) })
     }
 
-    fn importance_weighted(&self, steps: &[u32]) -> Result<Found> {
+    fn importance_weighted(&self, steps: &[u32]) -> Result<Outcome> {
         let samples = self.options.importance_samples.unwrap_or(8);
         let steps = steps.first().copied().context("checked: one number of steps")?;
         let estimate = self.evaluation.importance_weighted(
@@ -143,10 +144,10 @@ impl Task<'_> {
         let mut document = self.document(&name, &estimate);
         document["importance_samples"] = json!(samples);
         let measured = Measured { name, steps: Some(steps), estimate, change: None };
-        Ok(Found::one(measured, document))
+        Ok(Outcome::one(measured, document))
     }
 
-    fn flow(&self) -> Result<Found> {
+    fn flow(&self) -> Result<Outcome> {
         let Options { probes, tolerance, importance_samples, dequantization, .. } = self.options;
         let mut solver = AdaptiveOde::default();
         if let Some(tolerance) = *tolerance {
@@ -163,7 +164,7 @@ impl Task<'_> {
             0 => Trace::Exact,
             probes => Trace::Hutchinson { probes, distribution: ProbeDistribution::default() },
         };
-        let dequantization = dequantization.unwrap_or(Law::Posterior).into();
+        let dequantization = dequantization.unwrap_or(Dequantization::Posterior);
         let plan = FlowBound {
             solver,
             range: self.evaluation.schedule.range(),
@@ -192,7 +193,7 @@ impl Task<'_> {
         document["model_calls"] = json!(calls.mean());
         let calls = Some(calls.mean());
         let measured = Measured { name, steps: None, estimate, change: None };
-        Ok(Found { calls, ..Found::one(measured, document) })
+        Ok(Outcome { calls, ..Outcome::one(measured, document) })
     }
 
     fn document(&self, name: &str, estimate: &Estimate) -> Value {

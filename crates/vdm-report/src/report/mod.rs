@@ -1,6 +1,6 @@
 //! `report.html`: a run on one page, for people.
 //!
-//! The page is a single file without scripts or links: style sheet, plots (SVG) and pictures are
+//! The page is a single file without scripts or links: style sheet, plots (SVG) and previews are
 //! inside it, so it can be mailed, archived, or opened years later. It is made from whatever the run
 //! folder holds; a part that is missing or damaged is replaced by a sentence that says so.
 //!

@@ -1,4 +1,4 @@
-//! The text around plots and pictures. Every string is escaped by the template engine; only plots
+//! The text around plots and previews. Every string is escaped by the template engine; only plots
 //! and the style sheet, made here, go in as they are.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -11,7 +11,7 @@ use super::{curves, format};
 use crate::metrics::Timing;
 use crate::result::{LossByLogSnr, NoiseLevels, RunResult, TestLikelihood};
 
-/// Pictures narrower than this are enlarged, with sharp pixels.
+/// Previews narrower than this are enlarged, with sharp pixels.
 const NARROW: u32 = 480;
 
 /// The whole page.
@@ -36,7 +36,7 @@ pub(super) fn render(run: &Run) -> Markup {
                     (section("Noise levels in training", LEVELS_TEXT, &or_note(&run.noise_levels, training_levels)))
                     (section("Samples over training", "", &or_note(&run.stages, |all| stages(all))))
                     (section("Denoising", DENOISING_TEXT, &or_note(&run.denoising, |strip| {
-                        picture(strip, "Stages of one sampling run")
+                        preview(strip, "Stages of one sampling run")
                     })))
                     (section("Optimization", "", &or_note(&run.metrics, |metrics| optimization(metrics, &run.timings))))
                     (section("Configuration", "", &or_note(&run.config, configuration)))
@@ -180,16 +180,16 @@ fn progress(run: &Run) -> Markup {
     }
 }
 
-fn picture(picture: &Embedded, description: &str) -> Markup {
-    let class = if picture.width < NARROW { "pixels" } else { "picture" };
+fn preview(preview: &Embedded, description: &str) -> Markup {
+    let class = if preview.width < NARROW { "pixels" } else { "preview" };
     html! {
-        img class=(class) src=(picture.source) alt=(description)
-            width=(picture.width) height=(picture.height);
+        img class=(class) src=(preview.source) alt=(description)
+            width=(preview.width) height=(preview.height);
     }
 }
 
 fn final_samples(samples: &Embedded) -> Markup {
-    picture(samples, "Samples of the final model")
+    preview(samples, "Samples of the final model")
 }
 
 fn stages(stages: &[(u64, Part<Embedded>)]) -> Markup {
@@ -197,7 +197,7 @@ fn stages(stages: &[(u64, Part<Embedded>)]) -> Markup {
         div.stages {
             @for (step, stage) in stages {
                 figure {
-                    (or_note(stage, |grid| picture(grid, &format!("Samples after step {step}"))))
+                    (or_note(stage, |grid| preview(grid, &format!("Samples after step {step}"))))
                     figcaption { "step " (format::count(*step)) }
                 }
             }

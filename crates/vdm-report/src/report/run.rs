@@ -12,8 +12,8 @@ use crate::metrics::{MetricsLog, Record, Timing, TimingsLog, TrainRecord, Valida
 use crate::result::{LossByLogSnr, NoiseLevels, RunResult};
 use crate::{Error, RunDir, files};
 
-/// A page of more than this many bytes a picture opens slowly.
-const MAX_PICTURE_BYTES: usize = 8 << 20;
+/// A page of more than this many bytes a preview opens slowly.
+const MAX_PREVIEW_BYTES: usize = 8 << 20;
 /// Sample grids of a training shown beside each other.
 const MAX_STAGES: usize = 6;
 
@@ -66,12 +66,12 @@ pub(super) struct Metrics {
     pub(super) validation: Vec<ValidationRecord>,
 }
 
-/// A picture inside the page.
+/// A preview inside the page.
 #[derive(Debug)]
 pub(super) struct Embedded {
     pub(super) width: u32,
     pub(super) height: u32,
-    /// A `data:` address that holds the picture itself.
+    /// A `data:` address that holds the preview itself.
     pub(super) source: String,
 }
 
@@ -138,7 +138,7 @@ fn part<T>(path: &Path, read: impl FnOnce(&Path) -> Result<T, Error>) -> Part<T>
 fn stages(dir: &RunDir) -> Part<Vec<(u64, Part<Embedded>)>> {
     let steps = part(&dir.samples_folder(), |_| dir.sample_steps())?;
     if steps.is_empty() {
-        return Err(Gap::Empty("The run has no pictures in samples (yet)."));
+        return Err(Gap::Empty("The run has no previews in samples (yet)."));
     }
     let chosen = evenly(steps.len(), MAX_STAGES).map(|index| steps[index]);
     Ok(chosen.map(|step| (step, part(&dir.samples_at(step), embed))).collect())
@@ -150,10 +150,10 @@ fn evenly(length: usize, count: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |i| (i * (length - 1)).checked_div(count - 1).unwrap_or(length - 1))
 }
 
-/// Reads a PNG and decodes it once, so that no damaged picture gets into the page.
+/// Reads a PNG and decodes it once, so that no damaged preview gets into the page.
 fn embed(path: &Path) -> Result<Embedded, Error> {
     let bytes = files::read(path)?;
-    if bytes.len() > MAX_PICTURE_BYTES {
+    if bytes.len() > MAX_PREVIEW_BYTES {
         let reason = format!("{} bytes are too many to put into a page", bytes.len());
         return Err(Error::Inconsistent { path: path.to_owned(), reason });
     }

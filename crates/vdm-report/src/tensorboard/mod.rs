@@ -28,7 +28,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 
-use crate::{Error, Picture};
+use crate::{Error, Preview};
 use proto::{Event, Summary, Value, event::What, value::Content};
 
 /// Appends events to a file of its own. Each event is one write, so there is nothing to flush.
@@ -69,12 +69,12 @@ impl EventWriter {
         self.summary(step, Value::new(tag, Content::SimpleValue(value as f32)))
     }
 
-    /// A picture.
+    /// A preview.
     ///
     /// # Errors
     /// [`Error::EncodePng`], or [`Error::Io`] where the system refuses.
-    pub fn image(&mut self, step: u64, tag: &str, picture: &Picture) -> Result<(), Error> {
-        let image = proto::Image::rgb(picture.width(), picture.height(), picture.png()?);
+    pub fn image(&mut self, step: u64, tag: &str, preview: &Preview) -> Result<(), Error> {
+        let image = proto::Image::rgb(preview.width(), preview.height(), preview.png()?);
         self.summary(step, Value::new(tag, Content::Image(image)))
     }
 

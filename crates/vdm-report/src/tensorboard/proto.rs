@@ -102,7 +102,7 @@ pub(super) struct Image {
 
 impl Image {
     pub(super) fn rgb(width: u32, height: u32, encoded: Vec<u8>) -> Self {
-        // Pictures have at most 2^26 pixels.
+        // Previews have at most 2^26 pixels.
         Self { height: height as i32, width: width as i32, colorspace: RGB, encoded }
     }
 }

@@ -1,7 +1,7 @@
-//! A run folder as a training leaves it, from made-up numbers and pictures.
+//! A run folder as a training leaves it, from made-up numbers and previews.
 
 use vdm_report::metrics::{MetricsLog, Record, Timing, TimingsLog, TrainRecord, ValidationRecord};
-use vdm_report::picture::{self, Images, Layout};
+use vdm_report::preview::{self, Images, Layout};
 use vdm_report::result::{DataSource, LossByLogSnr, NoiseLevels, RunResult, TestLikelihood};
 use vdm_report::tensorboard::EventWriter;
 use vdm_report::{Error, RunDir, files, npy};
@@ -14,13 +14,13 @@ pub(crate) fn write_finished(run: &RunDir) -> Result<(), Error> {
     write_unfinished(run)?;
     let samples = rings(64, |_| 0.0);
     let images = Images::new(&samples, [64, 1, SIDE, SIDE], LEVELS)?;
-    picture::grid(&images, Layout::square(&images))?.save(&run.samples_png())?;
+    preview::grid(&images, Layout::square(&images))?.save(&run.samples_png())?;
     npy::write(&run.samples_npy(), &samples, &[64, 1, SIDE, SIDE])?;
 
     let columns = 12;
     let strip = rings(5 * columns, |i| 1.0 - (i % columns) as f64 / (columns - 1) as f64);
     let images = Images::new(&strip, [5 * columns, 1, SIDE, SIDE], LEVELS)?;
-    picture::grid(&images, Layout::comfortable(&images, columns))?.save(&run.denoising())?;
+    preview::grid(&images, Layout::comfortable(&images, columns))?.save(&run.denoising())?;
 
     files::write_sealed(&run.loss_by_log_snr(), &loss_by_log_snr())?;
     files::write_sealed(&run.noise_levels(), &noise_levels())?;
@@ -49,7 +49,7 @@ pub(crate) fn write_unfinished(run: &RunDir) -> Result<(), Error> {
             log.append(&Record::Validation(validation(step)))?;
             let samples = rings(64, |_| 1.0 - step as f64 / 4000.0);
             let images = Images::new(&samples, [64, 1, SIDE, SIDE], LEVELS)?;
-            let grid = picture::grid(&images, Layout { columns: 8, zoom: 6 })?;
+            let grid = preview::grid(&images, Layout { columns: 8, zoom: 6 })?;
             grid.save(&run.samples_at(step))?;
             events.image(step, "samples", &grid)?;
         }

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::PerSplit;
-use super::scan::{Entry, Found};
+use super::scan::{Entry, Scan};
 use crate::DataError;
 
 /// The images of one split.
@@ -36,8 +36,8 @@ impl Split {
 
 /// The splits of pictures below `root`: its sub-folders `train`, `val` and `test`, where these are all
 /// that it has, else all pictures together.
-pub(super) fn splits(root: &Path, found: Found) -> Result<PerSplit<Folder>, DataError> {
-    let Found { pictures, folders, .. } = found;
+pub(super) fn splits(root: &Path, found: Scan) -> Result<PerSplit<Folder>, DataError> {
+    let Scan { pictures, folders, .. } = found;
     let depth = depth_of_splits(&pictures);
     let Some(depth) = depth else {
         if let Some(other) = beside_splits(root, &pictures) {

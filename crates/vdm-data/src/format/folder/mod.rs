@@ -24,7 +24,7 @@ use std::path::Path;
 
 use budget::Budget;
 use decode::decode;
-use scan::{Entry, Found};
+use scan::{Entry, Scan};
 
 use super::another;
 use crate::input::product;
@@ -56,7 +56,7 @@ pub(crate) fn read(root: &Path, size: Option<usize>) -> Result<Splits, DataError
 }
 
 /// The images below `root` at `size` × `size` pixels.
-fn pictures(root: &Path, mut found: Found, size: Option<usize>) -> Result<Splits, DataError> {
+fn pictures(root: &Path, mut found: Scan, size: Option<usize>) -> Result<Splits, DataError> {
     let size = size.unwrap_or(DEFAULT_SIZE);
     if !(1..=MAX_SIZE).contains(&size) {
         let expected = "a side of 1 to 4,096 pixels";

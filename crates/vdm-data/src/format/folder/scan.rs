@@ -11,7 +11,7 @@ use crate::format::{cifar, idx};
 
 /// What lies below a folder.
 #[derive(Default)]
-pub(super) struct Found {
+pub(super) struct Scan {
     /// Pictures, sorted by path.
     pub(super) pictures: Vec<Entry>,
     /// Sub-folders of any depth, but for hidden ones.
@@ -34,8 +34,8 @@ pub(super) struct Entry {
 }
 
 /// Walks through all folders below `root`, those that are linked too.
-pub(super) fn walk(root: &Path) -> Result<Found, DataError> {
-    let mut found = Found::default();
+pub(super) fn walk(root: &Path) -> Result<Scan, DataError> {
+    let mut found = Scan::default();
     let mut seen = BTreeSet::new();
     let mut pending = vec![(root.to_owned(), Vec::new())];
     while let Some((dir, below)) = pending.pop() {
@@ -79,7 +79,7 @@ impl Entry {
     }
 }
 
-impl Found {
+impl Scan {
     /// Which files were left out, if any were.
     pub(super) fn note_of_companions(&self) -> Option<String> {
         const SHOWN: usize = 3;

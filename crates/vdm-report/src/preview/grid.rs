@@ -1,6 +1,6 @@
-//! Many images of one shape as one picture.
+//! Many images of one shape as one preview.
 
-use super::{GAP_COLOR, Picture};
+use super::{GAP_COLOR, Preview};
 use crate::Error;
 
 /// About as wide as a column of text.
@@ -73,7 +73,7 @@ impl Layout {
     /// A grid about as wide as high, and about 800 pixels across.
     ///
     /// ```
-    /// use vdm_report::picture::{Images, Layout};
+    /// use vdm_report::preview::{Images, Layout};
     /// let digits = [0; 64 * 64];
     /// let images = Images::new(&digits, [64, 1, 8, 8], 17)?;
     /// assert_eq!(Layout::square(&images), Layout { columns: 8, zoom: 12 });
@@ -100,7 +100,7 @@ impl Layout {
 ///
 /// # Errors
 /// [`Error::Shape`] for no columns, no zoom, or more than 2^26 pixels.
-pub fn grid(images: &Images<'_>, layout: Layout) -> Result<Picture, Error> {
+pub fn grid(images: &Images<'_>, layout: Layout) -> Result<Preview, Error> {
     let columns = layout.columns.min(images.count);
     if columns == 0 || layout.zoom == 0 {
         return Err(Error::Shape(format!(
@@ -114,22 +114,22 @@ pub fn grid(images: &Images<'_>, layout: Layout) -> Result<Picture, Error> {
     };
     let rows = images.count.div_ceil(columns);
     let (width, height) = (extent(columns, images.width), extent(rows, images.height));
-    let mut picture = Picture::filled(width, height, GAP_COLOR)?;
+    let mut preview = Preview::filled(width, height, GAP_COLOR)?;
     for image in 0..images.count {
         let left = image % columns * (images.width + 1) * layout.zoom;
         let top = image / columns * (images.height + 1) * layout.zoom;
-        draw(&mut picture, images, image, [left, top], layout.zoom);
+        draw(&mut preview, images, image, [left, top], layout.zoom);
     }
-    Ok(picture)
+    Ok(preview)
 }
 
 /// Draws one image, its upper left corner at this place, which has room for it.
-fn draw(picture: &mut Picture, images: &Images<'_>, image: usize, at: [usize; 2], zoom: usize) {
+fn draw(preview: &mut Preview, images: &Images<'_>, image: usize, at: [usize; 2], zoom: usize) {
     let [left, top] = at;
     for y in 0..images.height * zoom {
         for x in 0..images.width * zoom {
             let color = images.color(image, x / zoom, y / zoom);
-            picture.set_pixel((left + x) as u32, (top + y) as u32, color);
+            preview.set_pixel((left + x) as u32, (top + y) as u32, color);
         }
     }
 }
@@ -157,22 +157,22 @@ mod tests {
     fn three_channels_are_planes() {
         let pixels = [1, 2, 10, 20, 100, 200];
         let images = Images::new(&pixels, [1, 3, 1, 2], 256).unwrap();
-        let picture = grid(&images, Layout { columns: 9, zoom: 2 }).unwrap();
-        assert_eq!((picture.width(), picture.height()), (4, 2));
-        assert_eq!(picture.pixel(1, 1), [1, 10, 100]);
-        assert_eq!(picture.pixel(2, 0), [2, 20, 200]);
+        let preview = grid(&images, Layout { columns: 9, zoom: 2 }).unwrap();
+        assert_eq!((preview.width(), preview.height()), (4, 2));
+        assert_eq!(preview.pixel(1, 1), [1, 10, 100]);
+        assert_eq!(preview.pixel(2, 0), [2, 20, 200]);
     }
 
     #[test]
     fn the_last_row_may_be_short() {
         let pixels = [0, 64, 128];
         let images = Images::new(&pixels, [3, 1, 1, 1], 256).unwrap();
-        let picture = grid(&images, Layout { columns: 2, zoom: 1 }).unwrap();
-        assert_eq!((picture.width(), picture.height()), (3, 3));
-        assert_eq!(picture.pixel(2, 0), [64; 3]);
-        assert_eq!(picture.pixel(0, 2), [128; 3]);
-        assert_eq!(picture.pixel(1, 0), GAP_COLOR);
-        assert_eq!(picture.pixel(2, 2), GAP_COLOR);
+        let preview = grid(&images, Layout { columns: 2, zoom: 1 }).unwrap();
+        assert_eq!((preview.width(), preview.height()), (3, 3));
+        assert_eq!(preview.pixel(2, 0), [64; 3]);
+        assert_eq!(preview.pixel(0, 2), [128; 3]);
+        assert_eq!(preview.pixel(1, 0), GAP_COLOR);
+        assert_eq!(preview.pixel(2, 2), GAP_COLOR);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The comparison as a picture.
+//! The comparison as a plot.
 
 use std::error::Error;
 use std::path::Path;

@@ -1,12 +1,12 @@
-//! Pictures of samples: grids of images, scatters of 2-D points, strips of pictures, as PNG.
+//! Previews of samples: grids of images, scatters of 2-D points, strips of previews, as PNG.
 //!
 //! ```
-//! use vdm_report::picture::{self, Images, Layout};
+//! use vdm_report::preview::{self, Images, Layout};
 //!
 //! // Two 2x2 images of 17 levels, black and white.
 //! let pixels = [[0; 4], [16; 4]].concat();
 //! let images = Images::new(&pixels, [2, 1, 2, 2], 17)?;
-//! let grid = picture::grid(&images, Layout { columns: 2, zoom: 3 })?;
+//! let grid = preview::grid(&images, Layout { columns: 2, zoom: 3 })?;
 //!
 //! assert_eq!((grid.width(), grid.height()), (6 + 3 + 6, 6));
 //! assert_eq!(grid.pixel(0, 0), [0; 3]);
@@ -24,29 +24,29 @@ use crate::{Error, files};
 pub use grid::{Images, Layout, grid};
 pub use scatter::scatter;
 
-/// Between images: no level of gray in a picture is mistaken for it, on either background.
+/// Between images: no level of gray in a preview is mistaken for it, on either background.
 const GAP_COLOR: [u8; 3] = [110, 118, 130];
 /// Wider than the gaps inside a grid.
 const STRIP_GAP: u32 = 4;
-/// More is a mistake in the arguments rather than a picture somebody looks at.
+/// More is a mistake in the arguments rather than a preview somebody looks at.
 const MAX_PIXELS: u64 = 1 << 26;
 
-/// An RGB picture of 8 bits a channel.
+/// An RGB preview of 8 bits a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
+pub struct Preview {
     width: u32,
     height: u32,
     /// Row by row from the top, three bytes a pixel.
     rgb: Vec<u8>,
 }
 
-impl Picture {
-    /// A picture of one color. Sizes come as u64 so that callers need not check their products.
+impl Preview {
+    /// A preview of one color. Sizes come as u64 so that callers need not check their products.
     fn filled(width: u64, height: u64, color: [u8; 3]) -> Result<Self, Error> {
         let pixels = width.saturating_mul(height);
         if pixels == 0 || pixels > MAX_PIXELS {
             return Err(Error::Shape(format!(
-                "a picture of {width} x {height} pixels is outside 1..={MAX_PIXELS} pixels; choose \
+                "a preview of {width} x {height} pixels is outside 1..={MAX_PIXELS} pixels; choose \
                  another zoom or number of columns"
             )));
         }
@@ -69,7 +69,7 @@ impl Picture {
     /// The color at column `x` of row `y`, counted from the upper left.
     ///
     /// # Panics
-    /// Outside the picture.
+    /// Outside the preview.
     #[must_use]
     pub fn pixel(&self, x: u32, y: u32) -> [u8; 3] {
         let at = self.offset(x, y);
@@ -82,7 +82,7 @@ impl Picture {
     }
 
     fn offset(&self, x: u32, y: u32) -> usize {
-        assert!(x < self.width && y < self.height, "pixel ({x}, {y}) is outside the picture");
+        assert!(x < self.width && y < self.height, "pixel ({x}, {y}) is outside the preview");
         3 * (y as usize * self.width as usize + x as usize)
     }
 
@@ -95,7 +95,7 @@ impl Picture {
         }
     }
 
-    /// The picture as the bytes of a PNG file.
+    /// The preview as the bytes of a PNG file.
     ///
     /// # Errors
     /// [`Error::EncodePng`] when the encoder fails.
@@ -118,7 +118,7 @@ impl Picture {
         writer.finish()
     }
 
-    /// Writes the picture as a PNG file, atomically.
+    /// Writes the preview as a PNG file, atomically.
     ///
     /// # Errors
     /// [`Error::EncodePng`], or [`Error::Io`] where the system refuses.
@@ -127,26 +127,26 @@ impl Picture {
     }
 }
 
-/// Pictures of the same height side by side, from left to right: stages of one process.
+/// Previews of the same height side by side, from left to right: stages of one process.
 ///
 /// # Errors
-/// [`Error::Shape`] without pictures, for different heights, or for more than 2^26 pixels.
-pub fn strip(pictures: &[Picture]) -> Result<Picture, Error> {
-    let height = pictures.first().map_or(0, Picture::height);
-    if let Some(other) = pictures.iter().find(|picture| picture.height != height) {
+/// [`Error::Shape`] without previews, for different heights, or for more than 2^26 pixels.
+pub fn strip(previews: &[Preview]) -> Result<Preview, Error> {
+    let height = previews.first().map_or(0, Preview::height);
+    if let Some(other) = previews.iter().find(|preview| preview.height != height) {
         return Err(Error::Shape(format!(
-            "a strip needs pictures of one height, not of {height} and {}",
+            "a strip needs previews of one height, not of {height} and {}",
             other.height
         )));
     }
-    let widths: u64 = pictures.iter().map(|picture| u64::from(picture.width)).sum();
-    let gaps = u64::from(STRIP_GAP) * (pictures.len() as u64).saturating_sub(1);
-    let mut strip = Picture::filled(widths + gaps, u64::from(height), GAP_COLOR)?;
+    let widths: u64 = previews.iter().map(|preview| u64::from(preview.width)).sum();
+    let gaps = u64::from(STRIP_GAP) * (previews.len() as u64).saturating_sub(1);
+    let mut strip = Preview::filled(widths + gaps, u64::from(height), GAP_COLOR)?;
 
     let mut left = 0;
-    for picture in pictures {
-        strip.paste(picture, left, 0);
-        left += picture.width + STRIP_GAP;
+    for preview in previews {
+        strip.paste(preview, left, 0);
+        left += preview.width + STRIP_GAP;
     }
     Ok(strip)
 }
@@ -157,8 +157,8 @@ mod tests {
 
     #[test]
     fn a_strip_keeps_the_order_and_parts_by_a_gap() {
-        let red = Picture::filled(2, 3, [255, 0, 0]).unwrap();
-        let blue = Picture::filled(1, 3, [0, 0, 255]).unwrap();
+        let red = Preview::filled(2, 3, [255, 0, 0]).unwrap();
+        let blue = Preview::filled(1, 3, [0, 0, 255]).unwrap();
         let both = strip(&[red.clone(), blue]).unwrap();
         assert_eq!((both.width(), both.height()), (2 + STRIP_GAP + 1, 3));
         let row: Vec<_> = (0..both.width()).map(|x| both.pixel(x, 2)).collect();
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(row[2..6], [GAP_COLOR; 4]);
         assert_eq!(row[6], [0, 0, 255]);
 
-        let taller = Picture::filled(2, 4, [0; 3]).unwrap();
+        let taller = Preview::filled(2, 4, [0; 3]).unwrap();
         let message = strip(&[red, taller]).unwrap_err().to_string();
         assert!(message.contains("of 3 and 4"), "{message}");
         assert!(strip(&[]).is_err());
@@ -174,13 +174,13 @@ mod tests {
 
     #[test]
     fn a_png_decodes_to_the_same_pixels() {
-        let mut picture = Picture::filled(3, 2, [10, 20, 30]).unwrap();
-        picture.set_pixel(2, 1, [1, 2, 3]);
-        let bytes = picture.png().unwrap();
+        let mut preview = Preview::filled(3, 2, [10, 20, 30]).unwrap();
+        preview.set_pixel(2, 1, [1, 2, 3]);
+        let bytes = preview.png().unwrap();
         let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
         let mut rgb = vec![0; reader.output_buffer_size().unwrap()];
         let info = reader.next_frame(&mut rgb).unwrap();
         assert_eq!((info.width, info.height, info.color_type), (3, 2, png::ColorType::Rgb));
-        assert_eq!(rgb, picture.rgb);
+        assert_eq!(rgb, preview.rgb);
     }
 }

@@ -2,58 +2,58 @@
 
 use std::ops::RangeInclusive;
 
-use super::Picture;
+use super::Preview;
 use crate::Error;
 
 const PAPER: [f32; 3] = [255.0, 255.0, 255.0];
 const INK: [f32; 3] = [37.0, 82.0, 178.0];
 /// How much of the paper one point covers; where points pile up the ink grows darker.
 const OPACITY: f32 = 0.4;
-/// Radius of a dot as a share of the picture's side.
+/// Radius of a dot as a share of the preview's side.
 const DOT: f32 = 1.0 / 300.0;
 
 /// Draws points `[x, y]` of the square `range` x `range`, `x` to the right and `y` upwards, into a
-/// picture of `side` x `side` pixels. Points that are not finite or lie outside are left out.
+/// preview of `side` x `side` pixels. Points that are not finite or lie outside are left out.
 ///
 /// # Errors
 /// [`Error::Shape`] for an empty range or a side outside 1..=8192.
 ///
 /// ```
-/// use vdm_report::picture::scatter;
+/// use vdm_report::preview::scatter;
 /// // 8-bit pairs, as a 2-D data set stores them.
 /// let pairs = [0_u8, 0, 255, 128];
 /// let points = pairs.chunks_exact(2).map(|pair| [f32::from(pair[0]), f32::from(pair[1])]);
-/// let picture = scatter(points, 0.0..=255.0, 256)?;
-/// assert_ne!(picture.pixel(0, 255), [255; 3]);
-/// assert_eq!(picture.pixel(0, 0), [255; 3]);
+/// let preview = scatter(points, 0.0..=255.0, 256)?;
+/// assert_ne!(preview.pixel(0, 255), [255; 3]);
+/// assert_eq!(preview.pixel(0, 0), [255; 3]);
 /// # Ok::<(), vdm_report::Error>(())
 /// ```
 pub fn scatter(
     points: impl IntoIterator<Item = [f32; 2]>,
     range: RangeInclusive<f32>,
     side: u32,
-) -> Result<Picture, Error> {
+) -> Result<Preview, Error> {
     let (low, extent) = (*range.start(), range.end() - range.start());
     if !(extent > 0.0 && extent.is_finite()) {
         return Err(Error::Shape(format!(
             "a scatter needs a range of finite extent, not {range:?}"
         )));
     }
-    let mut picture = Picture::filled(u64::from(side), u64::from(side), PAPER.map(|c| c as u8))?;
+    let mut preview = Preview::filled(u64::from(side), u64::from(side), PAPER.map(|c| c as u8))?;
     let scale = (side - 1) as f32 / extent;
     for [x, y] in points {
         if range.contains(&x) && range.contains(&y) {
             let center = [(x - low) * scale, (side - 1) as f32 - (y - low) * scale];
-            dot(&mut picture, center);
+            dot(&mut preview, center);
         }
     }
-    Ok(picture)
+    Ok(preview)
 }
 
 /// Inks the pixels whose centers lie in a disc, and at least the nearest one.
-fn dot(picture: &mut Picture, [x, y]: [f32; 2]) {
-    let radius = (DOT * picture.width as f32).max(0.5);
-    let last = (picture.width - 1) as f32;
+fn dot(preview: &mut Preview, [x, y]: [f32; 2]) {
+    let radius = (DOT * preview.width as f32).max(0.5);
+    let last = (preview.width - 1) as f32;
     let pixels = |center: f32| {
         let (from, to) = ((center - radius).round().max(0.0), (center + radius).round().min(last));
         from as u32..=to as u32
@@ -63,8 +63,8 @@ fn dot(picture: &mut Picture, [x, y]: [f32; 2]) {
         for column in pixels(x) {
             let inside = (column as f32 - x).hypot(row as f32 - y) <= radius;
             if inside || (column, row) == nearest {
-                let color = picture.pixel(column, row);
-                picture.set_pixel(column, row, inked(color));
+                let color = preview.pixel(column, row);
+                preview.set_pixel(column, row, inked(color));
             }
         }
     }
@@ -79,9 +79,9 @@ mod tests {
     use super::*;
 
     fn inked_pixels(points: &[[f32; 2]], side: u32) -> Vec<(u32, u32)> {
-        let picture = scatter(points.iter().copied(), -1.0..=1.0, side).unwrap();
+        let preview = scatter(points.iter().copied(), -1.0..=1.0, side).unwrap();
         let all = (0..side).flat_map(|y| (0..side).map(move |x| (x, y)));
-        all.filter(|&(x, y)| picture.pixel(x, y) != [255; 3]).collect()
+        all.filter(|&(x, y)| preview.pixel(x, y) != [255; 3]).collect()
     }
 
     #[test]
