@@ -62,7 +62,7 @@ pub(crate) trait Probe {
 
 /// A usable libtorch and the place it was found in.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct Located {
     pub libtorch: Libtorch,
     pub origin: &'static str,
 }
@@ -76,7 +76,7 @@ pub(crate) fn search(
     want: Want,
     probe: &impl Probe,
     mut note: impl FnMut(String),
-) -> Result<Option<Found>> {
+) -> Result<Option<Located>> {
     if let Some(root) = probe.env() {
         return from_env(want, probe, &root, note).map(Some);
     }
@@ -85,7 +85,7 @@ pub(crate) fn search(
     for (root, origin) in python.into_iter().chain(cache) {
         match probe.inspect(&root) {
             Ok(libtorch) if want.accepts(&libtorch) => {
-                return Ok(Some(Found { libtorch, origin }));
+                return Ok(Some(Located { libtorch, origin }));
             }
             Ok(libtorch) => {
                 let has = libtorch.devices();
@@ -102,7 +102,7 @@ fn from_env(
     probe: &impl Probe,
     root: &std::path::Path,
     mut note: impl FnMut(String),
-) -> Result<Found> {
+) -> Result<Located> {
     let libtorch = probe.inspect(root).with_context(|| {
         format!(
             "LIBTORCH={} cannot be used (unset it, or point it to the folder of a libtorch {VERSION})",
@@ -121,7 +121,7 @@ fn from_env(
             root.display()
         ));
     }
-    Ok(Found { libtorch, origin: "LIBTORCH" })
+    Ok(Located { libtorch, origin: "LIBTORCH" })
 }
 
 #[cfg(test)]

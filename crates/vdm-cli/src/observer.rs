@@ -77,8 +77,8 @@ impl<'a> Recorder<'a> {
             Some(_) => bits_per_dim(bits_per_dim(variance, dims), dims),
             None => per_dim(per_dim(variance)),
         };
-        let spread = trainer.model().loss_variance();
-        let variance = spread.variance();
+        let loss_variance = trainer.model().loss_variance();
+        let variance = loss_variance.variance();
         let record = TrainRecord {
             step: report.step,
             loss_bits_per_dim: diffusion + ends,
@@ -87,8 +87,8 @@ impl<'a> Recorder<'a> {
             learning_rate: report.learning_rate,
             gradient_norm: report.gradient_norm,
             loss_variance: squared(variance),
-            relative_variance: variance / spread.mean().powi(2),
-            least_variance_share: spread.least_variance() / variance,
+            relative_variance: variance / loss_variance.mean().powi(2),
+            least_variance_share: loss_variance.least_variance() / variance,
         };
         let timing = timing(trainer, since);
         let (tag, loss, shown) = match weighted_loss {

@@ -82,7 +82,6 @@ fn noise(text: &str) -> Result<NoiseSpec, serde_json::Error> {
 pub(crate) fn sample(options: &Options) -> Result<()> {
     ensure!(options.steps != Some(0), "--steps 0: use at least 1");
     ensure!(options.count > 0, "--count 0: use at least 1");
-    let opened = Opened::of(&options.run, options.checkpoint)?;
     let samples_png = || RunDir::new(&options.run).samples_png();
     let png = options.out.clone().unwrap_or_else(samples_png);
     let array = png.with_extension("npy");
@@ -96,6 +95,7 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
         "--latents {}: the data values are written there, beside the PNG; choose another name",
         array.display()
     );
+    let opened = Opened::of(&options.run, options.checkpoint)?;
     let config = &opened.config;
     let model = opened.model(options.engine.start()?)?;
     let model = if options.double { model.in_f64()? } else { model };

@@ -141,7 +141,7 @@ fn predict_each(
     let predictions = join(model, &rescaled)?;
     let answers = predictions.into_iter().zip(&rescaled).zip(items);
     Ok(answers
-        .map(|((prediction, (z, own)), (_, at))| hand_on(model, prediction, z, own, at))
+        .map(|((prediction, (z, own)), (_, at))| express_as(model, prediction, z, own, at))
         .collect())
 }
 
@@ -168,7 +168,7 @@ fn join(model: &Model, latents: &[(Batch, NoiseLevel)]) -> Result<Vec<Prediction
 
 /// What the network says at `own` of the latent `z`, as a prediction that holds `at` a level of any
 /// scaling.
-fn hand_on(
+fn express_as(
     model: &Model,
     measured: Prediction<Batch>,
     z: &Batch,

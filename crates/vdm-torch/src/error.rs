@@ -121,7 +121,10 @@ pub enum Error {
         source: std::io::Error,
     },
     /// What JSON has no words for, or JSON of something else.
-    #[error("{what} as JSON: {source}")]
+    #[error(
+        "{what} as JSON: {source}; it is of another version or of another kind of model, or it names a path that \
+         is not Unicode"
+    )]
     Json {
         /// The thing.
         what: &'static str,

@@ -7,10 +7,10 @@
 //!
 //! ```
 //! use tch::Device;
-//! use vdm_core::{Scaling, Schedule, Weighting};
+//! use vdm_core::{Scaling, Schedule};
 //! use vdm_data::Shape;
 //! use vdm_sample::{Ddim, NoNoise, Seed, TimeGrid, solve};
-//! use vdm_torch::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
+//! use vdm_torch::nn::{MlpSpec, NetworkSpec};
 //! use vdm_torch::{Batch, Diffusion, Head, Model, ModelSpec};
 //!
 //! let schedule = Schedule::linear(7.0, -4.0)?;
@@ -18,12 +18,8 @@
 //! let spec = ModelSpec {
 //!     shape: Shape { channels: 1, height: 1, width: 2 },
 //!     values: 256,
-//!     diffusion: Diffusion {
-//!         schedule,
-//!         scaling: Scaling::VariancePreserving,
-//!         weighting: Weighting::Elbo,
-//!     },
-//!     network: NetworkSpec::Mlp(MlpSpec { width: 16, depth: 1, fourier: vec![], band_limit: BAND_LIMIT }),
+//!     diffusion: Diffusion::variational(schedule),
+//!     network: NetworkSpec::Mlp(MlpSpec::new(16, 1)),
 //!     head: Head::Noise,
 //!     clock: None,
 //! };

@@ -26,6 +26,14 @@ pub struct Diffusion {
     pub weighting: Weighting,
 }
 
+impl Diffusion {
+    /// The variance-preserving process whose loss is the bound.
+    #[must_use]
+    pub fn variational(schedule: Schedule) -> Self {
+        Self { schedule, scaling: Scaling::VariancePreserving, weighting: Weighting::Elbo }
+    }
+}
+
 /// Everything that fixes a model but its weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -323,7 +331,7 @@ fn build_named(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::{BAND_LIMIT, MlpSpec};
+    use crate::nn::MlpSpec;
     use vdm_core::{Denoiser, LogSnr, Preconditioning};
 
     /// The image is `c_skip·y + c_out·F(c_in·y)` with `y = z/α` and EDM's own numbers.
@@ -333,17 +341,8 @@ mod tests {
         let spec = ModelSpec {
             shape: Shape { channels: 1, height: 1, width: 2 },
             values: 256,
-            diffusion: Diffusion {
-                schedule: Schedule::linear(12.0, -8.0).unwrap(),
-                scaling: Scaling::VariancePreserving,
-                weighting: Weighting::Elbo,
-            },
-            network: NetworkSpec::Mlp(MlpSpec {
-                width: 8,
-                depth: 1,
-                fourier: vec![],
-                band_limit: BAND_LIMIT,
-            }),
+            diffusion: Diffusion::variational(Schedule::linear(12.0, -8.0).unwrap()),
+            network: NetworkSpec::Mlp(MlpSpec::new(8, 1)),
             head: Head::Edm { data_std },
             clock: None,
         };

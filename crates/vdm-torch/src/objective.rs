@@ -357,7 +357,7 @@ mod tests {
     use super::*;
     use crate::head::Head;
     use crate::model::ModelSpec;
-    use crate::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
+    use crate::nn::{MlpSpec, NetworkSpec};
     use tch::Device;
     use vdm_core::likelihood::Discretized;
     use vdm_core::{Schedule, Weighting};
@@ -379,17 +379,8 @@ mod tests {
         let spec = ModelSpec {
             shape: Shape { channels: 1, height: 2, width: 3 },
             values,
-            diffusion: Diffusion {
-                schedule: Schedule::cosine(7.0, -4.0).unwrap(),
-                scaling: Scaling::VariancePreserving,
-                weighting: Weighting::Elbo,
-            },
-            network: NetworkSpec::Mlp(MlpSpec {
-                width: 8,
-                depth: 1,
-                fourier: vec![],
-                band_limit: BAND_LIMIT,
-            }),
+            diffusion: Diffusion::variational(Schedule::cosine(7.0, -4.0).unwrap()),
+            network: NetworkSpec::Mlp(MlpSpec::new(8, 1)),
             head,
             clock: None,
         };

@@ -7,13 +7,11 @@ mod moved;
 use moved::move_weights;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
-use vdm_core::{
-    Denoiser, Divergence, LogSnr, NoiseLevel, Prediction, Scaling, Schedule, Vjp, Weighting,
-};
+use vdm_core::{Denoiser, Divergence, LogSnr, NoiseLevel, Prediction, Scaling, Schedule, Vjp};
 use vdm_data::Shape;
 use vdm_sample::likelihood::{FlowLikelihood, ProbeDistribution, ProbeSource, Probes};
 use vdm_sample::{AdaptiveOde, InnerProduct, SamplerSpec, Seed};
-use vdm_torch::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
+use vdm_torch::nn::{MlpSpec, NetworkSpec};
 use vdm_torch::{Batch, Diffusion, Error, Head, Model, ModelSpec};
 
 const HEADS: [Head; 4] = [Head::Noise, Head::Image, Head::Velocity, Head::Categorical];
@@ -26,17 +24,8 @@ fn model(head: Head, shape: Shape) -> Model {
     let spec = ModelSpec {
         shape,
         values: 16,
-        diffusion: Diffusion {
-            schedule: Schedule::linear(6.0, -6.0).unwrap(),
-            scaling: Scaling::VariancePreserving,
-            weighting: Weighting::Elbo,
-        },
-        network: NetworkSpec::Mlp(MlpSpec {
-            width: 8,
-            depth: 1,
-            fourier: vec![],
-            band_limit: BAND_LIMIT,
-        }),
+        diffusion: Diffusion::variational(Schedule::linear(6.0, -6.0).unwrap()),
+        network: NetworkSpec::Mlp(MlpSpec::new(8, 1)),
         head,
         clock: None,
     };

@@ -13,33 +13,24 @@ use moved::move_weights;
 use serde_json::{Value, json};
 use tch::Device;
 use vdm_core::schedule::{LogSnrRange, Monotone};
-use vdm_core::{NoiseSchedule, Scaling, Schedule, Weighting};
+use vdm_core::{NoiseSchedule, Scaling, Schedule};
 use vdm_data::{Items, Shape, Source};
 use vdm_sample::estimate::{Dequantization, DiffusionTerm, FlowBound, Rounds, Summary, Trace};
 use vdm_sample::grid::GridKind;
 use vdm_sample::likelihood::ProbeDistribution;
 use vdm_sample::noise::Purpose;
 use vdm_sample::{AdaptiveOde, GridSpec, SamplerSpec, Seed};
-use vdm_torch::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
+use vdm_torch::nn::{MlpSpec, NetworkSpec};
 
 use vdm_torch::{Diffusion, Evaluation, Head, Model, ModelSpec, Sampling};
 
 fn model(head: Head) -> Model {
-    let diffusion = Diffusion {
-        schedule: Schedule::linear(9.0, -9.0).unwrap(),
-        scaling: Scaling::VariancePreserving,
-        weighting: Weighting::Elbo,
-    };
+    let diffusion = Diffusion::variational(Schedule::linear(9.0, -9.0).unwrap());
     let spec = ModelSpec {
         shape: Shape { channels: 1, height: 1, width: 2 },
         values: 17,
         diffusion,
-        network: NetworkSpec::Mlp(MlpSpec {
-            width: 8,
-            depth: 1,
-            fourier: vec![],
-            band_limit: BAND_LIMIT,
-        }),
+        network: NetworkSpec::Mlp(MlpSpec::new(8, 1)),
         head,
         clock: None,
     };

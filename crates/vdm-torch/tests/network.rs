@@ -6,7 +6,7 @@ mod moved;
 use moved::move_weights;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
-use vdm_core::{Denoiser, Parameterization, Scaling, Schedule, Weighting};
+use vdm_core::{Denoiser, Parameterization, Scaling, Schedule};
 use vdm_data::Shape;
 use vdm_sample::grid::GridKind;
 use vdm_sample::spec::Entry;
@@ -42,11 +42,7 @@ fn spec(network: NetworkSpec, shape: Shape, head: Head) -> ModelSpec {
     ModelSpec {
         shape,
         values: 16,
-        diffusion: Diffusion {
-            schedule: Schedule::linear(8.0, -5.0).unwrap(),
-            scaling: Scaling::VariancePreserving,
-            weighting: Weighting::Elbo,
-        },
+        diffusion: Diffusion::variational(Schedule::linear(8.0, -5.0).unwrap()),
         network,
         head,
         clock: None,
@@ -146,7 +142,7 @@ fn every_weight_matters() {
     for network in [
         NetworkSpec::Unet(unet(1)),
         NetworkSpec::Unet(with_trunk()),
-        NetworkSpec::Mlp(MlpSpec { width: 8, depth: 2, fourier: vec![], band_limit: BAND_LIMIT }),
+        NetworkSpec::Mlp(MlpSpec::new(8, 2)),
     ] {
         let parameters = Parameters::new(Seed(5), Device::Cpu);
         let net = network.build(COLOR, ONE_OUTPUT, &parameters.root()).unwrap();

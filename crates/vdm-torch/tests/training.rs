@@ -13,7 +13,7 @@ use common::tiny;
 use moved::move_weights;
 use serde_json::{Value, json};
 use tch::Device;
-use vdm_core::{Scaling, Schedule, Weighting};
+use vdm_core::Schedule;
 use vdm_data::{Dataset, Source};
 use vdm_sample::Seed;
 use vdm_sample::noise::Purpose;
@@ -21,7 +21,7 @@ use vdm_torch::checkpoint::{Checkpoint, read_info};
 use vdm_torch::diffusion::{
     DiffusionDraws, DiffusionState, DiffusionTrainer, DiffusionTraining, ObjectiveSpec,
 };
-use vdm_torch::nn::{BAND_LIMIT, MlpSpec, NetworkSpec};
+use vdm_torch::nn::{MlpSpec, NetworkSpec};
 use vdm_torch::train::{Observer, Outcome, StepReport, TrainingBatch, run};
 use vdm_torch::{
     Diffusion, Error, EvaluationSpec, Head, Likelihood, Model, ModelSpec, PRESETS, RunConfig,
@@ -331,17 +331,8 @@ fn the_bound_of_an_exact_model_is_the_entropy() {
     let spec = ModelSpec {
         shape,
         values: 17,
-        diffusion: Diffusion {
-            schedule: Schedule::linear(13.0, -13.0).unwrap(),
-            scaling: Scaling::VariancePreserving,
-            weighting: Weighting::Elbo,
-        },
-        network: NetworkSpec::Mlp(MlpSpec {
-            width: 8,
-            depth: 1,
-            fourier: vec![],
-            band_limit: BAND_LIMIT,
-        }),
+        diffusion: Diffusion::variational(Schedule::linear(13.0, -13.0).unwrap()),
+        network: NetworkSpec::Mlp(MlpSpec::new(8, 1)),
         head: Head::Categorical,
         clock: None,
     };

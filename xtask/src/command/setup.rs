@@ -13,7 +13,7 @@ use crate::checkout::Checkout;
 use crate::install::install;
 use crate::libtorch::{Libtorch, VERSION};
 use crate::machine::{self, Machine};
-use crate::search::{Device, Found, Want, search};
+use crate::search::{Device, Located, Want, search};
 use crate::{link, rpath, terminal, trust};
 
 pub(crate) const HELP: &str = "\
@@ -120,7 +120,7 @@ fn provide(checkout: &Checkout, device: Device) -> Result<()> {
         let found = search(want, &machine, terminal::note)?;
         let found = match found {
             Some(found) => found,
-            None => Found { libtorch: install(&cache, want.variant())?, origin: "the cache" },
+            None => Located { libtorch: install(&cache, want.variant())?, origin: "the cache" },
         };
         terminal::note(format_args!("using {}: {}", found.origin, found.libtorch.root.display()));
         link::link(checkout, &found.libtorch)?;

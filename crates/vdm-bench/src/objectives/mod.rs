@@ -48,7 +48,7 @@ pub struct Outcome {
     /// The bound on the test split.
     pub test: Likelihood,
     /// Losses of the last steps.
-    pub spread: LossVariance,
+    pub loss_variance: LossVariance,
     /// Trace of the covariance of a batch's gradient over its squared norm, at the weights of the first
     /// variant, with levels drawn as this one came to draw them; where its proposal has their ends.
     pub gradient_noise: Option<f64>,
@@ -114,7 +114,7 @@ pub fn compare(variants: &[Variant], seconds: f64) -> Result<Vec<Outcome>> {
     for variant in variants {
         let config = variant.config()?;
         let data = vdm_data::load(&config.data)?;
-        let (trainer, spread) = train(&config, &data, seconds)?;
+        let (trainer, loss_variance) = train(&config, &data, seconds)?;
         let spec = config.evaluation;
         let model = trainer.average().model();
         let test =
@@ -124,7 +124,7 @@ pub fn compare(variants: &[Variant], seconds: f64) -> Result<Vec<Outcome>> {
         let weights = first.get_or_insert(trainer).model().model();
         let noise = gradient_noise(&variants[0].config()?, &data, weights, &proposal)?;
         let label = variant.label;
-        outcomes.push(Outcome { label, steps, test, spread, gradient_noise: noise });
+        outcomes.push(Outcome { label, steps, test, loss_variance, gradient_noise: noise });
     }
     Ok(outcomes)
 }
@@ -157,10 +157,10 @@ fn train(
             draws.pop_front();
         }
     }
-    let mut spread =
+    let mut loss_variance =
         LossVariance::new(trainer.average().model().spec().diffusion.schedule.range(), BINS);
-    draws.iter().flatten().for_each(|draw| spread.observe(draw));
-    Ok((trainer, spread))
+    draws.iter().flatten().for_each(|draw| loss_variance.observe(draw));
+    Ok((trainer, loss_variance))
 }
 
 /// See [`Outcome::gradient_noise`].

@@ -42,7 +42,7 @@ objective is another.
 /// Which way to draw levels has the steadiest loss, and by how much beside the first.
 fn steadiest(schedules: &[Outcome]) -> Option<String> {
     let first = schedules.first()?;
-    let variance = |outcome: &Outcome| share(outcome, outcome.spread.variance());
+    let variance = |outcome: &Outcome| share(outcome, outcome.loss_variance.variance());
     let comparable = schedules.iter().filter(|outcome| outcome.gradient_noise.is_some());
     let best = comparable.min_by(|a, b| variance(a).total_cmp(&variance(b)))?;
     Some(format!(
@@ -56,7 +56,7 @@ fn steadiest(schedules: &[Outcome]) -> Option<String> {
 
 /// A variance over the squared mean loss.
 fn share(outcome: &Outcome, variance: f64) -> f64 {
-    variance / (outcome.spread.mean() * outcome.spread.mean())
+    variance / (outcome.loss_variance.mean() * outcome.loss_variance.mean())
 }
 
 fn table(outcomes: &[Outcome], levels: bool) -> String {
@@ -67,11 +67,11 @@ fn table(outcomes: &[Outcome], levels: bool) -> String {
         "| head | steps | test bits/dim |\n|---|---:|---:|\n"
     });
     for outcome in outcomes {
-        let Outcome { label, steps, test, spread, gradient_noise } = outcome;
+        let Outcome { label, steps, test, loss_variance, gradient_noise } = outcome;
         let (bits, error) = (test.bits_per_dim, test.standard_error);
         let _ = write!(text, "| {label} | {steps} | {bits:.3} ± {error:.3} |");
         if levels {
-            let shares = [spread.variance(), spread.least_variance()]
+            let shares = [loss_variance.variance(), loss_variance.least_variance()]
                 .map(|variance| share(outcome, variance));
             let noise = gradient_noise.map_or("–".to_owned(), |noise| format!("{noise:.1}"));
             let _ = write!(text, " {:.2} | {:.2} | {noise} |", shares[0], shares[1]);

@@ -40,14 +40,14 @@ impl LossSample {
 /// use vdm_core::importance::{LossSample, LossVariance};
 /// use vdm_core::schedule::LogSnrRange;
 /// use vdm_core::LogSnr;
-/// let mut spread = LossVariance::new(LogSnrRange::new(2.0, -2.0)?, 2);
+/// let mut variance = LossVariance::new(LogSnrRange::new(2.0, -2.0)?, 2);
 /// // Drawn uniformly, the lower half of the levels has three times the loss of the upper.
 /// for (log_snr, loss) in [(-1.0, 6.0), (1.0, 2.0)] {
-///     spread.observe(&LossSample { log_snr: LogSnr::new(log_snr), density: 0.25, loss });
+///     variance.observe(&LossSample { log_snr: LogSnr::new(log_snr), density: 0.25, loss });
 /// }
-/// assert_eq!((spread.mean(), spread.variance()), (4.0, 4.0));
+/// assert_eq!((variance.mean(), variance.variance()), (4.0, 4.0));
 /// // Drawn from the lower half three times as often, every draw would be worth 4.
-/// assert!(spread.least_variance().abs() < 1e-14);
+/// assert!(variance.least_variance().abs() < 1e-14);
 /// # Ok::<(), vdm_core::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -85,8 +85,8 @@ impl TryFrom<RawLossVariance> for LossVariance {
 }
 
 impl From<LossVariance> for RawLossVariance {
-    fn from(spread: LossVariance) -> Self {
-        let LossVariance { range, count, sum, squares, bins } = spread;
+    fn from(variance: LossVariance) -> Self {
+        let LossVariance { range, count, sum, squares, bins } = variance;
         Self { log_snr_max: range.max(), log_snr_min: range.min(), count, sum, squares, bins }
     }
 }
@@ -98,11 +98,11 @@ impl LossVariance {
     /// If `bins` is 0.
     #[must_use]
     pub fn new(range: LogSnrRange, bins: usize) -> Self {
-        assert!(bins > 0, "a spread has at least one bin");
+        assert!(bins > 0, "a variance has at least one bin");
         Self { range, count: 0.0, sum: 0.0, squares: 0.0, bins: vec![0.0; bins] }
     }
 
-    /// Takes note of a draw; levels beyond the ends count for the bins there.
+    /// Observes a draw; levels beyond the ends count for the bins there.
     pub fn observe(&mut self, draw: &LossSample) {
         let square = draw.loss * draw.loss;
         self.count += 1.0;
@@ -147,16 +147,16 @@ mod tests {
     #[test]
     fn it_survives_its_own_json_and_refuses_what_is_not_one() {
         let draw = |loss| LossSample { log_snr: LogSnr::new(loss), density: 0.3, loss };
-        let mut spread = LossVariance::new(LogSnrRange::new(2.0, -2.0).unwrap(), 3);
-        spread.observe(&draw(0.1));
-        let json = serde_json::to_string(&spread).unwrap();
+        let mut variance = LossVariance::new(LogSnrRange::new(2.0, -2.0).unwrap(), 3);
+        variance.observe(&draw(0.1));
+        let json = serde_json::to_string(&variance).unwrap();
         let mut again: LossVariance = serde_json::from_str(&json).unwrap();
-        assert_eq!(again, spread);
+        assert_eq!(again, variance);
         for loss in [0.7, 1.9] {
-            spread.observe(&draw(loss));
+            variance.observe(&draw(loss));
             again.observe(&draw(loss));
         }
-        assert_eq!(again.least_variance().to_bits(), spread.least_variance().to_bits());
+        assert_eq!(again.least_variance().to_bits(), variance.least_variance().to_bits());
         let none = format!("{}[]}}", json.split_once('[').unwrap().0);
         for bad in [none, json.replace("-2.0", "2.5")] {
             assert!(serde_json::from_str::<LossVariance>(&bad).is_err(), "{bad}");
@@ -172,19 +172,19 @@ mod tests {
         let error = |at: LogSnr| 3.0 / (1.0 + (-0.8 * at.value()).exp()) + 0.1;
         let of = |proposal| Estimator::new(Weighting::Elbo, &schedule, proposal).unwrap();
         let estimator = of(&proposal);
-        let mut spread = LossVariance::new(schedule.range(), 64);
+        let mut variance = LossVariance::new(schedule.range(), 64);
         for t in times::low_discrepancy(0.5, 20_000) {
             let log_snr = estimator.log_snr(t);
             let loss = estimator.factor(t) * error(log_snr);
-            spread.observe(&LossSample { log_snr, density: proposal.density(log_snr), loss });
+            variance.observe(&LossSample { log_snr, density: proposal.density(log_snr), loss });
         }
-        assert!((spread.mean() / estimator.mean(error) - 1.0).abs() < 1e-4);
-        assert!((spread.variance() / estimator.variance(error) - 1.0).abs() < 1e-3);
+        assert!((variance.mean() / estimator.mean(error) - 1.0).abs() < 1e-4);
+        assert!((variance.variance() / estimator.variance(error) - 1.0).abs() < 1e-3);
         let best = optimal(&Weighting::Elbo, &schedule, 64, error).unwrap();
         let least = of(&best).variance(error);
         // The second moments, of which the variances are small differences.
         let squared = estimator.mean(error).powi(2);
-        assert!(((spread.least_variance() + squared) / (least + squared) - 1.0).abs() < 1e-3);
-        assert!(spread.least_variance() < 0.01 * spread.variance());
+        assert!(((variance.least_variance() + squared) / (least + squared) - 1.0).abs() < 1e-3);
+        assert!(variance.least_variance() < 0.01 * variance.variance());
     }
 }

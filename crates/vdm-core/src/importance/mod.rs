@@ -260,7 +260,7 @@ impl Adaptive {
         Ok(Self { range, decay, uniform, bins: vec![Bin::default(); bins] })
     }
 
-    /// Takes note of `w(λ)‖ε − ε̂‖²`, in any unit, at a level; levels beyond the ends count for the
+    /// Observes `w(λ)‖ε − ε̂‖²`, in any unit, at a level; levels beyond the ends count for the
     /// bins there. What is no number or negative, or has no finite square (from 1.4e154 on), is left
     /// out: one such value would stay in an average for good.
     pub fn observe(&mut self, log_snr: LogSnr, weighted_error: f64) {

@@ -62,7 +62,7 @@ impl Curve {
         Self { range, bins: vec![bin; BINS] }
     }
 
-    /// Takes note of `‖ε − ε̂‖²` at a level, and of what it counts for in the bound of one round: for the
+    /// Observes `‖ε − ε̂‖²` at a level, and of what it counts for in the bound of one round: for the
     /// step from there to the cleaner level `end`, or in continuous time, where `end` is the level itself,
     /// for those around it.
     pub(super) fn add(&mut self, item: usize, log_snr: LogSnr, end: LogSnr, error: f64, nats: f64) {

@@ -1,7 +1,7 @@
 //! The bound at several depths: what more steps change, on average and item by item.
 //!
 //! Twice the steps lower `L_T` on average over the data if the denoiser is good, but not for every
-//! single item (erratum E14, [`vdm_core::bound`]). A ladder estimates all depths with the same draws
+//! single item (erratum E14, [`vdm_core::bound`]). A depth sweep estimates all depths with the same draws
 //! and reports the difference of each depth from the one before, with errors of the differences
 //! themselves.
 

@@ -122,7 +122,7 @@ impl<const N: usize> Series<N> {
         Ok(Self { names, columns, rounds: 0 })
     }
 
-    /// Takes note of a round.
+    /// Observes a round.
     ///
     /// # Panics
     /// If there are not as many rows as items.

@@ -23,7 +23,7 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Takes note of a value.
+    /// Observes a value.
     pub fn add(&mut self, value: f64) {
         self.count += 1;
         let from_old = value - self.mean;

@@ -223,12 +223,12 @@ mod tests {
     use super::*;
     use crate::head::Head;
     use crate::model::{Model, ModelSpec};
-    use crate::nn::{BAND_LIMIT, MlpSpec, Mode, NetworkSpec};
+    use crate::nn::{MlpSpec, Mode, NetworkSpec};
     use crate::objective::{self, NoisedBatch};
     use crate::{Batch, PerSample};
     use tch::{Device, Kind, Tensor};
     use vdm_core::schedule::{LogSnrRange, Monotone, MonotoneNetwork, MonotoneWeights};
-    use vdm_core::{LogSnr, NoiseSchedule, Parameterization, Scaling, times};
+    use vdm_core::{LogSnr, NoiseSchedule, Parameterization, times};
     use vdm_data::Shape;
     use vdm_sample::Seed;
     use vdm_sample::noise::{Purpose, fill_normal};
@@ -259,17 +259,8 @@ mod tests {
         let spec = ModelSpec {
             shape: Shape { channels: 1, height: 2, width: 3 },
             values: 17,
-            diffusion: Diffusion {
-                schedule,
-                scaling: Scaling::VariancePreserving,
-                weighting: Weighting::Elbo,
-            },
-            network: NetworkSpec::Mlp(MlpSpec {
-                width: 8,
-                depth: 1,
-                fourier: vec![],
-                band_limit: BAND_LIMIT,
-            }),
+            diffusion: Diffusion::variational(schedule),
+            network: NetworkSpec::Mlp(MlpSpec::new(8, 1)),
             head,
             clock: Some(range()),
         };

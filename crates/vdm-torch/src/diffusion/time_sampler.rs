@@ -143,11 +143,11 @@ mod tests {
     use crate::Batch;
     use crate::head::Head;
     use crate::model::{Model, ModelSpec};
-    use crate::nn::{BAND_LIMIT, MlpSpec, Mode, NetworkSpec};
+    use crate::nn::{MlpSpec, Mode, NetworkSpec};
     use crate::objective;
     use tch::{Device, Tensor};
     use vdm_core::importance::LossVariance;
-    use vdm_core::{Scaling, Weighting};
+
     use vdm_data::Shape;
     use vdm_sample::Seed;
     use vdm_sample::noise::{Purpose, fill_normal};
@@ -158,17 +158,8 @@ mod tests {
         let spec = ModelSpec {
             shape: Shape { channels: 1, height: 2, width: 2 },
             values: 17,
-            diffusion: Diffusion {
-                schedule: Schedule::linear(11.0, -9.0).unwrap(),
-                scaling: Scaling::VariancePreserving,
-                weighting: Weighting::Elbo,
-            },
-            network: NetworkSpec::Mlp(MlpSpec {
-                width: 8,
-                depth: 1,
-                fourier: vec![],
-                band_limit: BAND_LIMIT,
-            }),
+            diffusion: Diffusion::variational(Schedule::linear(11.0, -9.0).unwrap()),
+            network: NetworkSpec::Mlp(MlpSpec::new(8, 1)),
             head,
             clock: None,
         };

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 use tch::Tensor;
-use vdm_core::{Scaling, Schedule, Weighting};
+use vdm_core::Schedule;
 
 use super::scheduler::{Scheduler, scheduler};
 use super::tensors::Tensors;
@@ -52,11 +52,7 @@ pub fn diffusers(folder: &Path, options: &DiffusersOptions) -> Result<Imported, 
     };
     let weights = found.rest().into_iter().map(present).collect();
     Ok(Imported {
-        diffusion: Diffusion {
-            schedule: Schedule::Discrete(timesteps.clone()),
-            scaling: Scaling::VariancePreserving,
-            weighting: Weighting::Elbo,
-        },
+        diffusion: Diffusion::variational(Schedule::Discrete(timesteps.clone())),
         network: NetworkSpec::Diffusers(Box::new(DiffusersSpec { config, timesteps })),
         head,
         clock: None,

@@ -8,7 +8,7 @@
 //!
 //! Each gives an [`Imported`] network whose meaning is known: process, prediction, architecture.
 //! With the shape of the data it is a [`Model`] like any other, so a library that only samples
-//! gets a likelihood. Layouts, names and what is left out are in `docs/foreign-weights.md`.
+//! gets a likelihood. Layouts, names and what is left out are in `docs/interop.md`.
 
 mod diffusers;
 mod export;

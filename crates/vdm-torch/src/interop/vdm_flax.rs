@@ -7,8 +7,8 @@
 use std::path::Path;
 
 use tch::{Kind, Tensor};
+use vdm_core::Schedule;
 use vdm_core::schedule::{Linear, LogSnrRange, MonotoneNetwork, MonotoneWeights};
-use vdm_core::{Scaling, Schedule, Weighting};
 
 use super::tensors::{self, Tensors};
 use super::{Imported, file, flax};
@@ -72,11 +72,7 @@ pub fn vdm_flax(path: &Path, options: &VdmFlaxOptions) -> Result<Imported, Error
     score.network(&spec, channels, options.label)?;
     score.found.finish()?;
     Ok(Imported {
-        diffusion: Diffusion {
-            schedule,
-            scaling: Scaling::VariancePreserving,
-            weighting: Weighting::Elbo,
-        },
+        diffusion: Diffusion::variational(schedule),
         network: NetworkSpec::Unet(spec),
         head: Head::Noise,
         clock: Some(known),

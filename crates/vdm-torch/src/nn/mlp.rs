@@ -26,6 +26,14 @@ pub struct MlpSpec {
     pub band_limit: f64,
 }
 
+impl MlpSpec {
+    /// One without Fourier features.
+    #[must_use]
+    pub fn new(width: i64, depth: usize) -> Self {
+        Self { width, depth, fourier: Vec::new(), band_limit: band_limit() }
+    }
+}
+
 /// Components, their Fourier features and the embedded noise level through residual layers.
 #[derive(Debug)]
 pub struct Mlp {

@@ -1,4 +1,4 @@
-//! The variational bound, its ladder and its curves.
+//! The variational bound, its depths and its curves.
 
 use vdm_core::likelihood::Discretized;
 use vdm_core::{
@@ -184,7 +184,7 @@ fn the_levels_of_a_hierarchy_are_those_of_the_grid() {
 }
 
 /// E14: at `x = 0` under `N(0, 1)` two steps are worse than one, 0.49 against 18.4 nats, while the
-/// average over data falls, 73.7 against 37.3. One rung below the others, `L_1` to `L_2`, and on to
+/// average over data falls, 73.7 against 37.3. One depth below the others, `L_1` to `L_2`, and on to
 /// `L_∞`.
 #[test]
 fn m43_e14_doubling_the_steps_can_worsen_an_item_and_lowers_the_mean() {
@@ -195,7 +195,7 @@ fn m43_e14_doubling_the_steps_can_worsen_an_item_and_lowers_the_mean() {
     let items = ContinuousItems::new(values).unwrap();
     let seed = Seed(1);
     let process = DenoiserTerms::<Vec<f64>, _> { model: &model, items: &items, scaling: VP, seed };
-    let rungs = [
+    let terms = [
         DiffusionTerm::AllSteps { steps: 1 },
         DiffusionTerm::AllSteps { steps: 2 },
         DiffusionTerm::Continuous { draws: 8 },
@@ -204,47 +204,47 @@ fn m43_e14_doubling_the_steps_can_worsen_an_item_and_lowers_the_mean() {
     let bound = Bound {
         schedule: &schedule,
         grid: &GridSpec::UNIFORM_TIME,
-        diffusion: rungs[0],
+        diffusion: terms[0],
         rounds,
         seed,
         batch: 1000,
     };
-    let ladder = bound.depth_sweep(&process, &rungs, |_, _, _| ()).unwrap();
-    let diffusion = |rung: usize| &ladder[rung].estimate.term("diffusion").unwrap().items[0];
-    for (rung, exact) in [(0, 0.49), (1, 18.4)] {
-        let (found, error) = (diffusion(rung).mean(), diffusion(rung).standard_error().unwrap());
-        assert!((found - exact).abs() < 4.0 * error + 0.05, "rung {rung}: {found} ± {error}");
+    let depths = bound.depth_sweep(&process, &terms, |_, _, _| ()).unwrap();
+    let diffusion = |depth: usize| &depths[depth].estimate.term("diffusion").unwrap().items[0];
+    for (depth, exact) in [(0, 0.49), (1, 18.4)] {
+        let (found, error) = (diffusion(depth).mean(), diffusion(depth).standard_error().unwrap());
+        assert!((found - exact).abs() < 4.0 * error + 0.05, "depth {depth}: {found} ± {error}");
     }
-    assert_eq!(ladder[0].change, None);
-    for rung in &ladder[1..] {
-        let change = rung.change.unwrap();
-        println!("{:?}: {change:?}", rung.diffusion);
+    assert_eq!(depths[0].change, None);
+    for depth in &depths[1..] {
+        let change = depth.change.unwrap();
+        println!("{:?}: {change:?}", depth.diffusion);
         assert!(change.difference.mean < 0.0 && change.items == 60);
     }
-    let doubled = ladder[1].change.unwrap();
+    let doubled = depths[1].change.unwrap();
     assert!(doubled.certainly_worse.unwrap() > 0 && doubled.worse < 60);
-    differences_add_up(&ladder);
-    // Until all errors are small: the rung that needs most rounds decides for all.
+    differences_add_up(&depths);
+    // Until all errors are small: the depth that needs most rounds decides for all.
     let rounds = Rounds { most: 1000, ..Rounds::until(0.8, 1000) };
     let bound = Bound { rounds, ..bound };
-    let ladder = bound.depth_sweep(&process, &rungs, |_, _, _| ()).unwrap();
-    let alone = rungs.map(|diffusion| {
+    let depths = bound.depth_sweep(&process, &terms, |_, _, _| ()).unwrap();
+    let alone = terms.map(|diffusion| {
         let bound = Bound { diffusion, ..bound };
         bound.estimate(&process, |_, _| ()).unwrap().estimate.rounds
     });
     assert!(alone.iter().any(|rounds| *rounds != alone[0]), "{alone:?}");
-    differences_add_up(&ladder);
-    for rung in &ladder {
-        assert!(rung.estimate.rounds == ladder[0].estimate.rounds);
-        assert!(rung.estimate.total.draw_error.unwrap() <= 0.8);
+    differences_add_up(&depths);
+    for depth in &depths {
+        assert!(depth.estimate.rounds == depths[0].estimate.rounds);
+        assert!(depth.estimate.total.draw_error.unwrap() <= 0.8);
     }
     assert!(bound.depth_sweep(&process, &[], |_, _, _| ()).unwrap().is_empty());
 }
 
-/// Each rung is the one before and what changed.
-fn differences_add_up(ladder: &[DepthEstimate]) {
-    for pair in ladder.windows(2) {
-        let totals = [0, 1].map(|rung: usize| pair[rung].estimate.total.mean);
+/// Each depth is the one before and what changed.
+fn differences_add_up(depths: &[DepthEstimate]) {
+    for pair in depths.windows(2) {
+        let totals = [0, 1].map(|depth: usize| pair[depth].estimate.total.mean);
         let difference = pair[1].change.unwrap().difference.mean;
         assert!((totals[1] - totals[0] - difference).abs() < 1e-9, "{totals:?} {difference}");
     }
