@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use super::Normal;
+use super::{Distribution, Normal};
 use crate::Real;
 
-/// `p(child | parents)`: the Gaussian distribution of a node once its parents have values.
+/// `p(child | parents)`: the distribution of a node once its parents have values.
 ///
 /// [`Linear`] is the linear-Gaussian case, for which everything is exact. Any closure from parents
-/// to [`Normal`] is a conditional too: a decoder, an encoder, a denoiser. `C` is `f64`, or
-/// [`Dual`](crate::Dual) where the bound is to be differentiated.
+/// to a distribution is a conditional too: a decoder, an encoder, a denoiser. Scalar nodes have a [`Normal`] of
+/// `f64`, or of [`Dual`](crate::Dual) where the bound is to be differentiated.
 ///
 /// ```
 /// use vdm_core::hlvm::{Conditional, Linear, Normal};
@@ -17,13 +17,13 @@ use crate::Real;
 /// let closure = |z: &[f64]| Normal::new(1.0 + 2.0 * z[0] - z[1], 0.5);
 /// assert_eq!(linear.given(&[0.3, 0.1]), closure.given(&[0.3, 0.1]));
 /// ```
-pub trait Conditional<C> {
+pub trait Conditional<D: Distribution = Normal> {
     /// The distribution at these values of the parents, which come in the order of the factor.
-    fn given(&self, parents: &[C]) -> Normal<C>;
+    fn given(&self, parents: &[D::Value]) -> D;
 }
 
-impl<C, F: Fn(&[C]) -> Normal<C>> Conditional<C> for F {
-    fn given(&self, parents: &[C]) -> Normal<C> {
+impl<D: Distribution, F: Fn(&[D::Value]) -> D> Conditional<D> for F {
+    fn given(&self, parents: &[D::Value]) -> D {
         self(parents)
     }
 }
@@ -46,7 +46,7 @@ impl<C> Linear<C> {
     }
 }
 
-impl<C: Real> Conditional<C> for Linear<C> {
+impl<C: Real> Conditional<Normal<C>> for Linear<C> {
     /// # Panics
     /// If there are not as many parents as weights.
     fn given(&self, parents: &[C]) -> Normal<C> {
@@ -57,13 +57,13 @@ impl<C: Real> Conditional<C> for Linear<C> {
 }
 
 /// Conditionals of different types in one graph.
-impl<C> Conditional<C> for Box<dyn Conditional<C> + '_> {
-    fn given(&self, parents: &[C]) -> Normal<C> {
+impl<D: Distribution> Conditional<D> for Box<dyn Conditional<D> + '_> {
+    fn given(&self, parents: &[D::Value]) -> D {
         (**self).given(parents)
     }
 }
 
-impl<C> fmt::Debug for dyn Conditional<C> + '_ {
+impl<D: Distribution> fmt::Debug for dyn Conditional<D> + '_ {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Conditional(..)")
     }

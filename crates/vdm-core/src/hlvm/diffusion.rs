@@ -27,7 +27,7 @@ pub struct Chain<C = f64> {
 }
 
 /// A conditional of a generative diffusion graph: prior, denoising step or likelihood.
-pub type BoxedConditional<'a, C> = Box<dyn Conditional<C> + 'a>;
+pub type BoxedConditional<'a, C> = Box<dyn Conditional<Normal<C>> + 'a>;
 
 impl<C: Real> Chain<C> {
     /// From the levels of the latents, cleanest first. `λ` must fall strictly, or else variances
@@ -82,7 +82,7 @@ impl<C: Real> Chain<C> {
         &'a self,
         prior: &'a Normal<C>,
         x_hat: &'a D,
-        likelihood: &'a dyn Conditional<C>,
+        likelihood: &'a dyn Conditional<Normal<C>>,
     ) -> Graph<BoxedConditional<'a, C>>
     where
         D: Fn(&[C], &NoiseLevel<C>) -> Vec<C>,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Conditional, Factor, Graph, WeightedNormal};
+use super::{Conditional, Distribution, Factor, Graph, Normal, WeightedNormal};
 use crate::{Error, Real};
 
 /// A hierarchical latent variable model: a generative graph `p(x, z)` and an inference graph
@@ -36,11 +36,21 @@ impl<C: Real> Elbo<C> {
 }
 
 /// What the walk through the inference graph already knows of a latent's term.
-enum Inferred<C> {
+enum Inferred<N> {
     /// Top-down: the prior was known before the draw, so the divergence is analytic.
-    Divergence(C),
-    /// Bottom-up: only the entropy is; the prior waits for latents further up.
-    Entropy(C),
+    Divergence(N),
+    /// Bottom-up: the prior waits for latents further up, and what `q` contributes is all that is known.
+    Rest(N),
+}
+
+/// Which integrals of a bound are done at each draw of the latents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Integrals {
+    /// All that have a closed form: of the bound, whose estimate varies less for it.
+    Analytic,
+    /// None: a latent's term is `log p − log q` at its own value. Their sum over all nodes is the logarithm of an
+    /// importance weight, whose mean over draws bounds `log p(x)` more tightly (IWAE, Burda et al. 2016).
+    None,
 }
 
 impl<P, Q> Hlvm<P, Q> {
@@ -106,12 +116,12 @@ impl<P, Q> Hlvm<P, Q> {
     #[must_use]
     pub fn elbo<C: Real>(&self, x: &[C], draws: impl IntoIterator<Item = WeightedNormal>) -> Elbo<C>
     where
-        P: Conditional<C>,
-        Q: Conditional<C>,
+        P: Conditional<Normal<C>>,
+        Q: Conditional<Normal<C>>,
     {
         let mut terms = BTreeMap::new();
         for WeightedNormal { weight, eps } in draws {
-            for (node, term) in self.terms(x, &eps) {
+            for (node, term) in self.terms(x, &eps, Integrals::Analytic) {
                 let share = term.lift(weight) * term;
                 let sum = match terms.remove(&node) {
                     Some(sum) => sum + share,
@@ -123,36 +133,103 @@ impl<P, Q> Hlvm<P, Q> {
         Elbo { terms }
     }
 
-    /// The terms at one draw, with every integral done that has a closed form.
-    fn terms<C: Real>(&self, x: &[C], eps: &[f64]) -> Vec<(usize, C)>
+    /// The terms of [`elbo`](Self::elbo) at one draw, by node in the order of the generative graph; `noise` is in
+    /// the order of the inference graph.
+    ///
+    /// # Panics
+    /// If `x` or `noise` has another length.
+    pub fn terms<D: Distribution>(
+        &self,
+        x: &[D::Value],
+        noise: &[D::Noise],
+        integrals: Integrals,
+    ) -> Vec<(usize, D::Nats)>
     where
-        P: Conditional<C>,
-        Q: Conditional<C>,
+        P: Conditional<D>,
+        Q: Conditional<D>,
     {
-        assert_eq!(x.len(), self.observed.len(), "one value per observed node");
-        assert_eq!(eps.len(), self.latents(), "one standard normal per latent");
-        let mut values: BTreeMap<usize, C> =
-            self.observed.iter().copied().zip(x.iter().cloned()).collect();
         let mut inferred = BTreeMap::new();
-        for (factor, eps) in self.inference.factors().iter().zip(eps) {
-            let z = factor.child;
-            let q = factor.at(&values).expect("inputs are observed, and parents come first");
-            let known = match self.generative.factor(z).and_then(|prior| prior.at(&values)) {
-                Some(p) => Inferred::Divergence(q.kl(&p)),
-                None => Inferred::Entropy(q.entropy()),
+        let values = self.infer(x, noise, |node, q: &D, z, values| {
+            let prior = || self.generative.factor(node).and_then(|prior| prior.at(values));
+            let known = match integrals {
+                Integrals::None => Inferred::Rest(-q.log_density(z)),
+                Integrals::Analytic => match prior() {
+                    Some(p) => Inferred::Divergence(q.kl(&p)),
+                    None => Inferred::Rest(q.entropy()),
+                },
             };
-            inferred.insert(z, known);
-            values.insert(z, q.reparameterize(*eps));
-        }
+            inferred.insert(node, known);
+        });
         let term = |factor: &Factor<P>| {
             let log_p = || factor.log_density(&values).expect("every node has a value by now");
             let term = match inferred.remove(&factor.child) {
                 Some(Inferred::Divergence(kl)) => -kl,
-                Some(Inferred::Entropy(entropy)) => entropy + log_p(),
+                Some(Inferred::Rest(rest)) => rest + log_p(),
                 None => log_p(),
             };
             (factor.child, term)
         };
         self.generative.factors().iter().map(term).collect()
+    }
+
+    /// Draws the latents of `x` and returns the values of all nodes. `visit` sees each latent in the order of the
+    /// inference graph: its posterior, its value, and the values of all nodes before it.
+    ///
+    /// # Panics
+    /// If `x` or `noise` has another length.
+    pub fn infer<D: Distribution>(
+        &self,
+        x: &[D::Value],
+        noise: &[D::Noise],
+        mut visit: impl FnMut(usize, &D, &D::Value, &BTreeMap<usize, D::Value>),
+    ) -> BTreeMap<usize, D::Value>
+    where
+        Q: Conditional<D>,
+    {
+        assert_eq!(x.len(), self.observed.len(), "one value per observed node");
+        assert_eq!(noise.len(), self.latents(), "standard normals for each latent");
+        let mut values: BTreeMap<usize, D::Value> =
+            self.observed.iter().copied().zip(x.iter().cloned()).collect();
+        for (factor, noise) in self.inference.factors().iter().zip(noise) {
+            let q: D = factor.at(&values).expect("inputs are observed, and parents come first");
+            let z = q.reparameterize(noise);
+            visit(factor.child, &q, &z, &values);
+            values.insert(factor.child, z);
+        }
+        values
+    }
+
+    /// Draws all latents from the prior, by `noise` in the order of the generative graph, and returns the
+    /// distributions of the observed nodes given them: ancestral sampling but for its last draw.
+    ///
+    /// # Panics
+    /// If `noise` has another length than there are latents, or an observed node is a parent of a latent.
+    pub fn generate<D: Distribution>(&self, noise: &[D::Noise]) -> Vec<(usize, D)>
+    where
+        P: Conditional<D>,
+    {
+        assert_eq!(noise.len(), self.latents(), "standard normals for each latent");
+        let (mut values, mut noise) = (BTreeMap::new(), noise.iter());
+        let latents = self.generative.factors().iter();
+        for factor in latents.filter(|factor| !self.observed.contains(&factor.child)) {
+            let p: D = factor.at(&values).expect("the parents of a latent are latents before it");
+            let noise = noise.next().expect("as many as latents");
+            values.insert(factor.child, p.reparameterize(noise));
+        }
+        self.observe(&values)
+    }
+
+    /// The distributions of the observed nodes given values of the latents.
+    ///
+    /// # Panics
+    /// If a latent that one depends on has no value.
+    pub fn observe<D: Distribution>(&self, latents: &BTreeMap<usize, D::Value>) -> Vec<(usize, D)>
+    where
+        P: Conditional<D>,
+    {
+        let observed = self.generative.factors().iter();
+        let observed = observed.filter(|factor| self.observed.contains(&factor.child));
+        let given = |factor: &Factor<P>| factor.at(latents).expect("all latents have values");
+        observed.map(|factor| (factor.child, given(factor))).collect()
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Conditional, Normal};
-use crate::{Error, Real};
+use super::{Conditional, Distribution};
+use crate::Error;
 
-/// One factor `p(child | parents)`. Nodes are scalars, named by numbers of the caller's choice; a
-/// vector is several nodes.
+/// One factor `p(child | parents)`. Nodes are named by numbers of the caller's choice. Those of the laboratory
+/// are scalars, of which a vector is several; those of a network hold a tensor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Factor<F> {
     /// The node this is the distribution of.
@@ -25,19 +25,23 @@ impl<F> Factor<F> {
 
     /// The distribution of the child, if all its parents have values.
     #[must_use]
-    pub fn at<C: Clone>(&self, values: &BTreeMap<usize, C>) -> Option<Normal<C>>
+    pub fn at<D: Distribution>(&self, values: &BTreeMap<usize, D::Value>) -> Option<D>
     where
-        F: Conditional<C>,
+        F: Conditional<D>,
     {
-        let parents: Option<Vec<C>> = self.parents.iter().map(|n| values.get(n).cloned()).collect();
+        let parents: Option<Vec<D::Value>> =
+            self.parents.iter().map(|n| values.get(n).cloned()).collect();
         parents.map(|parents| self.given.given(&parents))
     }
 
     /// `log p(child | parents)`, in nats, if all of them have values.
     #[must_use]
-    pub fn log_density<C: Real>(&self, values: &BTreeMap<usize, C>) -> Option<C>
+    pub fn log_density<D: Distribution>(
+        &self,
+        values: &BTreeMap<usize, D::Value>,
+    ) -> Option<D::Nats>
     where
-        F: Conditional<C>,
+        F: Conditional<D>,
     {
         Some(self.at(values)?.log_density(values.get(&self.child)?))
     }
@@ -105,11 +109,15 @@ impl<F> Graph<F> {
     /// `Σ log p(child | parents)` over all factors, in nats; none while a node has no
     /// value, or if there is no factor.
     #[must_use]
-    pub fn log_density<C: Real>(&self, values: &BTreeMap<usize, C>) -> Option<C>
+    pub fn log_density<D: Distribution>(
+        &self,
+        values: &BTreeMap<usize, D::Value>,
+    ) -> Option<D::Nats>
     where
-        F: Conditional<C>,
+        F: Conditional<D>,
     {
-        let terms: Option<Vec<C>> = self.factors.iter().map(|f| f.log_density(values)).collect();
+        let terms: Option<Vec<D::Nats>> =
+            self.factors.iter().map(|f| f.log_density(values)).collect();
         terms?.into_iter().reduce(|sum, term| sum + term)
     }
 }

@@ -1,8 +1,8 @@
 //! Hierarchical latent variable models: one bound for four models.
 //!
 //! A diffusion model is a hierarchy of latent variables, inferred top-down by a posterior that is
-//! fixed. Here that is a program. A model is a pair of directed graphs whose nodes are scalar
-//! Gaussians, `child | parents ~ N(mean, var)`: one graph generates, the other infers. The pairs
+//! fixed. Here that is a program. A model is a pair of directed graphs of factors
+//! `p(child | parents)`: one graph generates, the other infers. The pairs
 //! differ; the evidence lower bound
 //!
 //! ```text
@@ -33,7 +33,7 @@
 //! use vdm_core::{NoiseLevel, Scaling};
 //!
 //! // Data of variance 1, explained by each model in turn. Only the graphs change.
-//! fn bound<P: Conditional<f64>, Q: Conditional<f64>>(model: &Hlvm<P, Q>, x: f64) -> f64 {
+//! fn bound<P: Conditional, Q: Conditional>(model: &Hlvm<P, Q>, x: f64) -> f64 {
 //!     model.elbo(&[x], sigma_points(model.latents())).total()
 //! }
 //! let root = || vec![Linear::new(0.0, [], 1.0)];
@@ -76,6 +76,7 @@
 
 mod conditional;
 pub mod diffusion;
+mod distribution;
 mod dot;
 mod elbo;
 mod graph;
@@ -85,7 +86,8 @@ mod normal;
 mod points;
 
 pub use conditional::{Conditional, Linear};
-pub use elbo::{Elbo, Hlvm};
+pub use distribution::Distribution;
+pub use elbo::{Elbo, Hlvm, Integrals};
 pub use graph::{Factor, Graph};
 pub use joint::Joint;
 pub use normal::Normal;

@@ -35,12 +35,12 @@ fn assert_close(got: f64, wanted: f64, tolerance: f64, what: &str) {
     assert!((got - wanted).abs() <= allowed, "{what}: {got} for {wanted}");
 }
 
-fn exact<P: Conditional<f64>, Q: Conditional<f64>>(model: &Hlvm<P, Q>, x: &[f64]) -> f64 {
+fn exact<P: Conditional, Q: Conditional>(model: &Hlvm<P, Q>, x: &[f64]) -> f64 {
     model.elbo(x, sigma_points(model.latents())).total()
 }
 
 /// The bound at each of `n` random draws.
-fn estimates<P: Conditional<f64>, Q: Conditional<f64>>(
+fn estimates<P: Conditional, Q: Conditional>(
     model: &Hlvm<P, Q>,
     x: &[f64],
     n: usize,
@@ -52,11 +52,7 @@ fn estimates<P: Conditional<f64>, Q: Conditional<f64>>(
 }
 
 /// `log p(x, z) − log q(z | x)` at a draw from `q`, by ancestral sampling.
-fn log_ratio<P: Conditional<f64>, Q: Conditional<f64>>(
-    model: &Hlvm<P, Q>,
-    x: &[f64],
-    eps: &[f64],
-) -> f64 {
+fn log_ratio<P: Conditional, Q: Conditional>(model: &Hlvm<P, Q>, x: &[f64], eps: &[f64]) -> f64 {
     let mut values: BTreeMap<usize, f64> =
         model.observed().iter().copied().zip(x.iter().copied()).collect();
     for (factor, eps) in model.inference().factors().iter().zip(eps) {
