@@ -64,9 +64,9 @@ pub fn digits_model() -> anyhow::Result<Model> {
     let spec = vdm_torch::ModelSpec {
         shape,
         values: 17,
-        diffusion: config.diffusion,
-        network: config.network,
-        head: config.head,
+        diffusion: config.model.diffusion,
+        network: config.model.network,
+        head: config.model.head,
         clock: None,
     };
     Ok(Model::new(&spec, config.seed, Device::Cpu)?)

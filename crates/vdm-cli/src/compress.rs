@@ -7,13 +7,15 @@ use tch::{Device, Tensor};
 use vdm_compress::{Archive, Code, Codec, Header, LatentLevels, Origin, Settings, sha256};
 use vdm_core::{Denoiser, NoiseLevel, Prediction, Scaling};
 use vdm_report::files;
+use vdm_report::result::TestLikelihood;
 use vdm_sample::GridSpec;
 use vdm_torch::{Batch, DeviceChoice, Evaluation, Model, TimeDiscretization};
 
 use crate::engine::set_asked_threads;
+use crate::family::test_likelihood;
 use crate::grid::Grid;
 use crate::items::ItemOptions;
-use crate::opened::{Opened, Which};
+use crate::opened::{AnyOpened, Which};
 use crate::progress::{Lines, Progress};
 use crate::terminal;
 
@@ -56,11 +58,11 @@ pub(crate) struct Options {
 pub(crate) fn compress(options: &Options) -> Result<()> {
     ensure!(options.steps > 0, "--steps 0: use at least 1");
     set_asked_threads(options.threads)?;
-    let opened = Opened::of(&options.run, options.checkpoint)?;
+    let opened = AnyOpened::of(&options.run, options.checkpoint)?.diffusion("compress")?;
     let config = &opened.config;
     let device = reproducible(options.device)?;
     let model = opened.model(device)?;
-    let selected = options.items.of(&opened, model.spec())?;
+    let selected = options.items.of(&opened, model.spec().shape, model.spec().values)?;
     let items = &selected.items;
     let grid = options.grid.as_ref().map(|grid| grid.of(&model, config, || selected.others()));
     let grid = grid.transpose()?.unwrap_or(GridSpec::UNIFORM_TIME);
@@ -101,6 +103,7 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
     };
     let bytes = archive.to_bytes()?;
     files::write_atomic(&options.out, &bytes)?;
+    let bound = test_likelihood(&bound);
     terminal::print_lines(&sizes(&code, bytes.len(), items.pixels().len(), &bound))?;
     terminal::print_lines(&crate::formats::table(items, shape)?)?;
     terminal::print(options.out.display())
@@ -123,7 +126,7 @@ fn levels(grid: &GridSpec, steps: u32, model: &Model) -> Result<LatentLevels> {
 }
 
 /// What the code cost, beside the bound.
-fn sizes(code: &Code, file: usize, pixels: usize, bound: &vdm_torch::Likelihood) -> String {
+fn sizes(code: &Code, file: usize, pixels: usize, bound: &TestLikelihood) -> String {
     let per_dim = |bits: f64| bits / pixels as f64;
     let net = per_dim(code.net_bits);
     format!(

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use vdm_core::NoiseSchedule;
 use vdm_data::{Dataset, Shape, Source};
-use vdm_torch::{PRESETS, RunConfig};
+use vdm_torch::{AnyModel, PRESETS, RunConfig};
 
 use crate::preset::{self, EndsEarly};
 use crate::terminal;
@@ -58,7 +58,7 @@ impl ConfigOptions {
     }
 
     /// The configuration, resolved and checked, and its data. Data that come without a preset choose theirs.
-    pub(crate) fn resolve(&self, steps: Option<u64>) -> Result<(RunConfig, Dataset)> {
+    pub(crate) fn resolve(&self, steps: Option<u64>) -> Result<(RunConfig<AnyModel>, Dataset)> {
         let mut loaded = None;
         let base = match (self.named()?, self.source()?) {
             (Some(base), _) => base,
@@ -107,7 +107,7 @@ impl ConfigOptions {
     }
 
     /// The options over what they start from.
-    fn configure(&self, base: &Base, steps: Option<u64>) -> Result<RunConfig> {
+    fn configure(&self, base: &Base, steps: Option<u64>) -> Result<RunConfig<AnyModel>> {
         let origin = &base.origin;
         // With every default in its place, so that each can be set by its path.
         let mut document = serde_json::to_value(&base.config)?;
@@ -127,8 +127,8 @@ impl ConfigOptions {
             let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
             set(&mut document, path, value)?;
         }
-        let mut config: RunConfig =
-            serde_path_to_error::deserialize(document).with_context(|| {
+        let mut config: RunConfig<AnyModel> = serde_path_to_error::deserialize(document)
+            .with_context(|| {
                 format!("with these options {origin} is not a configuration of a run")
             })?;
         if let Some(data) = &self.data {
@@ -145,7 +145,7 @@ impl ConfigOptions {
 struct Base {
     /// What it is, for people.
     origin: String,
-    config: RunConfig,
+    config: RunConfig<AnyModel>,
 }
 
 impl Base {
@@ -165,7 +165,9 @@ impl Base {
     fn suiting(data: &Dataset) -> Result<Self> {
         let Dataset { shape: Shape { channels, height, width }, values, .. } = data;
         let Self { mut origin, mut config } = Self::preset(preset::for_shape(data.shape))?;
-        if let Some(end) = preset::clean_end(*values, config.diffusion.schedule.range().max())? {
+        if let AnyModel::Diffusion(model) = &config.model
+            && let Some(end) = preset::clean_end(*values, model.diffusion.schedule.range().max())?
+        {
             let mut document = serde_json::to_value(config)?;
             set(&mut document, "diffusion.schedule.log_snr_max", end.into())?;
             config = serde_json::from_value(document)?;
@@ -217,7 +219,7 @@ pub(crate) fn source(data: &str, size: Option<usize>) -> Result<Source> {
 }
 
 /// Presets of data that are not bundled leave their path empty.
-fn fill_in_path(config: &mut RunConfig) -> Result<()> {
+fn fill_in_path(config: &mut RunConfig<AnyModel>) -> Result<()> {
     let Source::Path { path, .. } = &mut config.data else { return Ok(()) };
     if !path.as_os_str().is_empty() {
         return Ok(());
@@ -262,17 +264,25 @@ pub(crate) fn print_presets(name: Option<&str>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vdm_torch::DiffusionConfig;
     use vdm_torch::diffusion::TimeSampler;
 
     fn options(set: &[&str]) -> ConfigOptions {
         ConfigOptions { set: set.iter().map(ToString::to_string).collect(), ..Default::default() }
     }
 
+    fn diffusion(config: RunConfig<AnyModel>) -> DiffusionConfig {
+        match config.model {
+            AnyModel::Diffusion(model) => *model,
+            AnyModel::Hierarchy(_) => panic!("{} is a hierarchy", config.preset),
+        }
+    }
+
     /// Every preset is a legal configuration under its own name.
     #[test]
     fn presets_are_configurations() {
         for (name, text) in PRESETS {
-            let config: RunConfig =
+            let config: RunConfig<AnyModel> =
                 serde_json::from_str(text).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert_eq!(config.preset, name);
             config.check().unwrap();
@@ -365,7 +375,7 @@ mod tests {
                        {\"ends\": \"learned\", \"interior\": \"pinned\", \"learning_rate\": 1e-3}}";
         let (config, _) = options(&[adaptive]).resolve(None).unwrap();
         let times = TimeSampler::Adaptive { bins: 100, decay: 0.999, uniform: 0.1 };
-        assert_eq!(config.objective.time_sampler, times);
+        assert_eq!(diffusion(config).objective.time_sampler, times);
         assert!(options(&[learned]).resolve(None).is_ok());
         let error = format!("{:#}", options(&[adaptive, learned]).resolve(None).unwrap_err());
         assert!(error.contains("objective.time_sampler"), "{error}");
@@ -398,7 +408,7 @@ mod tests {
         let chosen = |options: &ConfigOptions| {
             let (config, data) = options.resolve(None).unwrap();
             assert_eq!(EndsEarly::find(&config, &data).unwrap(), None);
-            (config.preset, config.diffusion.schedule.range().max())
+            (config.preset.clone(), diffusion(config).diffusion.schedule.range().max())
         };
         let named = |data: &str| ConfigOptions { data: Some(data.into()), ..Default::default() };
         assert_eq!(chosen(&named("digits")), ("digits".into(), 8.5));

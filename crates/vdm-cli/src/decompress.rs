@@ -12,7 +12,7 @@ use vdm_torch::DeviceChoice;
 
 use crate::compress::{OnHost, reproducible};
 use crate::engine::set_threads;
-use crate::opened::{Opened, Which};
+use crate::opened::{AnyOpened, Which};
 use crate::progress::{Lines, Progress};
 use crate::{formats, output, terminal};
 
@@ -57,7 +57,7 @@ pub(crate) fn decompress(options: &Options) -> Result<()> {
     );
     set_threads(header.origin.threads).with_context(named)?;
     let which = options.checkpoint.unwrap_or(Which::Step(header.origin.checkpoint));
-    let model = Opened::of(&options.run, Some(which))?.model(device)?;
+    let model = AnyOpened::of(&options.run, Some(which))?.diffusion("decompress")?.model(device)?;
     let shape = model.spec().shape;
     let sides = [shape.channels, shape.height, shape.width];
     header.check_model(&model.sha256()?, sides, model.spec().values).with_context(named)?;

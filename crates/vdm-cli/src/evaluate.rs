@@ -1,5 +1,6 @@
 //! `vdm eval`.
 
+mod hierarchy;
 mod options;
 mod per_item;
 mod table;
@@ -8,67 +9,87 @@ mod task;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use vdm_report::files;
-use vdm_sample::GridSpec;
 use vdm_sample::grid::GridKind;
-use vdm_torch::{Evaluation, Likelihood};
+use vdm_sample::{GridSpec, Seed};
+use vdm_torch::{Evaluation, ModelConfig};
 
 pub(crate) use self::options::Options;
 use self::table::Table;
-use self::task::Task;
+use self::task::{Outcome, Task};
 use crate::items::Selected;
-use crate::opened::Opened;
+use crate::opened::{AnyOpened, Opened};
 use crate::progress::{Lines, Progress};
 use crate::terminal;
 
 /// The likelihood of data under a checkpoint of a run: a table, or the document alone.
 pub(crate) fn evaluate(options: &Options) -> Result<()> {
     options.check()?;
-    let opened = Opened::of(&options.run, options.checkpoint)?;
+    match AnyOpened::of(&options.run, options.checkpoint)? {
+        AnyOpened::Diffusion(opened) => diffusion(options, &opened),
+        AnyOpened::Hierarchy(opened) => hierarchy::evaluate(options, &opened),
+    }
+}
+
+fn diffusion(options: &Options, opened: &Opened) -> Result<()> {
     let config = &opened.config;
-    let info = opened.checkpoint.info();
     let model = opened.model(options.engine.start()?)?;
     let model = if options.double { model.in_f64()? } else { model };
-    let selected = options.items.of(&opened, model.spec())?;
-    let Selected { data, split, items, .. } = &selected;
+    let selected = options.items.of(opened, model.spec().shape, model.spec().values)?;
+    let Selected { data, items, .. } = &selected;
     let mut evaluation = Evaluation::new(&model, items, config.seed, config.evaluation.batch);
     (evaluation.schedule, evaluation.scaling) =
         options.specification.over(&model.spec().diffusion)?;
     if let Some(grid) = &options.grid {
         evaluation.grid = grid.of(&model, config, || selected.others())?;
     }
-    let per_item = options.per_item.as_ref();
-    for path in options.out.as_deref().into_iter().chain(per_item.map(|file| file.path())) {
-        files::prepare(path)?;
-    }
+    options.prepare()?;
     let progress = Progress::new("evaluating", "items", items.len() as u64, Lines::Messages)?;
     let dims = data.shape.dims();
     let draws = options.draws.unwrap_or(config.evaluation.draws);
     let outcome = Task { options, evaluation: &evaluation, draws, dims, progress }.run()?;
-    let document = json!({
+    let mut document = head(&selected, config.seed);
+    document["schedule"] = json!(evaluation.schedule);
+    document["grid"] = json!(options.grid.as_ref().map(|_| grid(&evaluation.grid, &options.steps)));
+    document["scaling"] = json!(evaluation.scaling);
+    document["network"] = json!(if options.double { "f64" } else { "f32" });
+    document["result"] = outcome.document.clone();
+    tell(options, &selected, &outcome, &document)
+}
+
+/// What a document says of the items and the checkpoint.
+fn head<M: ModelConfig>(selected: &Selected<'_, M>, seed: Seed) -> Value {
+    let Selected { data, split, items, .. } = selected;
+    json!({
         "data": {
             "name": data.name, "sha256": data.sha256, "is_of_run": selected.is_of_run(),
             "split": split.name(), "items": items.len(),
         },
         "values": data.values,
-        "checkpoint_step": info.step,
-        "seed": config.seed,
-        "schedule": evaluation.schedule,
-        "grid": options.grid.as_ref().map(|_| grid(&evaluation.grid, &options.steps)),
-        "scaling": evaluation.scaling,
-        "network": if options.double { "f64" } else { "f32" },
-        "result": &outcome.document,
-    });
+        "checkpoint_step": selected.checkpoint().step,
+        "seed": seed,
+    })
+}
+
+/// Writes the files that were asked for, and prints the document or a table of it.
+fn tell<M: ModelConfig>(
+    options: &Options,
+    selected: &Selected<'_, M>,
+    outcome: &Outcome,
+    document: &Value,
+) -> Result<()> {
+    let Selected { data, split, items, .. } = selected;
+    let dims = data.shape.dims();
     if let Some(path) = &options.out {
-        files::write_json(path, &document)?;
+        files::write_json(path, document)?;
     }
-    if let Some(file) = per_item {
+    if let Some(file) = &options.per_item {
         file.write(&outcome.measured, dims)?;
     }
     if options.json {
-        let text = serde_json::to_string_pretty(&document).context("numbers are JSON")?;
+        let text = serde_json::to_string_pretty(document).context("numbers are JSON")?;
         return terminal::print_lines(&text);
     }
-    let mut table = Table::of(&outcome, dims);
+    let mut table = Table::of(outcome, dims);
     if let Some(calls) = outcome.calls {
         table.line("model calls", format!("{calls:.0} per draw"));
     }
@@ -76,7 +97,7 @@ pub(crate) fn evaluate(options: &Options) -> Result<()> {
     table.line("split", split.name());
     table.line("data", terminal::Inert(selected.name()).to_string());
     table.line("SHA-256", &data.sha256);
-    table.line("checkpoint", format!("step {}", info.step));
+    table.line("checkpoint", format!("step {}", selected.checkpoint().step));
     terminal::print_lines(&table.text())
 }
 
@@ -89,18 +110,5 @@ fn grid(spec: &GridSpec, steps: &[u32]) -> Value {
         }
         (GridKind::ElboOptimal { .. }, _) => json!({"kind": "elbo_optimal"}),
         _ => json!(spec),
-    }
-}
-
-/// A likelihood as `result.json` has it.
-pub(crate) fn likelihood(result: &Likelihood) -> vdm_report::result::TestLikelihood {
-    vdm_report::result::TestLikelihood {
-        bits_per_dim: result.bits_per_dim,
-        standard_error: result.standard_error,
-        prior: result.prior,
-        reconstruction: result.reconstruction,
-        diffusion: result.diffusion,
-        items: result.items as u64,
-        estimator: result.estimator.clone(),
     }
 }

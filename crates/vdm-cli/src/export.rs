@@ -6,7 +6,7 @@ use anyhow::Result;
 use tch::Device;
 use vdm_report::files;
 
-use crate::opened::{Opened, Which};
+use crate::opened::{AnyOpened, Which};
 use crate::terminal;
 
 /// `vdm export`.
@@ -26,7 +26,7 @@ pub(crate) struct Options {
 /// Writes the averaged weights of a checkpoint, with what they mean in the metadata.
 pub(crate) fn export(options: &Options) -> Result<()> {
     files::prepare(&options.out)?;
-    let opened = Opened::of(&options.run, options.checkpoint)?;
+    let opened = AnyOpened::of(&options.run, options.checkpoint)?.diffusion("export")?;
     vdm_torch::interop::export(&opened.model(Device::Cpu)?, &options.out)?;
     terminal::print(options.out.display())
 }

@@ -108,12 +108,12 @@ pub(crate) fn import(options: &Options) -> Result<()> {
     let imported = options.read()?;
     let mut config = base()?;
     config.data = configuration::source(&options.data, options.size)?;
-    config.diffusion = imported.diffusion.clone();
-    config.network = imported.network.clone();
-    config.head = imported.head;
-    config.clock = imported.clock;
-    if let Schedule::Discrete(table) = &config.diffusion.schedule
-        && let Method::OnGrid { steps, .. } = &mut config.sampler.method
+    config.model.diffusion = imported.diffusion.clone();
+    config.model.network = imported.network.clone();
+    config.model.head = imported.head;
+    config.model.clock = imported.clock;
+    if let Schedule::Discrete(table) = &config.model.diffusion.schedule
+        && let Method::OnGrid { steps, .. } = &mut config.model.sampler.method
     {
         // From index to index: every timestep the network was trained on, and no other.
         *steps = table.steps() - 1;

@@ -2,8 +2,9 @@
 
 use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
-use vdm_data::{DataError, Dataset, Items, Source};
-use vdm_torch::ModelSpec;
+use vdm_data::{DataError, Dataset, Items, Shape, Source};
+use vdm_torch::checkpoint::CheckpointInfo;
+use vdm_torch::{DiffusionConfig, ModelConfig};
 
 use crate::opened::Opened;
 use crate::{configuration, import, terminal};
@@ -36,8 +37,8 @@ pub(crate) enum Split {
 
 /// The items that were asked for, and where they are from.
 #[derive(Debug)]
-pub(crate) struct Selected<'a> {
-    opened: &'a Opened,
+pub(crate) struct Selected<'a, M: ModelConfig = DiffusionConfig> {
+    opened: &'a Opened<M>,
     pub(crate) data: Dataset,
     pub(crate) split: Split,
     pub(crate) items: Items,
@@ -47,11 +48,16 @@ pub(crate) struct Selected<'a> {
 
 impl ItemOptions {
     /// The items, of the model's shape and number of values.
-    pub(crate) fn of<'a>(&self, opened: &'a Opened, model: &ModelSpec) -> Result<Selected<'a>> {
+    pub(crate) fn of<'a, M: ModelConfig>(
+        &self,
+        opened: &'a Opened<M>,
+        shape: Shape,
+        values: u16,
+    ) -> Result<Selected<'a, M>> {
         ensure!(self.items != Some(0), "--items 0: use at least 1");
         let data = match &self.data {
             None => opened.data()?,
-            Some(data) => other_data(data, model)?,
+            Some(data) => other_data(data, shape, values)?,
         };
         let untouched =
             opened.config.preset == import::PRESET && opened.checkpoint.info().step == 0;
@@ -64,10 +70,15 @@ impl ItemOptions {
     }
 }
 
-impl Selected<'_> {
+impl<M: ModelConfig> Selected<'_, M> {
+    /// The checkpoint that the result is about.
+    pub(crate) fn checkpoint(&self) -> &CheckpointInfo {
+        self.opened.checkpoint.info()
+    }
+
     /// Whether the data are those that the model was trained on.
     pub(crate) fn is_of_run(&self) -> bool {
-        self.data.sha256 == self.opened.checkpoint.info().data_sha256
+        self.data.sha256 == self.checkpoint().data_sha256
     }
 
     /// Items of the run that a result on these is not about, to choose a grid by.
@@ -125,11 +136,11 @@ impl Split {
 }
 
 /// Data by name or path, of the model's shape and number of values. Says what there is to know of them.
-fn other_data(data: &str, model: &ModelSpec) -> Result<Dataset> {
+fn other_data(data: &str, shape: Shape, own: u16) -> Result<Dataset> {
     let mut source = configuration::source(data, None)?;
     if let Source::Path { path, size, values } = &mut source {
-        *values = Some(model.values);
-        *size = path.is_dir().then_some(model.shape.height);
+        *values = Some(own);
+        *size = path.is_dir().then_some(shape.height);
     }
     let loaded = match vdm_data::load(&source) {
         // No images to resize, and of another size: which, says the shape below.
@@ -141,19 +152,19 @@ fn other_data(data: &str, model: &ModelSpec) -> Result<Dataset> {
         }
         loaded => loaded?,
     };
-    let shape = |of: vdm_data::Shape| format!("{}×{}×{}", of.channels, of.height, of.width);
+    let sides = |of: Shape| format!("{}×{}×{}", of.channels, of.height, of.width);
     ensure!(
-        loaded.shape == model.shape,
+        loaded.shape == shape,
         "--data {data} holds items of {} (channels × height × width), but the model is one of {}; give data of \
          the kind that it was trained on",
-        shape(loaded.shape),
-        shape(model.shape)
+        sides(loaded.shape),
+        sides(shape)
     );
     ensure!(
-        loaded.values == model.values,
+        loaded.values == own,
         "--data {data} has {} values, but the model is one of {}; give data of the kind that it was trained on",
         loaded.values,
-        model.values
+        own
     );
     loaded.notes.iter().for_each(|note| terminal::note(format_args!("note: {note}")));
     Ok(loaded)

@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use vdm_report::RunDir;
 use vdm_report::log::{Log, Records};
 use vdm_report::metrics::{MetricsLog, Record, Timing, TimingsLog};
-use vdm_torch::RunConfig;
 use vdm_torch::checkpoint::CheckpointInfo;
+use vdm_torch::{AnyModel, RunConfig};
 
 use crate::terminal;
 
@@ -22,7 +22,7 @@ pub(crate) fn open(
     let Some(from) = from else {
         return Ok((Log::create(&run.metrics(), &[])?, Log::create(&run.timings(), &[])?));
     };
-    let RunConfig { output, training, .. } = from.config()?;
+    let RunConfig::<AnyModel> { output, training, .. } = from.config()?;
     let lines = |every, written| Lines::new(from.step, training.steps, every, steps, written);
     let train = lines(output.log_every, true);
     let validation = lines(output.validate_every, from.validation.is_some());

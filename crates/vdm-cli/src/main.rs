@@ -7,6 +7,7 @@ mod decompress;
 mod engine;
 mod evaluate;
 mod export;
+mod family;
 mod formats;
 mod grid;
 mod import;

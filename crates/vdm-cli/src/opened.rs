@@ -4,13 +4,14 @@
 use std::path::Path;
 use std::str::FromStr;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tch::Device;
 use vdm_data::Dataset;
 use vdm_files::Seal;
 use vdm_report::{RunDir, files};
 use vdm_torch::checkpoint::{Checkpoint, Checkpoints, Chosen, PassedOver};
-use vdm_torch::{Change, Model, RunConfig};
+use vdm_torch::hierarchy::HierarchySpec;
+use vdm_torch::{AnyModel, Change, DiffusionConfig, Model, ModelConfig, RunConfig};
 
 use crate::terminal;
 
@@ -45,12 +46,19 @@ impl FromStr for Which {
 
 /// A run whose model is used.
 #[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) config: RunConfig,
+pub(crate) struct Opened<M: ModelConfig = DiffusionConfig> {
+    pub(crate) config: RunConfig<M>,
     pub(crate) checkpoint: Checkpoint,
 }
 
-impl Opened {
+/// A run by the family of its model.
+#[derive(Debug)]
+pub(crate) enum AnyOpened {
+    Diffusion(Opened),
+    Hierarchy(Opened<HierarchySpec>),
+}
+
+impl AnyOpened {
     /// Of this checkpoint; the best on validation unless another is named.
     pub(crate) fn of(folder: &Path, which: Option<Which>) -> Result<Self> {
         let run = existing_run(folder)?;
@@ -62,14 +70,37 @@ impl Opened {
             Which::Step(step) => checkpoints.of_step(step)?,
         };
         note_changes(&config, seal, Some(&checkpoint), &OF_TRAINING)?;
-        Ok(Self { config, checkpoint })
+        Ok(match config.model.clone() {
+            AnyModel::Diffusion(model) => {
+                Self::Diffusion(Opened { config: config.with_model(*model), checkpoint })
+            }
+            AnyModel::Hierarchy(model) => {
+                Self::Hierarchy(Opened { config: config.with_model(model), checkpoint })
+            }
+        })
     }
 
+    /// A diffusion model, for a command that knows no other.
+    pub(crate) fn diffusion(self, command: &str) -> Result<Opened> {
+        match self {
+            Self::Diffusion(opened) => Ok(opened),
+            Self::Hierarchy(opened) => bail!(
+                "`vdm {command}` is for diffusion models, and this run, of preset {}, has layers of latents; use \
+                 `vdm eval` or `vdm sample` with it",
+                opened.config.preset
+            ),
+        }
+    }
+}
+
+impl Opened {
     /// The averaged model, to sample and evaluate with.
     pub(crate) fn model(&self, device: Device) -> Result<Model> {
         Ok(Model::of_checkpoint(&self.checkpoint, device)?)
     }
+}
 
+impl<M: ModelConfig> Opened<M> {
     /// Its data, which are those the checkpoint was trained on.
     pub(crate) fn data(&self) -> Result<Dataset> {
         let data = vdm_data::load(&self.config.data)?;
@@ -91,14 +122,17 @@ pub(crate) fn existing_run(folder: &Path) -> Result<RunDir> {
 }
 
 /// The configuration of a run, and whether it is as the program wrote it.
-pub(crate) fn configuration(run: &RunDir) -> Result<(RunConfig, Seal)> {
+pub(crate) fn configuration(run: &RunDir) -> Result<(RunConfig<AnyModel>, Seal)> {
     files::read_editable(&run.config()).with_context(|| {
         "the configuration of the run is damaged: restore it from a copy, or from the field `config` of \
          the checkpoint.json of its newest checkpoint"
     })
 }
 
-pub(crate) fn checkpoints(run: &RunDir, config: &RunConfig) -> Result<Checkpoints> {
+pub(crate) fn checkpoints<M: ModelConfig>(
+    run: &RunDir,
+    config: &RunConfig<M>,
+) -> Result<Checkpoints> {
     Ok(config.checkpoints(run.checkpoints())?)
 }
 
@@ -133,7 +167,7 @@ pub(crate) fn set_aside(checkpoints: &Checkpoints, passed_over: &[PassedOver]) -
 /// Says in what a configuration that was edited, or damaged, differs from what a checkpoint was trained
 /// under; but for what is below `apart`.
 pub(crate) fn note_changes(
-    config: &RunConfig,
+    config: &RunConfig<AnyModel>,
     seal: Seal,
     checkpoint: Option<&Checkpoint>,
     apart: &[&str],

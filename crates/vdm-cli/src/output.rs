@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use vdm_data::Shape;
 use vdm_report::preview::{self, Images, Layout};
 use vdm_report::{Preview, RunDir, npy, report as html};
-use vdm_torch::{Model, RunConfig, Samples, Sampling};
+use vdm_torch::Samples;
 
 use crate::formats::channels_last;
 use crate::{opened, terminal};
@@ -29,18 +29,6 @@ pub(crate) fn report(options: &ReportOptions) -> Result<()> {
 pub(crate) fn stopped(run: &RunDir, step: u64) -> String {
     let folder = run.root().display();
     format!("stopped and saved at step {step}; continue with `cargo xtask train --resume {folder}`")
-}
-
-/// The samples a configuration asks for, with `keep` latents along the way.
-pub(crate) fn draw(
-    config: &RunConfig,
-    model: &Model,
-    keep: usize,
-    progress: impl FnMut(f64),
-) -> Result<Samples> {
-    let RunConfig { sampler, seed, output, evaluation, .. } = config;
-    let sampling = Sampling::new(model, sampler, *seed, evaluation.batch);
-    Ok(sampling.draw(0, output.samples, keep, progress)?)
 }
 
 /// Whether items are points of the plane rather than images.
@@ -89,6 +77,18 @@ pub(crate) fn denoising(samples: &Samples, shape: Shape, levels: u16) -> Result<
     }
     let images = images(&pixels, shape, levels)?;
     Ok(preview::grid(&images, Layout::comfortable(&images, columns.len()))?)
+}
+
+/// Items and what was made of each, one after the other: pairs above each other, or a scatter plot of all.
+pub(crate) fn pairs(pixels: &[u8], shape: Shape, levels: u16) -> Result<Preview> {
+    if is_points(shape) {
+        return overview(pixels, shape, levels);
+    }
+    let dims = shape.dims();
+    let row = |first: usize| pixels.chunks_exact(dims).skip(first).step_by(2);
+    let pixels: Vec<u8> = row(0).chain(row(1)).flatten().copied().collect();
+    let images = images(&pixels, shape, levels)?;
+    Ok(preview::grid(&images, Layout::comfortable(&images, pixels.len() / dims / 2))?)
 }
 
 /// Writes samples as `<stem>.png` and `<stem>.npy` (uint8 `[N, H, W, C]`, gray without `C`).

@@ -6,8 +6,8 @@ use anyhow::Result;
 use vdm_core::likelihood::Discretized;
 use vdm_core::{LogSnr, NoiseSchedule, Schedule};
 use vdm_data::{Dataset, Shape};
-use vdm_torch::RunConfig;
 use vdm_torch::diffusion::{Part, ScheduleTraining};
+use vdm_torch::{AnyModel, RunConfig};
 
 /// What reconstruction may cost, in bits per dimension: as much as that of 256 values where VDM's schedule
 /// ends, at log-SNR 13.3.
@@ -66,14 +66,15 @@ pub(crate) struct EndsEarly {
 }
 
 impl EndsEarly {
-    /// Of a configuration with these data; [`None`] for a schedule that suits them or will learn to.
-    pub(crate) fn find(config: &RunConfig, data: &Dataset) -> Result<Option<Self>> {
-        if let ScheduleTraining::Learned(learned) = &config.objective.schedule
+    /// Of a configuration with these data; [`None`] for a schedule that suits them or will learn to, and for a model without one.
+    pub(crate) fn find(config: &RunConfig<AnyModel>, data: &Dataset) -> Result<Option<Self>> {
+        let AnyModel::Diffusion(model) = &config.model else { return Ok(None) };
+        if let ScheduleTraining::Learned(learned) = &model.objective.schedule
             && learned.ends == Part::Learned
         {
             return Ok(None);
         }
-        let schedule = &config.diffusion.schedule;
+        let schedule = &model.diffusion.schedule;
         let end = schedule.range().max();
         let cost = reconstruction(data, end)?;
         if cost <= 5.0 * NEGLIGIBLE {

@@ -1,16 +1,18 @@
 //! `vdm sample`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use vdm_data::Shape;
 use vdm_report::{RunDir, files};
 use vdm_sample::spec::{GuidanceSpec, NameOf, NoiseSpec, SamplerFields};
 use vdm_sample::{AnySolver, Seed};
 use vdm_torch::Sampling;
+use vdm_torch::hierarchy::{Hierarchy, HierarchySpec};
 
 use crate::engine::Engine;
 use crate::grid::Grid;
-use crate::opened::{Opened, Which};
+use crate::opened::{AnyOpened, Opened, Which};
 use crate::progress::{Lines, Progress};
 use crate::solvers::{known, note};
 use crate::specification::{Specification, named};
@@ -44,6 +46,10 @@ pub(crate) struct Options {
     guidance: Option<GuidanceSpec>,
     #[command(flatten)]
     specification: Specification,
+    /// Of a hierarchy: by what its layers' standard deviations are multiplied, below 1 for samples nearer to their
+    /// means [default: 1]
+    #[arg(long, value_name = "FACTOR")]
+    temperature: Option<f64>,
     /// Seed of the samples [default: that of the run]
     #[arg(long)]
     seed: Option<u64>,
@@ -82,6 +88,13 @@ fn noise(text: &str) -> Result<NoiseSpec, serde_json::Error> {
 pub(crate) fn sample(options: &Options) -> Result<()> {
     ensure!(options.steps != Some(0), "--steps 0: use at least 1");
     ensure!(options.count > 0, "--count 0: use at least 1");
+    ensure!(options.batch > 0, "--batch 0: use at least 1");
+    if let Some(temperature) = options.temperature {
+        ensure!(
+            (0.0..=10.0).contains(&temperature),
+            "--temperature {temperature}: use a number from 0 to 10"
+        );
+    }
     let samples_png = || RunDir::new(&options.run).samples_png();
     let png = options.out.clone().unwrap_or_else(samples_png);
     let array = png.with_extension("npy");
@@ -95,7 +108,62 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
         "--latents {}: the data values are written there, beside the PNG; choose another name",
         array.display()
     );
-    let opened = Opened::of(&options.run, options.checkpoint)?;
+    for path in [Some(&png), Some(&array), options.latents.as_ref()].into_iter().flatten() {
+        files::prepare(path)?;
+    }
+    let files = Files { png: &png, array: &array };
+    match AnyOpened::of(&options.run, options.checkpoint)? {
+        AnyOpened::Diffusion(opened) => diffusion(options, &opened, &files),
+        AnyOpened::Hierarchy(opened) => hierarchy(options, &opened, &files),
+    }
+}
+
+/// Where samples go.
+struct Files<'a> {
+    png: &'a Path,
+    array: &'a Path,
+}
+
+impl Files<'_> {
+    fn write(&self, pixels: &[u8], shape: Shape, values: u16) -> Result<()> {
+        output::save_samples(pixels, shape, values, self.png, self.array)
+            .with_context(|| format!("cannot write {}", self.png.display()))?;
+        terminal::print(self.png.display())?;
+        terminal::print(self.array.display())
+    }
+}
+
+/// Ancestral samples of a hierarchy.
+fn hierarchy(options: &Options, opened: &Opened<HierarchySpec>, files: &Files<'_>) -> Result<()> {
+    let given = [
+        ("--solver", options.solver.is_some()),
+        ("--grid", options.grid.is_some()),
+        ("--steps", options.steps.is_some()),
+        ("--noise", options.noise.is_some()),
+        ("--guidance", options.guidance.is_some()),
+        ("--scaling or --schedule", options.specification.is_given()),
+        ("--double", options.double),
+        ("--latents", options.latents.is_some()),
+    ];
+    for (flag, is_given) in given {
+        ensure!(
+            !is_given,
+            "{flag} means nothing for a hierarchy, which is sampled layer by layer in one pass; leave it out"
+        );
+    }
+    let model = Hierarchy::of_checkpoint(&opened.checkpoint, options.engine.start()?)?;
+    let seed = options.seed.map_or(opened.config.seed, Seed);
+    let temperature = options.temperature.unwrap_or(1.0);
+    let Options { first, count, batch, .. } = *options;
+    let pixels = model.samples(seed, first, count, batch, temperature)?;
+    files.write(&pixels, model.spec().shape, model.spec().values)
+}
+
+fn diffusion(options: &Options, opened: &Opened, files: &Files<'_>) -> Result<()> {
+    ensure!(
+        options.temperature.is_none(),
+        "--temperature means nothing for a diffusion model; a solver with less noise, such as ddim, is the nearest"
+    );
     let config = &opened.config;
     let model = opened.model(options.engine.start()?)?;
     let model = if options.double { model.in_f64()? } else { model };
@@ -108,13 +176,10 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
         noise: options.noise,
         guidance: options.guidance,
     };
-    let sampler = sampler.over(config.sampler.clone())?;
+    let sampler = sampler.over(config.model.sampler.clone())?;
     let seed = options.seed.map_or(config.seed, Seed);
     let mut sampling = Sampling::new(&model, &sampler, seed, options.batch);
     (sampling.schedule, sampling.scaling) = options.specification.over(&model.spec().diffusion)?;
-    for path in [Some(&png), Some(&array), options.latents.as_ref()].into_iter().flatten() {
-        files::prepare(path)?;
-    }
     sampling.cautions()?.into_iter().filter(|caution| !caution.is_fatal()).for_each(note);
     let samples = {
         let progress = Progress::drawing(Lines::Messages)?;
@@ -128,10 +193,7 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
         ));
     }
     let spec = model.spec();
-    output::save_samples(&samples.pixels, spec.shape, spec.values, &png, &array)
-        .with_context(|| format!("cannot write {}", png.display()))?;
-    terminal::print(png.display())?;
-    terminal::print(array.display())?;
+    files.write(&samples.pixels, spec.shape, spec.values)?;
     if let Some(path) = &options.latents {
         output::save_latents(&samples.latents, spec.shape, path)
             .with_context(|| format!("cannot write {}", path.display()))?;

@@ -28,6 +28,11 @@ pub(crate) fn named<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Er
 }
 
 impl Specification {
+    /// Whether another than the model's own is asked for.
+    pub(crate) fn is_given(&self) -> bool {
+        self.scaling.is_some() || self.schedule.is_some()
+    }
+
     /// The schedule and scaling asked for, and `own` where nothing is.
     ///
     /// # Errors

@@ -4,25 +4,21 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail, ensure};
-use vdm_core::Weighting;
 use vdm_data::Dataset;
-use vdm_report::result::{DataSource, LossByLogSnr, NoiseLevels, RunResult};
+use vdm_report::result::{DataSource, RunResult, TestLikelihood};
 use vdm_report::{files, report as html};
 use vdm_torch::checkpoint::{CheckpointInfo, Checkpoints, Chosen};
-use vdm_torch::diffusion::DiffusionTrainer;
-use vdm_torch::train::Outcome;
-use vdm_torch::{EndTerms, Likelihood, Model, RunConfig, TimeDiscretization};
+use vdm_torch::hierarchy::HierarchySpec;
+use vdm_torch::train::{Outcome, Trainable, Trainer};
+use vdm_torch::{AnyModel, DiffusionConfig, ModelConfig, RunConfig};
 
 use crate::claim::{self, Claim};
 use crate::configuration::ConfigOptions;
 use crate::engine::Engine;
+use crate::family::{Conclusion, Recorded};
 use crate::observer::Recorder;
-use crate::progress::{Lines, Progress};
 use crate::stop::Stop;
-use crate::{evaluate, observer, opened, output, terminal};
-
-/// Latents along sampling that are shown.
-const DENOISING_COLUMNS: usize = 12;
+use crate::{opened, output, terminal};
 
 /// `vdm train`.
 #[derive(Debug, clap::Args)]
@@ -57,31 +53,13 @@ pub(crate) fn train(options: &Options, stop: &Stop) -> Result<ExitCode> {
         return terminal::print(line).map(|()| ExitCode::SUCCESS);
     }
     let device = options.engine.start()?;
-    let (session, mut trainer) = match &options.resume {
-        Some(folder) => Session::resumed(folder, options.steps, device)?,
-        None => Session::started(options, device)?,
+    let begun = match &options.resume {
+        Some(folder) => Begun::resumed(folder, options.steps)?,
+        None => Begun::started(options)?,
     };
-    let run = session.claim.run();
-    files::write_sealed(&run.config(), &session.config)?;
-    terminal::print(session.headline(&trainer, device))?;
-    session.data.notes.iter().try_for_each(|note| terminal::print(format_args!("note: {note}")))?;
-    terminal::print(run.root().display())?;
-    stop.release(output::stopped(run, trainer.steps_done()));
-    let ends = session.end_terms(&trainer);
-    let outcome = {
-        let mut recorder = {
-            let Session { config, claim, from, .. } = &session;
-            Recorder::new(config, claim, stop, &trainer, from.as_ref(), ends)?
-        };
-        let (data, checkpoints) = (&session.data, &session.checkpoints);
-        vdm_torch::train::run(&mut trainer, data, checkpoints, stop.asked(), &mut recorder)
-    };
-    match outcome.inspect_err(|error| session.dump(error))? {
-        Outcome::Finished => session.conclude(&trainer, device).map(|()| ExitCode::SUCCESS),
-        Outcome::Stopped => {
-            terminal::print(output::stopped(run, trainer.steps_done()))?;
-            Ok(ExitCode::from(stop.exit_code()))
-        }
+    match begun.config.model.clone() {
+        AnyModel::Diffusion(model) => begun.with(*model).run(device, stop),
+        AnyModel::Hierarchy(model) => begun.with(model).run(device, stop),
     }
 }
 
@@ -94,9 +72,12 @@ fn finished(folder: &Path, steps: Option<u64>) -> Result<Option<String>> {
     let done = opened::checkpoints(&run, &config)?.to_continue().ok().flatten();
     let done = done.filter(|done| done.passed_over.is_empty());
     let done = done.map(|done| done.checkpoint.info().step);
-    let concluded = files::read_sealed::<RunResult>(&run.result()).is_ok_and(|r| r.steps == total)
-        && LossByLogSnr::read(&run.loss_by_log_snr()).is_ok()
-        && files::read_sealed::<NoiseLevels>(&run.noise_levels()).is_ok();
+    let files = match config.model {
+        AnyModel::Diffusion(_) => DiffusionConfig::is_concluded(&run),
+        AnyModel::Hierarchy(_) => HierarchySpec::is_concluded(&run),
+    };
+    let concluded =
+        files::read_sealed::<RunResult>(&run.result()).is_ok_and(|r| r.steps == total) && files;
     Ok((done == Some(total) && concluded && run.report().exists()).then(|| {
         format!(
             "{0} is finished: its {total} steps are done, and {1} says what came out; to train it \
@@ -108,38 +89,33 @@ fn finished(folder: &Path, steps: Option<u64>) -> Result<Option<String>> {
     }))
 }
 
-/// A run folder that is ours while the process lives, with what is to be done in it.
+/// A configuration with its data, and where its run is or will be.
 #[derive(Debug)]
-struct Session {
-    claim: Claim,
-    config: RunConfig,
+struct Begun<M: ModelConfig = AnyModel> {
+    config: RunConfig<M>,
     data: Dataset,
-    checkpoints: Checkpoints,
-    /// What the checkpoint says that the run goes on from.
-    from: Option<CheckpointInfo>,
+    place: Place,
 }
 
-impl Session {
-    fn started(options: &Options, device: tch::Device) -> Result<(Self, DiffusionTrainer)> {
+/// Where a run is.
+#[derive(Debug)]
+enum Place {
+    /// In a folder that it will have once it can start: only such a run leaves one.
+    New(Option<PathBuf>),
+    /// In one that is ours, to go on from a checkpoint, if it has one.
+    Old { claim: Claim, from: Option<Chosen> },
+}
+
+impl Begun {
+    fn started(options: &Options) -> Result<Self> {
         if let Some(folder) = &options.out {
             claim::check_free(folder)?;
         }
         let (config, data) = options.config.resolve(options.steps)?;
-        let trainer = config.trainer(&data, device)?;
-        // Only a run that can start leaves a folder.
-        let claim = match &options.out {
-            Some(folder) => Claim::new_run(folder)?,
-            None => Claim::next_run(Path::new("runs"), &config.preset)?,
-        };
-        let checkpoints = opened::checkpoints(claim.run(), &config)?;
-        Ok((Self { claim, config, data, checkpoints, from: None }, trainer))
+        Ok(Self { config, data, place: Place::New(options.out.clone()) })
     }
 
-    fn resumed(
-        folder: &Path,
-        steps: Option<u64>,
-        device: tch::Device,
-    ) -> Result<(Self, DiffusionTrainer)> {
+    fn resumed(folder: &Path, steps: Option<u64>) -> Result<Self> {
         let claim = Claim::existing_run(folder)?;
         let (mut config, seal) = opened::configuration(claim.run())?;
         let checkpoints = opened::checkpoints(claim.run(), &config)?;
@@ -157,28 +133,85 @@ impl Session {
             folder.display()
         );
         let data = vdm_data::load(&config.data)?;
-        let trainer = match checkpoint {
-            None => config.trainer(&data, device)?,
-            Some(checkpoint) => config.resumed(&data, device, checkpoint)?,
-        };
-        // Only now that one is loaded.
-        if let Some(Chosen { passed_over, .. }) = &from {
-            opened::set_aside(&checkpoints, passed_over)?;
+        Ok(Self { config, data, place: Place::Old { claim, from } })
+    }
+
+    fn with<M: ModelConfig>(self, model: M) -> Begun<M> {
+        let Self { config, data, place } = self;
+        Begun { config: config.with_model(model), data, place }
+    }
+}
+
+impl<M: Recorded> Begun<M> {
+    /// The run with its trainer.
+    fn session(self, device: tch::Device) -> Result<(Session<M>, Trainer<M::Training>)> {
+        let Self { config, data, place } = self;
+        match place {
+            Place::New(folder) => {
+                let trainer = config.trainer(&data, device)?;
+                let claim = match &folder {
+                    Some(folder) => Claim::new_run(folder)?,
+                    None => Claim::next_run(Path::new("runs"), &config.preset)?,
+                };
+                let checkpoints = opened::checkpoints(claim.run(), &config)?;
+                Ok((Session { claim, config, data, checkpoints, from: None }, trainer))
+            }
+            Place::Old { claim, from } => {
+                let checkpoints = opened::checkpoints(claim.run(), &config)?;
+                let trainer = match &from {
+                    None => config.trainer(&data, device)?,
+                    Some(from) => config.resumed(&data, device, &from.checkpoint)?,
+                };
+                // Only now that one is loaded.
+                if let Some(Chosen { passed_over, .. }) = &from {
+                    opened::set_aside(&checkpoints, passed_over)?;
+                }
+                checkpoints.clear_up()?;
+                let from = from.map(|from| from.checkpoint.info().clone());
+                Ok((Session { claim, config, data, checkpoints, from }, trainer))
+            }
         }
-        checkpoints.clear_up()?;
-        let from = checkpoint.map(|checkpoint| checkpoint.info().clone());
-        Ok((Self { claim, config, data, checkpoints, from }, trainer))
     }
 
-    /// What turns the diffusion loss of training into a bound. Nothing does if it is weighted.
-    fn end_terms(&self, trainer: &DiffusionTrainer) -> Option<EndTerms> {
-        let bound = self.config.diffusion.weighting == Weighting::Elbo;
-        bound.then(|| {
-            vdm_torch::end_terms(trainer.average().model(), &self.data.validation, self.config.seed)
-        })
+    fn run(self, device: tch::Device, stop: &Stop) -> Result<ExitCode> {
+        let (session, mut trainer) = self.session(device)?;
+        let run = session.claim.run();
+        files::write_sealed(&run.config(), &session.config)?;
+        terminal::print(session.headline(&trainer, device))?;
+        let notes = &session.data.notes;
+        notes.iter().try_for_each(|note| terminal::print(format_args!("note: {note}")))?;
+        terminal::print(run.root().display())?;
+        stop.release(output::stopped(run, trainer.steps_done()));
+        let ends = M::ends(&session.config, &trainer, &session.data);
+        let outcome = {
+            let Session { config, claim, from, data, checkpoints } = &session;
+            let mut recorder =
+                Recorder::new(config, claim, stop, &trainer, from.as_ref(), (data.values, ends))?;
+            vdm_torch::train::run(&mut trainer, data, checkpoints, stop.asked(), &mut recorder)
+        };
+        match outcome.inspect_err(|error| session.dump(error))? {
+            Outcome::Finished => session.conclude(&trainer, device).map(|()| ExitCode::SUCCESS),
+            Outcome::Stopped => {
+                terminal::print(output::stopped(run, trainer.steps_done()))?;
+                Ok(ExitCode::from(stop.exit_code()))
+            }
+        }
     }
+}
 
-    fn headline(&self, trainer: &DiffusionTrainer, device: tch::Device) -> String {
+/// A run folder that is ours while the process lives, with what is to be done in it.
+#[derive(Debug)]
+struct Session<M: Recorded> {
+    claim: Claim,
+    config: RunConfig<M>,
+    data: Dataset,
+    checkpoints: Checkpoints,
+    /// What the checkpoint says that the run goes on from.
+    from: Option<CheckpointInfo>,
+}
+
+impl<M: Recorded> Session<M> {
+    fn headline(&self, trainer: &Trainer<M::Training>, device: tch::Device) -> String {
         let Dataset { name, train, validation, test, .. } = &self.data;
         let labels = if train.labels().is_some() { ", whose labels are not used" } else { "" };
         format!(
@@ -188,7 +221,7 @@ impl Session {
             train.len(),
             validation.len(),
             test.len(),
-            trainer.average().model().parameters().count(),
+            trainer.average().parameters().count(),
             describe(device),
             trainer.steps_done(),
             self.config.training.steps,
@@ -209,60 +242,28 @@ impl Session {
     }
 
     /// Samples, test likelihood, `result.json` and `report.html`, all of the best checkpoint.
-    fn conclude(&self, trainer: &DiffusionTrainer, device: tch::Device) -> Result<()> {
+    fn conclude(&self, trainer: &Trainer<M::Training>, device: tch::Device) -> Result<()> {
         let run = self.claim.run();
         let best = opened::best(&self.checkpoints)?;
-        let (model, info) = (Model::of_checkpoint(&best, device)?, best.info());
-        self.draw(&model)?;
-        let likelihood = self.test(&model)?;
-        let curve = &likelihood.curve;
-        let curve = LossByLogSnr {
-            log_snr: curve.log_snr.clone(),
-            loss: curve.loss.clone(),
-            standard_error: curve.standard_error.clone(),
-            data_dims: self.data.shape.dims() as u64,
-        };
+        let Conclusion { samples, test } =
+            M::conclude(&self.config, &self.data, &best, device, &self.claim)?;
         self.claim.check()?;
-        files::write_sealed(&run.loss_by_log_snr(), &curve)?;
-        files::write_sealed(&run.noise_levels(), &observer::noise_levels(&self.config, trainer))?;
-        files::write_sealed(&run.result(), &self.result(trainer, info, &likelihood, device))?;
+        let (png, array) = (run.samples_png(), run.samples_npy());
+        output::save_samples(&samples, self.data.shape, self.data.values, &png, &array)?;
+        M::show_progress(&self.config, trainer, run)?;
+        let line = format!("test {test}");
+        files::write_sealed(&run.result(), &self.result(trainer, best.info(), test, device))?;
         let report = html::write(run)?;
-        terminal::print_lines(&format!("test {likelihood}"))?;
+        terminal::print_lines(&line)?;
         terminal::print(format_args!("samples  {}", run.samples_png().display()))?;
         terminal::print(format_args!("report   {}", report.display()))
     }
 
-    fn draw(&self, model: &Model) -> Result<()> {
-        let progress = Progress::drawing(Lines::Results)?;
-        let drawn = output::draw(&self.config, model, DENOISING_COLUMNS, |s| progress.share(s))?;
-        let (run, spec) = (self.claim.run(), model.spec());
-        self.claim.check()?;
-        let (png, array) = (run.samples_png(), run.samples_npy());
-        output::save_samples(&drawn.pixels, spec.shape, spec.values, &png, &array)?;
-        let preview = output::denoising(&drawn, spec.shape, spec.values)?;
-        Ok(preview.save(&run.denoising())?)
-    }
-
-    fn test(&self, model: &Model) -> Result<Likelihood> {
-        let RunConfig { evaluation, seed, .. } = self.config;
-        let items = &self.data.test;
-        let progress = Progress::new("testing", "items", items.len() as u64, Lines::Results)?;
-        let done = |items: usize| progress.set(items as u64);
-        Ok(vdm_torch::evaluate(
-            model,
-            items,
-            TimeDiscretization::Continuous,
-            evaluation,
-            seed,
-            done,
-        )?)
-    }
-
     fn result(
         &self,
-        trainer: &DiffusionTrainer,
+        trainer: &Trainer<M::Training>,
         info: &CheckpointInfo,
-        likelihood: &Likelihood,
+        test: TestLikelihood,
         device: tch::Device,
     ) -> RunResult {
         let data = &self.data;
@@ -281,11 +282,11 @@ impl Session {
             steps: trainer.steps_done(),
             seconds: trainer.seconds(),
             images_per_second: images as f64 / trainer.seconds(),
-            parameters: trainer.average().model().parameters().count() as u64,
+            parameters: trainer.average().parameters().count() as u64,
             device: describe(device),
             libtorch: vdm_torch::LIBTORCH_VERSION.into(),
             seed: self.config.seed.0,
-            test: evaluate::likelihood(likelihood),
+            test,
             other,
         }
     }

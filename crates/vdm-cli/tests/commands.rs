@@ -57,7 +57,7 @@ fn a_run_leaves_what_it_promises() {
     assert_eq!((result["steps"].as_u64(), result["seed"].as_u64()), (Some(10), Some(5)));
     let test = &result["test"];
     let sum: f64 =
-        ["prior", "reconstruction", "diffusion"].map(|k| test[k].as_f64().unwrap()).iter().sum();
+        test["terms"].as_array().unwrap().iter().map(|t| t["bits_per_dim"].as_f64().unwrap()).sum();
     assert!((sum - test["bits_per_dim"].as_f64().unwrap()).abs() < 1e-9);
     assert!(test["standard_error"].as_f64().unwrap() > 0.0 && test["items"] == 359);
     assert!(test["estimator"].as_str().unwrap().contains("L_inf"));
@@ -174,7 +174,7 @@ fn a_weighted_loss_goes_by_its_name() {
     let text = fs::read_to_string(out.join("metrics.jsonl")).unwrap();
     let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     assert!(first["weighted_loss"].as_f64().unwrap() > 0.0, "{first}");
-    assert!(first["loss_bits_per_dim"].is_null() && first["diffusion_bits_per_dim"].is_null());
+    assert!(first["loss_bits_per_dim"].is_null() && first["terms"][0]["bits_per_dim"].is_null());
     let report = fs::read_to_string(out.join("report.html")).unwrap();
     assert!(report.contains("weighted loss by step") && report.contains("is no bound"));
     let events = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path());

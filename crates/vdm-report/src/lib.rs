@@ -13,6 +13,8 @@
 //! | `samples/step-00000500.png` | [`preview::grid`] | samples while training |
 //! | `samples.png`, `samples.npy` | [`preview::grid`], [`npy::write`] | the final samples |
 //! | `denoising.png` | [`preview::grid`] or [`preview::strip`] | one sampling run, a column per noise level |
+//! | `layers.json` | [`files::write_sealed`] | [`result::Layers`] of a hierarchy |
+//! | `reconstructions.png` | [`preview::grid`] | test items of a hierarchy and what it makes of them |
 //! | `loss_by_log_snr.json` | [`files::write_sealed`] | [`result::LossByLogSnr`] |
 //! | `noise_levels.json` | [`files::write_sealed`] | [`result::NoiseLevels`] |
 //! | `result.json` | [`files::write_sealed`] | [`result::RunResult`] |
@@ -24,6 +26,7 @@
 //!
 //! ```
 //! use vdm_report::metrics::{MetricsLog, Record, ValidationRecord};
+//! use vdm_report::result::Term;
 //! use vdm_report::{RunDir, report};
 //!
 //! # let temporary = tempfile::tempdir()?;
@@ -34,9 +37,7 @@
 //!     step: 500,
 //!     bits_per_dim: 1.93,
 //!     standard_error: 0.02,
-//!     prior: 0.001,
-//!     reconstruction: 0.02,
-//!     diffusion: 1.909,
+//!     terms: vec![Term::new("reconstruction", 0.021), Term::new("diffusion", 1.909)],
 //! }))?;
 //!
 //! let page = std::fs::read_to_string(report::write(&run)?)?;

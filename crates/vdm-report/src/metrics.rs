@@ -6,6 +6,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::log::{Log, number_or_null};
+use crate::result::Term;
 
 /// `metrics.jsonl`.
 pub type MetricsLog = Log<Record>;
@@ -14,7 +15,7 @@ pub type MetricsLog = Log<Record>;
 pub type TimingsLog = Log<Timing>;
 
 /// One line of `metrics.jsonl`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Record {
     /// A look at the training loss.
@@ -35,7 +36,7 @@ impl Record {
 }
 
 /// The state of training after a step. Losses are in bits per dimension.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainRecord {
     /// Optimizer steps taken, counted from 1.
     pub step: u64,
@@ -43,9 +44,8 @@ pub struct TrainRecord {
     /// none.
     #[serde(deserialize_with = "number_or_null")]
     pub loss_bits_per_dim: f64,
-    /// Its diffusion term alone.
-    #[serde(deserialize_with = "number_or_null")]
-    pub diffusion_bits_per_dim: f64,
+    /// The parts of it that training sees.
+    pub terms: Vec<Term>,
     /// The loss per dimension, under a weighting that makes it no bound.
     #[serde(
         default,
@@ -59,8 +59,16 @@ pub struct TrainRecord {
     /// Norm of the gradient before clipping.
     #[serde(deserialize_with = "number_or_null")]
     pub gradient_norm: f64,
-    /// Variance of a single item's diffusion loss since the last record, in (bits per dimension)²; of
-    /// its weighted loss, per dimension squared, where the loss is weighted.
+    /// How much the loss of one item varies with its noise level; none of a model without noise levels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variance: Option<LevelVariance>,
+}
+
+/// How much the loss of a single item varied since the last record.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LevelVariance {
+    /// Variance of its diffusion loss, in (bits per dimension)²; of its weighted loss, per dimension squared,
+    /// where the loss is weighted.
     #[serde(deserialize_with = "number_or_null")]
     pub loss_variance: f64,
     /// That over the square of the mean.
@@ -72,25 +80,18 @@ pub struct TrainRecord {
 }
 
 /// The bound on the validation split, in bits per dimension.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ValidationRecord {
     /// Optimizer steps taken.
     pub step: u64,
-    /// The sum of the three terms.
+    /// The sum of its terms.
     #[serde(deserialize_with = "number_or_null")]
     pub bits_per_dim: f64,
     /// Its standard error over the items.
     #[serde(deserialize_with = "number_or_null")]
     pub standard_error: f64,
-    /// KL divergence of the noisiest latent from its prior.
-    #[serde(deserialize_with = "number_or_null")]
-    pub prior: f64,
-    /// Negative log-likelihood of the data given the cleanest latent.
-    #[serde(deserialize_with = "number_or_null")]
-    pub reconstruction: f64,
-    /// The loss of all denoising steps in between.
-    #[serde(deserialize_with = "number_or_null")]
-    pub diffusion: f64,
+    /// What it is the sum of.
+    pub terms: Vec<Term>,
 }
 
 /// One line of `timings.jsonl`, beside each [`TrainRecord`].
@@ -127,13 +128,11 @@ mod tests {
             Record::Train(TrainRecord {
                 step: 1,
                 loss_bits_per_dim: 2.0,
-                diffusion_bits_per_dim: 1.0 / 3.0,
+                terms: vec![Term::new("diffusion", 1.0 / 3.0)],
                 weighted_loss,
                 learning_rate: 2e-3,
                 gradient_norm: 1.0,
-                loss_variance: 0.5,
-                relative_variance: 0.2,
-                least_variance_share: 0.75,
+                variance: None,
             })
         };
         log.append(&record(None)).unwrap();

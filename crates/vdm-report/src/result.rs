@@ -1,5 +1,6 @@
 //! What a finished run found: `result.json` and `loss_by_log_snr.json`.
 
+use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -52,25 +53,76 @@ pub struct DataSource {
 /// A bound on the negative log-likelihood of the test split, in bits per dimension.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TestLikelihood {
-    /// The sum of the three terms.
+    /// The sum of its terms.
     #[serde(deserialize_with = "number_or_null")]
     pub bits_per_dim: f64,
     /// Its standard error over the items.
     #[serde(deserialize_with = "number_or_null")]
     pub standard_error: f64,
-    /// KL divergence of the noisiest latent from its prior.
-    #[serde(deserialize_with = "number_or_null")]
-    pub prior: f64,
-    /// Negative log-likelihood of the data given the cleanest latent.
-    #[serde(deserialize_with = "number_or_null")]
-    pub reconstruction: f64,
-    /// The loss of all denoising steps in between.
-    #[serde(deserialize_with = "number_or_null")]
-    pub diffusion: f64,
+    /// What it is the sum of.
+    pub terms: Vec<Term>,
     /// Test items used.
     pub items: u64,
     /// How it was estimated, for people.
     pub estimator: String,
+}
+
+impl fmt::Display for TestLikelihood {
+    /// The bound, its terms and its estimator, on three lines.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.4}", self.bits_per_dim)?;
+        // One item tells no error.
+        if self.standard_error.is_finite() {
+            write!(f, " ± {:.4}", self.standard_error)?;
+        }
+        writeln!(f, " bits/dim on {} items", self.items)?;
+        for (i, Term { name, bits_per_dim }) in self.terms.iter().enumerate() {
+            write!(f, "{} {name} {bits_per_dim:.4}", if i == 0 { "  =" } else { " +" })?;
+        }
+        write!(f, "\n  {}", self.estimator)
+    }
+}
+
+/// A part of a bound.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Term {
+    /// Such as `prior`, `reconstruction` and `diffusion`, or `distortion` and `rate`.
+    pub name: String,
+    /// In bits per dimension.
+    #[serde(deserialize_with = "number_or_null")]
+    pub bits_per_dim: f64,
+}
+
+impl Term {
+    /// A part of a bound by name.
+    #[must_use]
+    pub fn new(name: &str, bits_per_dim: f64) -> Self {
+        Self { name: name.to_owned(), bits_per_dim }
+    }
+}
+
+/// The contents of `layers.json`: what each layer of latents of a hierarchy carries, from the data up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layers {
+    /// By layer.
+    pub layers: Vec<LayerResult>,
+}
+
+/// What a layer of latents carries about the test items.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerResult {
+    /// Channels, height and width.
+    pub shape: [u64; 3],
+    /// Its divergence from the prior, in bits per dimension of an item.
+    #[serde(deserialize_with = "number_or_null")]
+    pub rate: f64,
+    /// The same in nats per item.
+    #[serde(deserialize_with = "number_or_null")]
+    pub nats: f64,
+    /// Latents whose posterior mean varies over the data by more than the threshold.
+    pub active: u64,
 }
 
 /// The contents of `loss_by_log_snr.json`: the loss `E‖ε − ε̂‖² / D` in bins of the log-SNR `λ`.
@@ -215,8 +267,8 @@ mod tests {
             "preset": "digits", "data": {"name": "digits", "sha256": "00", "items": 1797},
             "steps": 1, "seconds": 2.0, "images_per_second": null, "parameters": 3,
             "device": "cpu", "libtorch": "2.11.0", "seed": 0, "git": "abc",
-            "test": {"bits_per_dim": 1.5, "standard_error": 0.1, "prior": 0.0,
-                     "reconstruction": 0.5, "diffusion": 1.0, "items": 359, "estimator": "L_inf"},
+            "test": {"bits_per_dim": 1.5, "standard_error": 0.1,
+                     "terms": [{"name": "prior", "bits_per_dim": 1.5}], "items": 359, "estimator": "L_inf"},
         });
         let result: RunResult = serde_json::from_value(text.clone()).unwrap();
         assert!(result.images_per_second.is_nan());

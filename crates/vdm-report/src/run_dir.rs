@@ -95,6 +95,18 @@ impl RunDir {
         self.root.join("denoising.png")
     }
 
+    /// `layers.json`: [`Layers`](crate::result::Layers) of a hierarchy.
+    #[must_use]
+    pub fn layers(&self) -> PathBuf {
+        self.root.join("layers.json")
+    }
+
+    /// `reconstructions.png`: test items and what a hierarchy makes of them.
+    #[must_use]
+    pub fn reconstructions(&self) -> PathBuf {
+        self.root.join("reconstructions.png")
+    }
+
     /// `loss_by_log_snr.json`: a [`LossByLogSnr`](crate::result::LossByLogSnr).
     #[must_use]
     pub fn loss_by_log_snr(&self) -> PathBuf {

@@ -8,7 +8,8 @@ use std::fs;
 
 use damage::{Chance, damaged};
 use tempfile::TempDir;
-use vdm_report::metrics::{MetricsLog, Record, TrainRecord};
+use vdm_report::metrics::{LevelVariance, MetricsLog, Record, TrainRecord};
+use vdm_report::result::Term;
 use vdm_report::{RunDir, files, report};
 
 fn finished() -> (TempDir, RunDir) {
@@ -218,13 +219,15 @@ fn a_diverged_run_can_be_looked_at() {
         let record = TrainRecord {
             step,
             loss_bits_per_dim: value,
-            diffusion_bits_per_dim: value,
+            terms: vec![Term::new("diffusion", value)],
             weighted_loss: None,
             learning_rate: 1.0,
             gradient_norm: f64::INFINITY,
-            loss_variance: f64::INFINITY,
-            relative_variance: f64::NAN,
-            least_variance_share: f64::NAN,
+            variance: Some(LevelVariance {
+                loss_variance: f64::INFINITY,
+                relative_variance: f64::NAN,
+                least_variance_share: f64::NAN,
+            }),
         };
         log.append(&Record::Train(record)).unwrap();
     }

@@ -127,7 +127,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let of_diffusion = DiffusionPlan {
         objective: ObjectiveSpec::default(),
         optimizer: preset.training.optimizer.clone(),
-        sampler: preset.sampler.clone(),
+        sampler: preset.model.sampler.clone(),
         batch: 64,
         seed,
     };

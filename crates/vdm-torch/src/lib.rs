@@ -40,6 +40,7 @@ mod energy;
 mod error;
 mod evaluate;
 mod head;
+pub mod hierarchy;
 mod identity;
 pub mod interop;
 mod model;
@@ -50,7 +51,7 @@ pub mod train;
 mod weights;
 
 pub use batch::{Batch, PerSample};
-pub use config::{PRESETS, RunConfig};
+pub use config::{AnyModel, DiffusionConfig, Family, ModelConfig, PRESETS, RunConfig};
 pub use denoiser::EXACT_TRACE_DIMS;
 pub use device::DeviceChoice;
 pub use error::Error;

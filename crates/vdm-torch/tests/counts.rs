@@ -80,7 +80,7 @@ fn networks_and_items_that_no_memory_holds_are_refused() {
     let spec = |change: &dyn Fn(&mut Value)| {
         let mut spec = json!({
             "shape": {"channels": 1, "height": 8, "width": 8}, "values": 17,
-            "diffusion": config.diffusion, "head": config.head,
+            "diffusion": config.model.diffusion, "head": config.model.head,
             "network": {"kind": "mlp", "width": 16, "depth": 1, "fourier": []},
         });
         change(&mut spec);

@@ -21,7 +21,7 @@ fn m41_discrete_training_draws_from_the_bound_of_its_steps() {
     let data = vdm_data::load(&Source::Digits {}).unwrap();
     let mut trainer = config.trainer(&data, Device::Cpu).unwrap();
     let batch = trainer.batches(Arc::new(data.train.clone())).unwrap().next().unwrap().unwrap();
-    let schedule = &config.diffusion.schedule;
+    let schedule = &config.model.diffusion.schedule;
     let size = [8, 1, 8, 8];
     let values = tch::Tensor::from_slice(&batch.pixels).view(size);
     let (x, eps) = (
@@ -52,7 +52,7 @@ fn m41_discrete_training_draws_from_the_bound_of_its_steps() {
 #[test]
 fn m48_a_model_answers_alike_under_another_schedule() {
     let data = vdm_data::load(&Source::Digits {}).unwrap();
-    let spec = tiny(|_| ()).model(&data);
+    let spec = tiny(|_| ()).model.spec(&data);
     let mut wider = spec.clone();
     wider.diffusion.schedule = Schedule::cosine(9.0, -6.0).unwrap();
     let models =

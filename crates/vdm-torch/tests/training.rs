@@ -206,11 +206,12 @@ fn what_is_learned_about_levels_survives_an_interruption() {
         assert_eq!(files_of_last(whole.path()), files_of_last(parts.path()));
         let (schedule, levels) = levels_of_last(whole.path());
         assert_eq!(levels_of_last(parts.path()), (schedule.clone(), levels.clone()));
-        assert_eq!(schedule != config.diffusion.schedule, levels.adaptive.is_none());
+        assert_eq!(schedule != config.model.diffusion.schedule, levels.adaptive.is_none());
         assert!(levels.adaptive.is_some() != levels.schedule.is_some());
 
         let latest = Checkpoint::read_for_training(&last(whole.path())).unwrap();
-        let fixed = RunConfig { objective: ObjectiveSpec::default(), ..config };
+        let mut fixed = config;
+        fixed.model.objective = ObjectiveSpec::default();
         let error = fixed.resumed(&digits(), Device::Cpu, &latest).unwrap_err();
         assert!(error.to_string().contains("is of another run than config.json"), "{error}");
     }

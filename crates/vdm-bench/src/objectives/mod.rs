@@ -68,7 +68,7 @@ pub fn heads() -> Vec<Variant> {
 /// # Errors
 /// If the preset is none.
 pub fn schedules() -> Result<Vec<Variant>> {
-    let range = preset("digits")?.diffusion.schedule.range();
+    let range = preset("digits")?.model.diffusion.schedule.range();
     let of_kind = |kind: &str| {
         let mut schedule =
             json!({"kind": kind, "log_snr_max": range.max(), "log_snr_min": range.min()});
@@ -170,11 +170,11 @@ fn gradient_noise(
     weights: &Model,
     proposal: &Schedule,
 ) -> Result<Option<f64>> {
-    if proposal.range() != config.diffusion.schedule.range() {
+    if proposal.range() != config.model.diffusion.schedule.range() {
         return Ok(None);
     }
     let mut config = config.clone();
-    config.objective.time_sampler = TimeSampler::Proposal(proposal.clone());
+    config.model.objective.time_sampler = TimeSampler::Proposal(proposal.clone());
     let mut trainer = config.trainer(data, Device::Cpu)?;
     trainer.start_from(weights.parameters())?;
     let mut batches = trainer.batches(Arc::new(data.train.clone()))?;

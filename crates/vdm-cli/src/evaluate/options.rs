@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
+use vdm_report::files;
 use vdm_sample::estimate::Dequantization;
 
 use super::per_item::PerItem;
@@ -88,6 +89,35 @@ pub(super) enum Estimator {
 }
 
 impl Options {
+    /// That the files asked for can be written, before all the work.
+    pub(super) fn prepare(&self) -> Result<()> {
+        let per_item = self.per_item.as_ref().map(|file| file.path());
+        for path in self.out.as_deref().into_iter().chain(per_item) {
+            files::prepare(path)?;
+        }
+        Ok(())
+    }
+
+    /// That no flag was given that means nothing for a hierarchy.
+    pub(super) fn check_for_hierarchy(&self) -> Result<()> {
+        let given = [
+            ("--estimator ode", self.estimator == Estimator::Ode),
+            ("--steps", !self.steps.is_empty()),
+            ("--standard-error", self.standard_error.is_some()),
+            ("--rounds", self.rounds.is_some()),
+            ("--scaling or --schedule", self.specification.is_given()),
+            ("--double", self.double),
+        ];
+        for (flag, is_given) in given {
+            ensure!(
+                !is_given,
+                "{flag} means nothing for a hierarchy, which has layers of latents in place of noise levels; \
+                 leave it out"
+            );
+        }
+        Ok(())
+    }
+
     /// That no flag was given that the estimator has no use for.
     pub(super) fn check(&self) -> Result<()> {
         use Estimator::{Bound, Iwae, Ode};
@@ -108,10 +138,6 @@ impl Options {
                 names.join(" or ")
             );
         }
-        ensure!(
-            self.estimator != Iwae || self.steps.len() == 1,
-            "--estimator iwae needs one number of steps: add --steps T, such as --steps 100"
-        );
         ensure!(!self.steps.contains(&0), "--steps 0: use at least 1");
         let ascending = self.steps.windows(2).all(|pair| pair[0] < pair[1]);
         ensure!(ascending, "--steps {:?}: list them ascending, each once", self.steps);

@@ -1,5 +1,6 @@
 //! What `vdm eval` measured, as people read it.
 
+use vdm_report::result::LayerResult;
 use vdm_sample::estimate::{Change, Estimate, Summary};
 
 use super::task::{Measured, Outcome};
@@ -16,7 +17,20 @@ impl Table {
         for measured in &outcome.measured {
             table.measured(measured, dims);
         }
+        for (number, layer) in outcome.layers.iter().enumerate().rev() {
+            table.layer(number + 1, layer);
+        }
         table
+    }
+
+    fn layer(&mut self, number: usize, layer: &LayerResult) {
+        let LayerResult { shape: [channels, height, width], rate, nats, active } = layer;
+        let latents = channels * height * width;
+        let value = format!(
+            "{rate:7.4} bits/dim, {nats:.2} nats per item; {active} of {latents} latents active \
+             ({channels}×{height}×{width})"
+        );
+        self.line(&format!("layer {number}"), value);
     }
 
     /// One more line.

@@ -1,9 +1,10 @@
 //! The estimators of `vdm eval`.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
 use vdm_core::NoiseSchedule;
 use vdm_core::bound::bits_per_dim;
+use vdm_report::result::LayerResult;
 use vdm_sample::AdaptiveOde;
 use vdm_sample::estimate::{
     BoundEstimate, Change, DepthEstimate, Dequantization, DiffusionTerm, Estimate, FlowBound,
@@ -23,6 +24,8 @@ pub(super) struct Outcome {
     pub(super) calls: Option<f64>,
     /// The result as the document has it.
     pub(super) document: Value,
+    /// What each layer of latents carries, from the data up; none of a diffusion model.
+    pub(super) layers: Vec<LayerResult>,
 }
 
 /// A bound.
@@ -37,8 +40,8 @@ pub(super) struct Measured {
 }
 
 impl Outcome {
-    fn one(measured: Measured, document: Value) -> Self {
-        Self { measured: vec![measured], calls: None, document }
+    pub(super) fn one(measured: Measured, document: Value) -> Self {
+        Self { measured: vec![measured], calls: None, document, layers: Vec::new() }
     }
 }
 
@@ -97,7 +100,7 @@ impl Task<'_> {
             self.evaluation
                 .bound(diffusion, self.rounds(1), |round, done| self.progress(round, done))?;
         let name = self.evaluation.named(diffusion);
-        let mut document = self.document(&name, &estimate);
+        let mut document = document(&name, &estimate, self.dims);
         document["curve"] = json!(curve);
         Ok(Outcome::one(Measured { name, steps, estimate, change: None }, document))
     }
@@ -112,7 +115,7 @@ impl Task<'_> {
             self.evaluation.depth_sweep(&depths, self.rounds(8), progress)?
         {
             let name = self.evaluation.named(diffusion);
-            let mut document = self.document(&name, &estimate);
+            let mut document = document(&name, &estimate, self.dims);
             if let Some(change) = &change {
                 document["change"] = json!({
                     "difference": change.difference.bits_per_dim(self.dims),
@@ -123,12 +126,15 @@ impl Task<'_> {
             documents.push(document);
             measured.push(Measured { name, steps: diffusion.steps(), estimate, change });
         }
-        Ok(Outcome { measured, calls: None, document: json!({ "depths": documents }) })
+        let document = json!({ "depths": documents });
+        Ok(Outcome { measured, calls: None, document, layers: Vec::new() })
     }
 
     fn importance_weighted(&self, steps: &[u32]) -> Result<Outcome> {
         let samples = self.options.importance_samples.unwrap_or(8);
-        let steps = steps.first().copied().context("checked: one number of steps")?;
+        let [steps] = *steps else {
+            bail!("--estimator iwae needs one number of steps: add --steps T, such as --steps 100")
+        };
         let estimate = self.evaluation.importance_weighted(
             steps,
             samples,
@@ -141,7 +147,7 @@ impl Task<'_> {
             "importance-weighted {steps}-step bound{}, K = {samples}",
             self.evaluation.on_grid()
         );
-        let mut document = self.document(&name, &estimate);
+        let mut document = document(&name, &estimate, self.dims);
         document["importance_samples"] = json!(samples);
         let measured = Measured { name, steps: Some(steps), estimate, change: None };
         Ok(Outcome::one(measured, document))
@@ -185,7 +191,7 @@ impl Task<'_> {
             },
             solver.relative
         );
-        let mut document = self.document(&name, &estimate);
+        let mut document = document(&name, &estimate, self.dims);
         document["plan"] = json!({
             "solver": solver, "dequantization": dequantization, "trace": trace,
             "importance_samples": samples,
@@ -195,22 +201,23 @@ impl Task<'_> {
         let measured = Measured { name, steps: None, estimate, change: None };
         Ok(Outcome { calls, ..Outcome::one(measured, document) })
     }
+}
 
-    fn document(&self, name: &str, estimate: &Estimate) -> Value {
-        let terms: serde_json::Map<String, Value> = estimate
-            .terms
-            .iter()
-            .map(|term| (term.name.to_owned(), json!(term.mean.bits_per_dim(self.dims))))
-            .collect();
-        let mut document = json!({
-            "estimator": name,
-            "bits_per_dim": estimate.total.bits_per_dim(self.dims),
-            "terms": terms,
-            "rounds": estimate.rounds,
-        });
-        if let Some(reached) = estimate.reached {
-            document["standard_error_reached"] = json!(reached);
-        }
-        document
+/// An estimate as the document has it.
+pub(super) fn document(name: &str, estimate: &Estimate, dims: usize) -> Value {
+    let terms: serde_json::Map<String, Value> = estimate
+        .terms
+        .iter()
+        .map(|term| (term.name.to_owned(), json!(term.mean.bits_per_dim(dims))))
+        .collect();
+    let mut document = json!({
+        "estimator": name,
+        "bits_per_dim": estimate.total.bits_per_dim(dims),
+        "terms": terms,
+        "rounds": estimate.rounds,
+    });
+    if let Some(reached) = estimate.reached {
+        document["standard_error_reached"] = json!(reached);
     }
+    document
 }

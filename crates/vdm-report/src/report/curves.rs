@@ -256,13 +256,11 @@ mod tests {
         let record = |step: u64| TrainRecord {
             step,
             loss_bits_per_dim: 2.0 + 50.0 / (step as f64).powi(2),
-            diffusion_bits_per_dim: 1.0,
+            terms: vec![],
             weighted_loss: None,
             learning_rate: 1e-3,
             gradient_norm: if step == 7 { f64::NAN } else { 1.0 },
-            loss_variance: 0.5,
-            relative_variance: 0.5,
-            least_variance_share: 0.9,
+            variance: None,
         };
         Metrics { train: (1..=count as u64).map(record).collect(), validation: vec![] }
     }

@@ -8,11 +8,14 @@ use vdm_files::Seal;
 use super::plot::Plot;
 use super::run::{Embedded, Gap, Metrics, Part, Run};
 use super::{curves, format};
-use crate::metrics::Timing;
-use crate::result::{LossByLogSnr, NoiseLevels, RunResult, TestLikelihood};
+use crate::metrics::{LevelVariance, Timing, TrainRecord};
+use crate::result::{Layers, LossByLogSnr, NoiseLevels, RunResult, Term, TestLikelihood};
 
 /// Previews narrower than this are enlarged, with sharp pixels.
 const NARROW: u32 = 480;
+
+/// Of the terms of a bound, in their order.
+const COLORS: [&str; 3] = ["blue", "orange", "green"];
 
 /// The whole page.
 pub(super) fn render(run: &Run) -> Markup {
@@ -32,12 +35,22 @@ pub(super) fn render(run: &Run) -> Markup {
                     (header(run, &title))
                     (section("Samples", "", &or_note(&run.samples, final_samples)))
                     (section("Loss", loss_text(run), &or_note(&run.metrics, losses)))
-                    (section("Loss by noise level", "", &or_note(&run.loss_by_log_snr, noise_levels)))
-                    (section("Noise levels in training", LEVELS_TEXT, &or_note(&run.noise_levels, training_levels)))
+                    @if run.is_hierarchy() {
+                        (section("Layers of latents", LAYERS_TEXT, &or_note(&run.layers, layers)))
+                    } @else {
+                        (section("Loss by noise level", "", &or_note(&run.loss_by_log_snr, noise_levels)))
+                        (section("Noise levels in training", LEVELS_TEXT, &or_note(&run.noise_levels, training_levels)))
+                    }
                     (section("Samples over training", "", &or_note(&run.stages, |all| stages(all))))
-                    (section("Denoising", DENOISING_TEXT, &or_note(&run.denoising, |strip| {
-                        preview(strip, "Stages of one sampling run")
-                    })))
+                    @if run.is_hierarchy() {
+                        (section("Reconstructions", RECONSTRUCTION_TEXT, &or_note(&run.reconstructions, |strip| {
+                            preview(strip, "Test items and their reconstructions")
+                        })))
+                    } @else {
+                        (section("Denoising", DENOISING_TEXT, &or_note(&run.denoising, |strip| {
+                            preview(strip, "Stages of one sampling run")
+                        })))
+                    }
                     (section("Optimization", "", &or_note(&run.metrics, |metrics| optimization(metrics, &run.timings))))
                     (section("Configuration", "", &or_note(&run.config, configuration)))
                     (footer(run))
@@ -54,6 +67,10 @@ const WEIGHTED_TEXT: &str = "Validation is the variational bound in bits per dim
     another loss, which weights noise levels differently and is no bound. Lower is better for both.";
 const LEVELS_TEXT: &str = "Which density the noise levels of training have does not change what is \
     learned, only how much the loss of one item varies.";
+const LAYERS_TEXT: &str = "What each layer of latents tells about an item, its divergence from the prior, from the \
+    data up. A layer that tells nothing is dead: its posterior is its prior, whatever the item.";
+const RECONSTRUCTION_TEXT: &str = "Test items, and below each the most likely values given latents drawn from its \
+    posterior.";
 const DENOISING_TEXT: &str = "One sampling run from left to right: noise at the start, the finished \
     sample at the end, a column for each noise level in between.";
 
@@ -99,11 +116,8 @@ fn header(run: &Run, title: &str) -> Markup {
 }
 
 fn headline(test: &TestLikelihood) -> Markup {
-    let terms = [
-        ("prior", "blue", test.prior),
-        ("reconstruction", "orange", test.reconstruction),
-        ("diffusion", "green", test.diffusion),
-    ];
+    let colors = COLORS.iter().cycle();
+    let terms: Vec<(&Term, &str)> = test.terms.iter().zip(colors.copied()).collect();
     html! {
         div.headline {
             p.figure { (format::with_error(test.bits_per_dim, test.standard_error)) span { " bits/dim" } }
@@ -113,8 +127,8 @@ fn headline(test: &TestLikelihood) -> Markup {
             }
             (shares(&terms))
             ul.legend {
-                @for (name, color, bits) in terms {
-                    li { span.chip.(color) {} (name) " " b { (format::fixed(bits)) } }
+                @for (term, color) in &terms {
+                    li { span.chip.(color) {} (term.name) " " b { (format::fixed(term.bits_per_dim)) } }
                 }
             }
         }
@@ -122,12 +136,12 @@ fn headline(test: &TestLikelihood) -> Markup {
 }
 
 /// A bar divided as the terms are; terms that a bar cannot show are left out of it.
-fn shares(terms: &[(&str, &str, f64)]) -> Markup {
+fn shares(terms: &[(&Term, &str)]) -> Markup {
     html! {
         div.shares {
-            @for (name, color, bits) in terms {
-                @if *bits > 0.0 && bits.is_finite() {
-                    span.(color) title=(name) style={ "flex-grow:" (bits) } {}
+            @for (Term { name, bits_per_dim }, color) in terms {
+                @if *bits_per_dim > 0.0 && bits_per_dim.is_finite() {
+                    span.(color) title=(name) style={ "flex-grow:" (bits_per_dim) } {}
                 }
             }
         }
@@ -251,9 +265,12 @@ fn losses(metrics: &Metrics) -> Markup {
         @if let Some(last) = metrics.validation.last() {
             p {
                 "Last validation, after step " (format::count(last.step)) ": "
-                b { (format::with_error(last.bits_per_dim, last.standard_error)) } " bits/dim = prior "
-                (format::fixed(last.prior)) " + reconstruction " (format::fixed(last.reconstruction))
-                " + diffusion " (format::fixed(last.diffusion)) "."
+                b { (format::with_error(last.bits_per_dim, last.standard_error)) } " bits/dim = "
+                @for (i, term) in last.terms.iter().enumerate() {
+                    @if i > 0 { " + " }
+                    (term.name) " " (format::fixed(term.bits_per_dim))
+                }
+                "."
             }
         }
     }
@@ -277,6 +294,28 @@ fn noise_levels(curve: &LossByLogSnr) -> Markup {
     }
 }
 
+fn layers(layers: &Layers) -> Markup {
+    let most = layers.layers.iter().map(|layer| layer.rate).fold(0.0, f64::max);
+    html! {
+        table.layers {
+            tr { th { "layer" } th { "latents" } th { "active" } th { "nats per item" } th { "bits/dim" } th {} }
+            @for (number, layer) in layers.layers.iter().enumerate().rev() {
+                @let [channels, height, width] = layer.shape;
+                tr {
+                    td { (number + 1) }
+                    td { (channels) "×" (height) "×" (width) }
+                    td { (format::count(layer.active)) " of " (format::count(channels * height * width)) }
+                    td { (format::fixed(layer.nats)) }
+                    td { (format::fixed(layer.rate)) }
+                    td.bar { @if layer.rate > 0.0 && layer.rate.is_finite() {
+                        span.blue style={ "width:" (100.0 * layer.rate / most) "%" } {}
+                    } }
+                }
+            }
+        }
+    }
+}
+
 fn training_levels(levels: &NoiseLevels) -> Markup {
     let density =
         html! { "How often levels are drawn, after step " (format::count(levels.step)) "." };
@@ -293,13 +332,18 @@ fn optimization(metrics: &Metrics, timings: &Part<Vec<Timing>>) -> Markup {
     let caption = html! {};
     let spread = html! { "Of a single item's loss." };
     let least = html! { "What the best density of levels would leave of it." };
+    let of = |value: fn(&LevelVariance) -> f64| {
+        move |record: &TrainRecord| record.variance.as_ref().map_or(f64::NAN, value)
+    };
     html! {
         div.triple {
             (plot(&curves::quantity(metrics, "learning rate", |r| r.learning_rate), &caption))
             (plot(&curves::quantity(metrics, "gradient norm", |r| r.gradient_norm), &caption))
             (or_note(timings, |timings| plot(&curves::speed(timings), &caption)))
-            (plot(&curves::quantity(metrics, "variance / loss²", |r| r.relative_variance), &spread))
-            (plot(&curves::quantity(metrics, "least variance, share", |r| r.least_variance_share), &least))
+            @if metrics.train.iter().any(|record| record.variance.is_some()) {
+                (plot(&curves::quantity(metrics, "variance / loss²", of(|v| v.relative_variance)), &spread))
+                (plot(&curves::quantity(metrics, "least variance, share", of(|v| v.least_variance_share)), &least))
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use vdm_files::Seal;
 
 use crate::metrics::{MetricsLog, Record, Timing, TimingsLog, TrainRecord, ValidationRecord};
-use crate::result::{LossByLogSnr, NoiseLevels, RunResult};
+use crate::result::{Layers, LossByLogSnr, NoiseLevels, RunResult};
 use crate::{Error, RunDir, files};
 
 /// A page of more than this many bytes a preview opens slowly.
@@ -57,6 +57,8 @@ pub(super) struct Run {
     /// Samples of a few stages of the training, each with its step.
     pub(super) stages: Part<Vec<(u64, Part<Embedded>)>>,
     pub(super) denoising: Part<Embedded>,
+    pub(super) layers: Part<Layers>,
+    pub(super) reconstructions: Part<Embedded>,
 }
 
 /// The metrics log by kind.
@@ -90,7 +92,14 @@ impl Run {
             samples: part(&dir.samples_png(), embed),
             stages: stages(dir),
             denoising: part(&dir.denoising(), embed),
+            layers: part(&dir.layers(), files::read_sealed),
+            reconstructions: part(&dir.reconstructions(), embed),
         }
+    }
+
+    /// Whether its model has layers of latents in place of noise levels.
+    pub(super) fn is_hierarchy(&self) -> bool {
+        self.config.as_ref().is_ok_and(|(config, _)| config.get("hierarchy").is_some())
     }
 }
 

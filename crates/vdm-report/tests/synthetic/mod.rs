@@ -1,8 +1,10 @@
 //! A run folder as a training leaves it, from made-up numbers and previews.
 
-use vdm_report::metrics::{MetricsLog, Record, Timing, TimingsLog, TrainRecord, ValidationRecord};
+use vdm_report::metrics::{
+    LevelVariance, MetricsLog, Record, Timing, TimingsLog, TrainRecord, ValidationRecord,
+};
 use vdm_report::preview::{self, Images, Layout};
-use vdm_report::result::{DataSource, LossByLogSnr, NoiseLevels, RunResult, TestLikelihood};
+use vdm_report::result::{DataSource, LossByLogSnr, NoiseLevels, RunResult, Term, TestLikelihood};
 use vdm_report::tensorboard::EventWriter;
 use vdm_report::{Error, RunDir, files, npy};
 
@@ -66,13 +68,15 @@ fn train(step: u64, noise: &mut Noise) -> TrainRecord {
     TrainRecord {
         step,
         loss_bits_per_dim: loss,
-        diffusion_bits_per_dim: loss - 0.03,
+        terms: vec![Term::new("diffusion", loss - 0.03)],
         weighted_loss: None,
         learning_rate: 3e-3 * (step as f64 / 100.0).min(1.0),
         gradient_norm: 0.8 + 4.0 / (step as f64).sqrt() + 0.2 * noise.next().abs(),
-        loss_variance: 0.9 * loss * loss,
-        relative_variance: 0.9,
-        least_variance_share: 0.7,
+        variance: Some(LevelVariance {
+            loss_variance: 0.9 * loss * loss,
+            relative_variance: 0.9,
+            least_variance_share: 0.7,
+        }),
     }
 }
 
@@ -86,9 +90,11 @@ fn validation(step: u64) -> ValidationRecord {
         step,
         bits_per_dim: bits(step) + 0.03,
         standard_error: 0.017,
-        prior: 0.002,
-        reconstruction: 0.031,
-        diffusion: bits(step) - 0.003,
+        terms: vec![
+            Term::new("prior", 0.002),
+            Term::new("reconstruction", 0.031),
+            Term::new("diffusion", bits(step) - 0.003),
+        ],
     }
 }
 
@@ -126,9 +132,11 @@ fn result() -> RunResult {
         test: TestLikelihood {
             bits_per_dim: 1.7314,
             standard_error: 0.0163,
-            prior: 0.0021,
-            reconstruction: 0.0308,
-            diffusion: 1.6985,
+            terms: vec![
+                Term::new("prior", 0.0021),
+                Term::new("reconstruction", 0.0308),
+                Term::new("diffusion", 1.6985),
+            ],
             items: 360,
             estimator: "L_inf, 20 low-discrepancy times an item, EMA weights".to_owned(),
         },

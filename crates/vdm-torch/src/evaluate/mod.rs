@@ -2,8 +2,6 @@
 
 mod process;
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 use vdm_core::count::{Cost, TooMany, bounded, bounded_product};
 use vdm_core::{NoiseSchedule, Scaling, Schedule, bound};
@@ -68,24 +66,6 @@ pub struct Likelihood {
     pub estimator: String,
     /// Noise error by level.
     pub curve: LossCurve,
-}
-
-impl fmt::Display for Likelihood {
-    /// The bound, its terms and its estimator, on three lines.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bits_per_dim, standard_error, prior, reconstruction, diffusion, .. } = self;
-        write!(f, "{bits_per_dim:.4}")?;
-        // One item tells no error.
-        if standard_error.is_finite() {
-            write!(f, " ± {standard_error:.4}")?;
-        }
-        write!(
-            f,
-            " bits/dim on {} items\n  = prior {prior:.4} + reconstruction {reconstruction:.4} + \
-             diffusion {diffusion:.4}\n  {}",
-            self.items, self.estimator
-        )
-    }
 }
 
 /// The two terms of the bound that depend on the data and the schedule's ends alone, in bits per

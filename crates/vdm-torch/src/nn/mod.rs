@@ -148,7 +148,7 @@ impl NetworkSpec {
 
 /// `sin(2^n·2πz)` for each `n`, then `cos`: fine detail that a network sees only with difficulty
 /// in `z` itself. Along dimension 1; VDM appendix C.
-fn fourier_features(z: &Tensor, frequencies: &[i32]) -> Vec<Tensor> {
+pub(crate) fn fourier_features(z: &Tensor, frequencies: &[i32]) -> Vec<Tensor> {
     let angles: Vec<Tensor> =
         frequencies.iter().map(|n| z * (std::f64::consts::TAU * 2.0_f64.powi(*n))).collect();
     angles.iter().map(Tensor::sin).chain(angles.iter().map(Tensor::cos)).collect()

@@ -69,7 +69,7 @@ impl Linear {
 #[derive(Debug)]
 pub struct Conv {
     weight: Tensor,
-    bias: Tensor,
+    bias: Option<Tensor>,
     stride: i64,
     padding: i64,
 }
@@ -81,10 +81,24 @@ impl Conv {
         let initial = start.initial(inputs * kernel * kernel);
         Self {
             weight: scope.tensor("weight", &[outputs, inputs, kernel, kernel], initial),
-            bias: scope.tensor("bias", &[outputs], initial),
+            bias: Some(scope.tensor("bias", &[outputs], initial)),
             stride: 1,
             padding: kernel / 2,
         }
+    }
+
+    /// The same without a bias: what it makes of zeros is zero.
+    #[must_use]
+    pub fn without_bias(
+        scope: &Scope<'_>,
+        inputs: i64,
+        outputs: i64,
+        kernel: i64,
+        start: Start,
+    ) -> Self {
+        let initial = start.initial(inputs * kernel * kernel);
+        let weight = scope.tensor("weight", &[outputs, inputs, kernel, kernel], initial);
+        Self { weight, bias: None, stride: 1, padding: kernel / 2 }
     }
 
     /// The same with every `stride`-th pixel of the image framed by `padding` zeros.
@@ -95,7 +109,7 @@ impl Conv {
 
     /// `[B, inputs, H, W]` to `[B, outputs, H', W']`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.conv2d(&self.weight, Some(&self.bias), self.stride, self.padding, 1, 1)
+        x.conv2d(&self.weight, self.bias.as_ref(), self.stride, self.padding, 1, 1)
     }
 }
 

@@ -1,9 +1,10 @@
 //! One document that fixes a run.
 
+mod document;
+
 use std::path::PathBuf;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use tch::Device;
 use vdm_core::count::{Cost, bounded_product};
 use vdm_core::schedule::LogSnrRange;
@@ -11,33 +12,73 @@ use vdm_core::{NoiseSchedule, Scaling};
 use vdm_data::{Dataset, Source};
 use vdm_sample::{Method, SamplerSpec, Seed};
 
+use self::document::{Document, Fields};
 use crate::Error;
 use crate::checkpoint::{Checkpoint, Checkpoints};
-use crate::diffusion::{DiffusionPlan, DiffusionTrainer, DiffusionTraining, ObjectiveSpec};
+use crate::diffusion::{DiffusionPlan, DiffusionTraining, ObjectiveSpec};
 use crate::evaluate::EvaluationSpec;
 use crate::head::Head;
+use crate::hierarchy::{Hierarchy, HierarchyModelSpec, HierarchySpec, HierarchyTraining};
 use crate::identity::RunIdentity;
 use crate::model::{Diffusion, Model, ModelSpec};
 use crate::nn::{NetworkSpec, Precision};
-use crate::train::{OutputSpec, Plan, Trainer, TrainingSpec};
+use crate::train::{OutputSpec, Plan, Trainable, Trainer, TrainingSpec};
 
 /// What may change between two stretches of one run; where the data lie too, since their hash says
 /// whether they are the same.
 const FREE: [&str; 7] =
     ["preset", "data", "training.steps", "training.optimizer", "evaluation", "sampler", "output"];
 
-/// Everything a run depends on but its device. Saved resolved as `config.json` in the run folder.
+/// Everything a run depends on but its device. Saved resolved as `config.json` in the run folder, where the
+/// fields of the model stand beside the others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RunConfig {
+#[serde(try_from = "Document", into = "Document", bound = "M: ModelConfig")]
+pub struct RunConfig<M: ModelConfig = DiffusionConfig> {
     /// Name of the preset it came from, and of the folder that a run is put into unless another is asked
     /// for: letters, digits, `-`, `_` and `.`, the first of them a letter or a digit.
-    #[serde(deserialize_with = "preset_name")]
     pub preset: String,
     /// Determines every random number of the run.
     pub seed: Seed,
     /// Which data.
     pub data: Source,
+    /// What is trained.
+    pub model: M,
+    /// How it is trained.
+    pub training: TrainingSpec,
+    /// How its likelihood is estimated at the end.
+    pub evaluation: EvaluationSpec,
+    /// When things are written.
+    pub output: OutputSpec,
+}
+
+/// What a configuration says of a model.
+pub trait ModelConfig: Clone + Fields {
+    /// That its numbers make sense, together with those of the run.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the first field that does not, [`Error::Count`] for one that costs too much.
+    fn check(&self, training: &TrainingSpec) -> Result<(), Error>;
+}
+
+/// Models of one kind, which `vdm train` can train.
+pub trait Family: ModelConfig {
+    /// What trains them.
+    type Training: Trainable;
+
+    /// A training of a configuration, before its first step.
+    ///
+    /// # Errors
+    /// [`Error::Config`], [`Error::Core`] or [`Error::Count`] if it is not legal for these data.
+    fn training(
+        config: &RunConfig<Self>,
+        data: &Dataset,
+        device: Device,
+    ) -> Result<Self::Training, Error>;
+}
+
+/// A variational diffusion model, its objective and its sampler.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiffusionConfig {
     /// The process.
     pub diffusion: Diffusion,
     /// The architecture.
@@ -46,33 +87,27 @@ pub struct RunConfig {
     pub head: Head,
     /// The levels that the network knows as its first and last; the ends of the schedule unless
     /// given, as with weights that were trained elsewhere.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<LogSnrRange>,
     /// Which objective is trained, beyond the weighting of the process.
-    #[serde(default)]
     pub objective: ObjectiveSpec,
-    /// How it is trained.
-    pub training: TrainingSpec,
-    /// How its likelihood is estimated at the end.
-    pub evaluation: EvaluationSpec,
     /// How it is sampled.
     pub sampler: SamplerSpec,
-    /// When things are written.
-    pub output: OutputSpec,
 }
 
-impl RunConfig {
-    /// The model this configuration trains on these data.
-    #[must_use]
-    pub fn model(&self, data: &Dataset) -> ModelSpec {
-        ModelSpec {
-            shape: data.shape,
-            values: data.values,
-            diffusion: self.diffusion.clone(),
-            network: self.network.clone(),
-            head: self.head,
-            clock: Some(self.clock.unwrap_or(self.diffusion.schedule.range())),
-        }
+/// A model of whichever family a document names.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AnyModel {
+    /// With the fields `diffusion`, `network`, `head` and `sampler`.
+    Diffusion(Box<DiffusionConfig>),
+    /// With the field `hierarchy`.
+    Hierarchy(HierarchySpec),
+}
+
+impl<M: ModelConfig> RunConfig<M> {
+    /// The same with another model.
+    pub fn with_model<N: ModelConfig>(self, model: N) -> RunConfig<N> {
+        let Self { preset, seed, data, model: _, training, evaluation, output } = self;
+        RunConfig { preset, seed, data, model, training, evaluation, output }
     }
 
     /// How the engine trains it.
@@ -104,13 +139,35 @@ impl RunConfig {
         Ok(Checkpoints::new(folder, self.identity()?, self.output.keep))
     }
 
+    /// That all numbers make sense together.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the first field that does not, [`Error::Count`] for one that costs too much.
+    pub fn check(&self) -> Result<(), Error> {
+        check_preset_name(&self.preset)?;
+        self.training.check()?;
+        self.output.check()?;
+        self.evaluation.check()?;
+        self.model.check(&self.training)
+    }
+
+    /// The same as [`check`](Self::check), and that batches of these items can be made.
+    fn check_for(&self, data: &Dataset) -> Result<(), Error> {
+        self.check()?;
+        let field = "evaluation.batch times components";
+        bounded_product(field, &[self.evaluation.batch, data.shape.dims()], Cost::Numbers)?;
+        Ok(())
+    }
+}
+
+impl<M: Family> RunConfig<M> {
     /// A training of this configuration, from its beginning.
     ///
     /// # Errors
     /// [`Error::Config`], [`Error::Core`] or [`Error::Count`] if it is not legal for these data.
-    pub fn trainer(&self, data: &Dataset, device: Device) -> Result<DiffusionTrainer, Error> {
+    pub fn trainer(&self, data: &Dataset, device: Device) -> Result<Trainer<M::Training>, Error> {
         self.check_for(data)?;
-        Trainer::new(self.plan()?, data, || self.trainable(data, device))
+        Trainer::new(self.plan()?, data, || M::training(self, data, device))
     }
 
     /// The training that goes on from a checkpoint of a run of this configuration, read for training.
@@ -122,49 +179,35 @@ impl RunConfig {
         data: &Dataset,
         device: Device,
         checkpoint: &Checkpoint,
-    ) -> Result<DiffusionTrainer, Error> {
+    ) -> Result<Trainer<M::Training>, Error> {
         self.check_for(data)?;
-        Trainer::resume(self.plan()?, data, checkpoint, || self.trainable(data, device))
+        Trainer::resume(self.plan()?, data, checkpoint, || M::training(self, data, device))
     }
+}
 
-    fn trainable(&self, data: &Dataset, device: Device) -> Result<DiffusionTraining, Error> {
-        let model = Model::new(&self.model(data), self.seed, device)?;
-        DiffusionTraining::new(model, &self.diffusion_plan())
-    }
-
-    fn diffusion_plan(&self) -> DiffusionPlan {
-        DiffusionPlan {
-            objective: self.objective.clone(),
-            optimizer: self.training.optimizer.clone(),
-            sampler: self.sampler.clone(),
-            batch: self.evaluation.batch,
-            seed: self.seed,
+impl DiffusionConfig {
+    /// The model that is trained on these data.
+    #[must_use]
+    pub fn spec(&self, data: &Dataset) -> ModelSpec {
+        ModelSpec {
+            shape: data.shape,
+            values: data.values,
+            diffusion: self.diffusion.clone(),
+            network: self.network.clone(),
+            head: self.head,
+            clock: Some(self.clock.unwrap_or(self.diffusion.schedule.range())),
         }
     }
+}
 
-    /// The same as [`check`](Self::check), and that batches of these items can be made.
-    fn check_for(&self, data: &Dataset) -> Result<(), Error> {
-        self.check()?;
-        let field = "evaluation.batch times components";
-        bounded_product(field, &[self.evaluation.batch, data.shape.dims()], Cost::Numbers)?;
-        Ok(())
-    }
-
-    /// That all numbers make sense together.
-    ///
-    /// # Errors
-    /// [`Error::Config`] naming the first field that does not, [`Error::Count`] for one that costs too much.
-    pub fn check(&self) -> Result<(), Error> {
-        check_preset_name(&self.preset)?;
-        self.training.check()?;
-        self.output.check()?;
-        self.evaluation.check()?;
+impl ModelConfig for DiffusionConfig {
+    fn check(&self, training: &TrainingSpec) -> Result<(), Error> {
         self.head.check()?;
-        self.objective.check(&self.diffusion, &self.training.optimizer)?;
+        self.objective.check(&self.diffusion, &training.optimizer)?;
         if let Method::OnGrid { grid, steps, .. } = &self.sampler.method {
             grid.time_grid(*steps, &self.diffusion.schedule, Scaling::VariancePreserving)?;
         }
-        if self.head == Head::Image && self.training.precision == Precision::Bf16 {
+        if self.head == Head::Image && training.precision == Precision::Bf16 {
             // Its rounding, 2^-9, would be multiplied by √SNR at the data end.
             return Err(Error::Config {
                 field: "training.precision",
@@ -173,6 +216,63 @@ impl RunConfig {
             });
         }
         Ok(())
+    }
+}
+
+impl Family for DiffusionConfig {
+    type Training = DiffusionTraining;
+
+    fn training(
+        config: &RunConfig<Self>,
+        data: &Dataset,
+        device: Device,
+    ) -> Result<DiffusionTraining, Error> {
+        let RunConfig { seed, model, training, evaluation, .. } = config;
+        let plan = DiffusionPlan {
+            objective: model.objective.clone(),
+            optimizer: training.optimizer.clone(),
+            sampler: model.sampler.clone(),
+            batch: evaluation.batch,
+            seed: *seed,
+        };
+        DiffusionTraining::new(Model::new(&model.spec(data), *seed, device)?, &plan)
+    }
+}
+
+impl ModelConfig for HierarchySpec {
+    fn check(&self, training: &TrainingSpec) -> Result<(), Error> {
+        if training.precision == Precision::Bf16 {
+            return Err(Error::Config {
+                field: "training.precision",
+                value: "bf16".into(),
+                remedy: "a hierarchy is trained in \"f32\"",
+            });
+        }
+        HierarchySpec::check(self)
+    }
+}
+
+impl Family for HierarchySpec {
+    type Training = HierarchyTraining;
+
+    fn training(
+        config: &RunConfig<Self>,
+        data: &Dataset,
+        device: Device,
+    ) -> Result<HierarchyTraining, Error> {
+        let RunConfig { seed, model, evaluation, .. } = config;
+        let spec =
+            HierarchyModelSpec { shape: data.shape, values: data.values, hierarchy: model.clone() };
+        Ok(HierarchyTraining::new(Hierarchy::new(&spec, *seed, device)?, evaluation.batch, *seed))
+    }
+}
+
+impl ModelConfig for AnyModel {
+    fn check(&self, training: &TrainingSpec) -> Result<(), Error> {
+        match self {
+            Self::Diffusion(model) => model.check(training),
+            Self::Hierarchy(model) => ModelConfig::check(model, training),
+        }
     }
 }
 
@@ -193,22 +293,16 @@ fn check_preset_name(name: &str) -> Result<(), Error> {
     })
 }
 
-fn preset_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    check_preset_name(&name).map_err(D::Error::custom)?;
-    Ok(name)
-}
-
 /// The configurations that come with the program, by name.
 pub const PRESETS: [(&str, &str); 8] = [
-    ("digits", include_str!("../presets/digits.json")),
-    ("swirl", include_str!("../presets/swirl.json")),
-    ("clusters-energy", include_str!("../presets/clusters-energy.json")),
-    ("fashion-mnist", include_str!("../presets/fashion-mnist.json")),
-    ("mnist", include_str!("../presets/mnist.json")),
-    ("cifar10-small", include_str!("../presets/cifar10-small.json")),
-    ("cifar10", include_str!("../presets/cifar10.json")),
-    ("cifar10-paper", include_str!("../presets/cifar10-paper.json")),
+    ("digits", include_str!("../../presets/digits.json")),
+    ("swirl", include_str!("../../presets/swirl.json")),
+    ("clusters-energy", include_str!("../../presets/clusters-energy.json")),
+    ("fashion-mnist", include_str!("../../presets/fashion-mnist.json")),
+    ("mnist", include_str!("../../presets/mnist.json")),
+    ("cifar10-small", include_str!("../../presets/cifar10-small.json")),
+    ("cifar10", include_str!("../../presets/cifar10.json")),
+    ("cifar10-paper", include_str!("../../presets/cifar10-paper.json")),
 ];
 
 #[cfg(test)]

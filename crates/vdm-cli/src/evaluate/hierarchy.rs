@@ -1,0 +1,71 @@
+//! `vdm eval` of a hierarchy.
+
+use anyhow::Result;
+use serde_json::json;
+use vdm_torch::hierarchy::{Hierarchy, HierarchyEvaluation, HierarchySpec};
+
+use super::options::{Estimator, Options};
+use super::task::{Measured, Outcome, document};
+use super::{head, tell};
+use crate::family;
+use crate::opened::Opened;
+use crate::progress::{Lines, Progress};
+
+/// The bound and what each layer carries, or the importance-weighted bound.
+pub(super) fn evaluate(options: &Options, opened: &Opened<HierarchySpec>) -> Result<()> {
+    options.check_for_hierarchy()?;
+    let config = &opened.config;
+    let model = Hierarchy::of_checkpoint(&opened.checkpoint, options.engine.start()?)?;
+    let selected = options.items.of(opened, model.spec().shape, model.spec().values)?;
+    options.prepare()?;
+    let items = &selected.items;
+    let judged = HierarchyEvaluation {
+        model: &model,
+        items,
+        seed: config.seed,
+        batch: config.evaluation.batch,
+    };
+    let outcome = {
+        let progress = Progress::new("evaluating", "items", items.len() as u64, Lines::Messages)?;
+        let done = |items: usize| progress.set(items as u64);
+        match options.estimator {
+            Estimator::Iwae => {
+                let samples = options.importance_samples.unwrap_or(8);
+                importance_weighted(&judged, samples, done)?
+            }
+            _ => bound(&judged, options.draws.unwrap_or(config.evaluation.draws), done)?,
+        }
+    };
+    let mut document = head(&selected, config.seed);
+    document["result"] = outcome.document.clone();
+    tell(options, &selected, &outcome, &document)
+}
+
+fn bound(
+    judged: &HierarchyEvaluation<'_>,
+    draws: usize,
+    done: impl FnMut(usize),
+) -> Result<Outcome> {
+    let bound = judged.bound(draws, done)?;
+    let name = family::hierarchy::estimator(&bound);
+    let layers = family::hierarchy::layers(judged.model, &bound, &judged.active()?);
+    let mut document = document(&name, &bound.estimate, bound.dims);
+    document["layers"] = json!(layers.layers);
+    let estimate = bound.estimate;
+    let mut outcome =
+        Outcome::one(Measured { name, steps: None, estimate, change: None }, document);
+    outcome.layers = layers.layers;
+    Ok(outcome)
+}
+
+fn importance_weighted(
+    judged: &HierarchyEvaluation<'_>,
+    samples: usize,
+    done: impl FnMut(usize),
+) -> Result<Outcome> {
+    let estimate = judged.importance_weighted(samples, done)?;
+    let name = format!("importance-weighted bound, K = {samples}");
+    let mut document = document(&name, &estimate, judged.model.spec().shape.dims());
+    document["importance_samples"] = json!(samples);
+    Ok(Outcome::one(Measured { name, steps: None, estimate, change: None }, document))
+}

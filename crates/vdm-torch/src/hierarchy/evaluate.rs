@@ -1,0 +1,296 @@
+//! Likelihood of a hierarchy: the bound, the importance-weighted bound, and what each layer carries.
+
+use std::collections::BTreeMap;
+
+use tch::{Device, Kind, Tensor};
+use vdm_core::count::{Cost, bounded, bounded_product};
+use vdm_core::hlvm::Integrals;
+use vdm_data::Items;
+use vdm_sample::Seed;
+use vdm_sample::estimate::{Estimate, EstimateTerm, Moments, Summary};
+use vdm_sample::noise::{Purpose, fill_normal};
+
+use super::{Belief, Hierarchy};
+use crate::error::at_least_one;
+use crate::train::Bound;
+use crate::{Batch, Error};
+
+/// A hierarchy and the items it is judged on.
+#[derive(Debug, Clone, Copy)]
+pub struct HierarchyEvaluation<'a> {
+    /// The model.
+    pub model: &'a Hierarchy,
+    /// The items.
+    pub items: &'a Items,
+    /// Of all draws.
+    pub seed: Seed,
+    /// Items per pass of the networks. Changes no number beyond rounding.
+    pub batch: usize,
+}
+
+/// A bound on the negative log-likelihood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HierarchyBound {
+    /// Nats of each item, a round for each draw of its latents; its terms are `distortion`, `−log p(x|z)`, and `rate`,
+    /// the divergence of all latents from their prior.
+    pub estimate: Estimate,
+    /// The divergence of each layer, from the data up, in nats per item.
+    pub layers: Vec<Summary>,
+    /// Components of an item.
+    pub dims: usize,
+}
+
+impl Bound for HierarchyBound {
+    fn bits_per_dim(&self) -> f64 {
+        self.estimate.total.bits_per_dim(self.dims).mean
+    }
+}
+
+/// The variance over items, in units of the prior's variance, from which on a latent counts as active (Burda et al.
+/// 2016).
+pub const ACTIVE: f64 = 0.01;
+
+impl HierarchyEvaluation<'_> {
+    /// The evidence lower bound as a number of nats to be small, from `draws` of the latents of each item.
+    ///
+    /// Draws are a function of (seed, item, draw). `progress(done)` is told how many items are done.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for no draws, no items or an empty batch; [`Error::Torch`] if the device has no memory for a
+    /// batch; [`Error::NonFiniteLikelihood`].
+    pub fn bound(
+        &self,
+        draws: usize,
+        progress: impl FnMut(usize),
+    ) -> Result<HierarchyBound, Error> {
+        self.check("draws", draws)?;
+        let none = vec![Moments::default(); self.items.len()];
+        let mut nodes = vec![none.clone(); self.model.latents().len() + 1];
+        let (mut total, mut rate) = (none.clone(), none);
+        self.each_batch(Integrals::Analytic, draws, progress, |first, draws| {
+            for terms in draws {
+                for item in 0..terms[0].len() {
+                    let carried: f64 = terms[1..].iter().map(|layer| layer[item]).sum();
+                    let item_terms = terms.iter().map(|node| node[item]);
+                    nodes
+                        .iter_mut()
+                        .zip(item_terms)
+                        .for_each(|(n, nats)| n[first + item].add(nats));
+                    rate[first + item].add(carried);
+                    total[first + item].add(finite(terms[0][item] + carried, first + item)?);
+                }
+            }
+            Ok(())
+        })?;
+        let distortion = nodes.remove(0);
+        Ok(HierarchyBound {
+            estimate: estimate(total, vec![("distortion", distortion), ("rate", rate)], draws),
+            layers: nodes.iter().map(|layer| Summary::of(layer)).collect(),
+            dims: self.model.spec().shape.dims(),
+        })
+    }
+
+    /// The importance-weighted bound of `samples` draws under one logarithm (Burda et al. 2016), in nats:
+    /// `−log (1/K) Σ_k p(x, z_k)/q(z_k|x)`, at most the bound on average and `−log p(x)` itself for many.
+    ///
+    /// # Errors
+    /// As [`bound`](Self::bound).
+    pub fn importance_weighted(
+        &self,
+        samples: usize,
+        progress: impl FnMut(usize),
+    ) -> Result<Estimate, Error> {
+        self.check("importance_samples", samples)?;
+        let mut total = vec![Moments::default(); self.items.len()];
+        self.each_batch(Integrals::None, samples, progress, |first, draws| {
+            for item in 0..draws[0][0].len() {
+                let weight =
+                    |draw: &Vec<Vec<f64>>| -draw.iter().map(|node| node[item]).sum::<f64>();
+                let log_weights: Vec<f64> = draws.iter().map(weight).collect();
+                let most = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let sum: f64 = log_weights.iter().map(|log_weight| (log_weight - most).exp()).sum();
+                let nats = -(most + (sum / samples as f64).ln());
+                total[first + item].add(finite(nats, first + item)?);
+            }
+            Ok(())
+        })?;
+        Ok(estimate(total, Vec::new(), 1))
+    }
+
+    fn check(&self, field: &'static str, draws: usize) -> Result<(), Error> {
+        for (field, count) in [(field, draws), ("items", self.items.len()), ("batch", self.batch)] {
+            at_least_one(field, count as u64)?;
+        }
+        bounded(field, draws, Cost::Items)?;
+        let dims = self.model.spec().shape.dims().max(self.model.latent_dims());
+        bounded_product("batch times components", &[self.batch, dims], Cost::Numbers)?;
+        Ok(())
+    }
+
+    /// How many latents of each layer are active, from the data up: those whose posterior mean, as seen from its
+    /// prior, varies over items by more than [`ACTIVE`]. Of a latent that is not, the posterior is the prior
+    /// whatever the item: it has collapsed (monograph §1.4).
+    ///
+    /// # Errors
+    /// [`Error::Torch`] if the device has no memory for a batch.
+    pub fn active(&self) -> Result<Vec<usize>, Error> {
+        let latents = self.model.latents();
+        let mut moments: Vec<Vec<Moments>> =
+            latents.iter().map(|shape| vec![Moments::default(); shape.dims()]).collect();
+        let dims = self.model.spec().shape.dims();
+        for (number, pixels) in self.items.pixels().chunks(self.batch * dims).enumerate() {
+            let items = pixels.len() / dims;
+            let eps = self.eps(number * self.batch, items, 0);
+            let means = tch::no_grad(|| self.model.seen_from_the_prior(pixels, &eps));
+            for (layer, means) in moments.iter_mut().zip(means) {
+                let means: Vec<f64> = Vec::try_from(
+                    means.to_kind(Kind::Double).to_device(Device::Cpu).flatten(0, -1),
+                )?;
+                for item in means.chunks(layer.len()) {
+                    layer.iter_mut().zip(item).for_each(|(moments, mean)| moments.add(*mean));
+                }
+            }
+        }
+        let is_active = |moments: &&Moments| moments.variance().is_some_and(|var| var > ACTIVE);
+        Ok(moments.iter().map(|layer| layer.iter().filter(is_active).count()).collect())
+    }
+
+    /// The first items and the most likely values given latents of each, `[2·N, C, H, W]`: an item, what is made of
+    /// it, the next item.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] if the device has no memory for them.
+    pub fn reconstructions(&self, items: usize) -> Result<Vec<u8>, Error> {
+        let dims = self.model.spec().shape.dims();
+        let items = items.min(self.items.len());
+        let pixels = &self.items.pixels()[..items * dims];
+        let eps = self.eps(0, items, 0);
+        let made = tch::no_grad(|| self.model.reconstruct(pixels, &eps))?;
+        let pairs = pixels.chunks(dims).zip(made.chunks(dims));
+        Ok(pairs.flat_map(|(item, made)| [item, made].concat()).collect())
+    }
+
+    /// Gives `take` the terms of the bound for a batch of items, in nats to be small, by draw, node and item, with
+    /// the number of the batch's first item.
+    fn each_batch(
+        &self,
+        integrals: Integrals,
+        draws: usize,
+        mut progress: impl FnMut(usize),
+        mut take: impl FnMut(usize, Vec<Vec<Vec<f64>>>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let shape = self.model.spec().shape;
+        for (number, pixels) in self.items.pixels().chunks(self.batch * shape.dims()).enumerate() {
+            let first = number * self.batch;
+            let values = self.model.values(pixels);
+            let terms = tch::no_grad(|| {
+                let data = self.model.data(&values);
+                let graphs = self.model.graphs(values.size()[0]);
+                let one = |draw| {
+                    let eps = self.eps(first, pixels.len() / shape.dims(), draw);
+                    let noise = self.model.inference_noise(&eps);
+                    let mut terms =
+                        graphs.terms::<Belief<'_>>(std::slice::from_ref(&data), &noise, integrals);
+                    terms.sort_by_key(|(node, _)| *node);
+                    terms.iter().map(|(_, term)| on_host(term)).collect()
+                };
+                (0..draws as u64).map(one).collect::<Result<Vec<Vec<Vec<f64>>>, Error>>()
+            })?;
+            take(first, terms)?;
+            progress(first + pixels.len() / shape.dims());
+        }
+        Ok(())
+    }
+
+    /// Standard normals of items from number `first`.
+    fn eps(&self, first: usize, items: usize, draw: u64) -> Tensor {
+        let dims = self.model.latent_dims();
+        let mut noise = vec![0.0_f32; items * dims];
+        fill_normal(&mut noise, dims, self.seed, Purpose::EvaluationNoise, draw, first as u64);
+        Tensor::from_slice(&noise).view([-1, dims as i64]).to_device(self.model.device())
+    }
+}
+
+/// Minus the sum of a term over each item's components.
+fn on_host(term: &Tensor) -> Result<Vec<f64>, Error> {
+    let nats = -Batch(term.to_kind(Kind::Double)).sum_per_item();
+    Ok(Vec::try_from(nats.to_device(Device::Cpu))?)
+}
+
+fn estimate(
+    items: Vec<Moments>,
+    terms: Vec<(&'static str, Vec<Moments>)>,
+    rounds: usize,
+) -> Estimate {
+    let term = |(name, items): (&'static str, Vec<Moments>)| EstimateTerm {
+        name,
+        mean: Summary::of(&items),
+        items,
+    };
+    let terms = terms.into_iter().map(term).collect();
+    Estimate { total: Summary::of(&items), items, terms, rounds, reached: None }
+}
+
+fn finite(nats: f64, item: usize) -> Result<f64, Error> {
+    if nats.is_finite() {
+        return Ok(nats);
+    }
+    Err(Error::NonFiniteLikelihood { term: "bound", item, value: nats })
+}
+
+impl Hierarchy {
+    /// `(μ_q − μ_p)/σ_p` of every layer from the data up, at one draw of the latents.
+    fn seen_from_the_prior(&self, pixels: &[u8], eps: &Tensor) -> Vec<Tensor> {
+        let graphs = self.graphs(eps.size()[0]);
+        let data = [self.data(&self.values(pixels))];
+        let mut means = BTreeMap::new();
+        let values =
+            graphs.infer(&data, &self.inference_noise(eps), |node, q: &Belief<'_>, _, _| {
+                means.insert(node, q.mode());
+            });
+        let seen = |(node, mean): (&usize, &Tensor)| {
+            let prior = graphs.generative().factor(*node).and_then(|factor| factor.at(&values));
+            match prior {
+                Some(Belief::Gaussian(prior)) => (mean - prior.mean) * (-prior.log_std).exp(),
+                _ => panic!("latents have Gaussian priors"),
+            }
+        };
+        means.iter().map(seen).collect()
+    }
+
+    /// The most likely values given latents of items.
+    fn reconstruct(&self, pixels: &[u8], eps: &Tensor) -> Result<Vec<u8>, Error> {
+        let graphs = self.graphs(eps.size()[0]);
+        let data = [self.data(&self.values(pixels))];
+        let noise = self.inference_noise(eps);
+        let values = graphs.infer(&data, &noise, |_, _: &Belief<'_>, _, _| ());
+        let made = graphs.observe::<Belief<'_>>(&values);
+        let made = made[0].1.mode().to_kind(Kind::Uint8).to_device(Device::Cpu);
+        Ok(Vec::try_from(made.flatten(0, -1))?)
+    }
+
+    /// Data values of samples `first, first + 1, …` of a seed, `batch` at a time. Sample `i` is the same whatever
+    /// `first`, `count` and `batch` are, up to the rounding of libtorch's kernels.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] if the device has no memory for a batch.
+    pub fn samples(
+        &self,
+        seed: Seed,
+        first: u64,
+        count: usize,
+        batch: usize,
+        temperature: f64,
+    ) -> Result<Vec<u8>, Error> {
+        let dims = self.latent_dims();
+        let mut pixels = Vec::with_capacity(count * self.spec().shape.dims());
+        for start in (0..count).step_by(batch.max(1)) {
+            let items = batch.max(1).min(count - start);
+            let mut noise = vec![0.0_f32; items * dims];
+            fill_normal(&mut noise, dims, seed, Purpose::Prior, 0, first + start as u64);
+            let eps = Tensor::from_slice(&noise).view([-1, dims as i64]).to_device(self.device());
+            pixels.extend(self.generate(&eps, temperature)?);
+        }
+        Ok(pixels)
+    }
+}

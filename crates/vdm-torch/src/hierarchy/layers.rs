@@ -1,0 +1,412 @@
+//! The networks of a hierarchy: residual blocks at several resolutions.
+
+use tch::{Device, Kind, Tensor};
+use vdm_data::Shape;
+
+use super::node::Gaussian;
+use super::spec::{HierarchySpec, Inference};
+use crate::nn::layers::{Conv, Start};
+use crate::nn::{Initial, Scope, fourier_features};
+
+/// Height and width.
+pub(super) type Size = [i64; 2];
+
+/// `x + conv(silu(conv(silu(x))))`, the identity at first.
+#[derive(Debug)]
+struct Block {
+    first: Conv,
+    second: Conv,
+}
+
+/// Pixels around one that a block sees: none where there are no neighbors.
+fn kernel(size: Size) -> i64 {
+    if size == [1, 1] { 1 } else { 3 }
+}
+
+impl Block {
+    fn new(scope: &Scope<'_>, width: i64, size: Size) -> Self {
+        let kernel = kernel(size);
+        Self {
+            first: Conv::new(&scope.child("first"), width, width, kernel, Start::FanIn),
+            second: Conv::new(&scope.child("second"), width, width, kernel, Start::Zero),
+        }
+    }
+
+    fn forward(&self, x: &Tensor) -> Tensor {
+        x + self.second.forward(&self.first.forward(&x.silu()).silu())
+    }
+}
+
+/// Blocks at one resolution, to which their input is brought first.
+#[derive(Debug)]
+struct Stage {
+    size: Size,
+    blocks: Vec<Block>,
+}
+
+impl Stage {
+    fn new(scope: &Scope<'_>, width: i64, size: Size, blocks: usize) -> Self {
+        let block = |i| Block::new(&scope.child(i), width, size);
+        Self { size, blocks: (0..blocks).map(block).collect() }
+    }
+
+    fn forward(&self, x: &Tensor) -> Tensor {
+        let x = resized(x, self.size);
+        self.blocks.iter().fold(x, |x, block| block.forward(&x))
+    }
+}
+
+/// Means over pixels where the new size is smaller, copies of pixels where it is larger.
+fn resized(x: &Tensor, size: Size) -> Tensor {
+    let [height, width] = [2, 3].map(|side| x.size()[side]);
+    if [height, width] == size {
+        x.shallow_clone()
+    } else if size[0] <= height && size[1] <= width {
+        x.adaptive_avg_pool2d(size)
+    } else {
+        x.upsample_nearest2d(size, None, None)
+    }
+}
+
+/// Data as a network sees them: images, or points as one pixel of as many channels as they have components.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout {
+    pub(super) shape: Shape,
+    pub(super) values: u16,
+    channels: i64,
+    pub(super) size: Size,
+}
+
+/// Items of fewer pixels are points.
+const LEAST_IMAGE: usize = 16;
+
+impl Layout {
+    pub(super) fn new(shape: Shape, values: u16) -> Self {
+        let Shape { channels, height, width } = shape;
+        let (channels, size) = if height * width < LEAST_IMAGE {
+            (shape.dims(), [1, 1])
+        } else {
+            (channels, [height as i64, width as i64])
+        };
+        Self { shape, values, channels: channels as i64, size }
+    }
+
+    /// The resolution that is coarser than the data by a factor.
+    pub(super) fn coarser(&self, scale: usize) -> Size {
+        self.size.map(|side| (side as usize).div_ceil(scale) as i64)
+    }
+
+    /// Data values in `[−1, 1]` as an image.
+    fn image(&self, values: &Tensor) -> Tensor {
+        let [height, width] = self.size;
+        let scale = 2.0 / f64::from(self.values);
+        let x = (values.to_kind(Kind::Float) + 0.5) * scale - 1.0;
+        x.view([-1, self.channels, height, width])
+    }
+
+    /// Log-probabilities `[B, C, K, H, W]` of the values of each component, from an image of `C·K` channels.
+    fn log_probabilities(&self, logits: &Tensor) -> Tensor {
+        let Shape { channels, height, width } = self.shape;
+        let [height, width] = [height, width].map(|side| side as i64);
+        let batch = logits.size()[0];
+        let values = i64::from(self.values);
+        let logits = if self.size == [1, 1] {
+            // Components are channels of the one pixel.
+            let by_component = logits.view([batch, channels as i64, height, width, values]);
+            by_component.permute([0, 1, 4, 2, 3])
+        } else {
+            logits.view([batch, channels as i64, values, height, width])
+        };
+        logits.log_softmax(2, Kind::Float)
+    }
+}
+
+/// From data to features at every resolution, finest first.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    layout: Layout,
+    fourier: Vec<i32>,
+    input: Conv,
+    stages: Vec<Stage>,
+}
+
+impl Encoder {
+    pub(super) fn new(
+        spec: &HierarchySpec,
+        layout: Layout,
+        sizes: &[Size],
+        scope: &Scope<'_>,
+    ) -> Self {
+        let inputs = layout.channels * (1 + 2 * spec.fourier.len() as i64);
+        let kernel = kernel(layout.size);
+        let input = Conv::new(&scope.child("input"), inputs, spec.width, kernel, Start::FanIn);
+        let stage =
+            |(i, size): (usize, &Size)| Stage::new(&scope.child(i), spec.width, *size, spec.blocks);
+        let stages = sizes.iter().enumerate().map(stage).collect();
+        Self { layout, fourier: spec.fourier.clone(), input, stages }
+    }
+
+    pub(super) fn forward(&self, values: &Tensor) -> Vec<Tensor> {
+        let x = self.layout.image(values);
+        let detail = fourier_features(&x, &self.fourier);
+        let x = Tensor::cat(&std::iter::once(&x).chain(&detail).collect::<Vec<_>>(), 1);
+        let mut features: Vec<Tensor> = Vec::new();
+        for stage in &self.stages {
+            let x = features.last().map_or_else(|| self.input.forward(&x), Tensor::shallow_clone);
+            features.push(stage.forward(&x));
+        }
+        features
+    }
+}
+
+/// From the state of the lowest layer of latents to the distribution of the data.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    layout: Layout,
+    input: Option<Conv>,
+    stages: Vec<Stage>,
+    output: Conv,
+}
+
+impl Decoder {
+    /// Of a state of `channels`; `sizes` lead from the coarsest to that of the data.
+    pub(super) fn new(
+        spec: &HierarchySpec,
+        layout: Layout,
+        channels: Option<i64>,
+        sizes: &[Size],
+        scope: &Scope<'_>,
+    ) -> Self {
+        let embed = |channels| {
+            Conv::new(&scope.child("input"), channels, spec.width, kernel(sizes[0]), Start::FanIn)
+        };
+        let stage =
+            |(i, size): (usize, &Size)| Stage::new(&scope.child(i), spec.width, *size, spec.blocks);
+        let outputs = layout.channels * i64::from(layout.values);
+        Self {
+            layout,
+            input: channels.map(embed),
+            stages: sizes.iter().enumerate().map(stage).collect(),
+            output: Conv::new(
+                &scope.child("output"),
+                spec.width,
+                outputs,
+                kernel(layout.size),
+                Start::FanIn,
+            ),
+        }
+    }
+
+    /// Log-probabilities of the values of each component, `[B, C, K, H, W]`.
+    pub(super) fn forward(&self, state: &Tensor) -> Tensor {
+        let x = self.input.as_ref().map_or_else(|| state.shallow_clone(), |c| c.forward(state));
+        let x = self.stages.iter().fold(x, |x, stage| stage.forward(&x));
+        self.layout.log_probabilities(&self.output.forward(&x.silu()))
+    }
+}
+
+/// A Gaussian of one layer given a tensor of another: `[B, inputs, …]` to `[B, 2c, h, w]`.
+#[derive(Debug)]
+pub(super) struct Link {
+    input: Conv,
+    stage: Stage,
+    output: Conv,
+}
+
+impl Link {
+    fn new(
+        spec: &HierarchySpec,
+        [inputs, outputs]: [i64; 2],
+        [from, to]: [Size; 2],
+        scope: &Scope<'_>,
+    ) -> Self {
+        Self {
+            input: Conv::new(&scope.child("input"), inputs, spec.width, kernel(from), Start::FanIn),
+            stage: Stage::new(scope, spec.width, to, spec.blocks),
+            output: Conv::new(
+                &scope.child("output"),
+                spec.width,
+                2 * outputs,
+                kernel(to),
+                Start::Zero,
+            ),
+        }
+    }
+
+    fn forward<'a>(&self, x: &Tensor) -> Gaussian<'a> {
+        let x = self.stage.forward(&self.input.forward(x));
+        Gaussian::of(&self.output.forward(&x.silu()), None)
+    }
+}
+
+/// One layer of latents.
+#[derive(Debug)]
+pub(super) struct Layer {
+    /// Of the latents.
+    pub(super) channels: i64,
+    pub(super) size: Size,
+    /// Which of the encoder's features are of this resolution.
+    feature: usize,
+    kind: Kinds,
+}
+
+/// How a layer is generated and inferred.
+#[derive(Debug)]
+enum Kinds {
+    /// Its prior sees the latents of the layer above, and its posterior those of the layer below, or the data's
+    /// features.
+    BottomUp { prior: Option<Link>, posterior: Link },
+    /// Its prior sees the latents of the layer above, and its posterior is that prior times what the data's
+    /// features say.
+    Ladder { prior: Option<Link>, evidence: Link },
+    /// Both see the hidden state of all layers above.
+    TopDown(Residual),
+}
+
+/// A layer between the hidden states of a top-down path.
+#[derive(Debug)]
+struct Residual {
+    size: Size,
+    /// The state above the top layer.
+    start: Option<Tensor>,
+    prior: Conv,
+    gate: Conv,
+    evidence: Conv,
+    difference: Conv,
+    merge: Conv,
+    stage: Stage,
+}
+
+impl Residual {
+    fn new(
+        spec: &HierarchySpec,
+        channels: i64,
+        size: Size,
+        is_top: bool,
+        scope: &Scope<'_>,
+    ) -> Self {
+        let (width, kernel) = (spec.width, kernel(size));
+        let conv =
+            |name, from, to, kernel, start| Conv::new(&scope.child(name), from, to, kernel, start);
+        let bare = |name, from, to, kernel, start| {
+            Conv::without_bias(&scope.child(name), from, to, kernel, start)
+        };
+        Self {
+            size,
+            start: is_top
+                .then(|| scope.tensor("start", &[1, width, size[0], size[1]], Initial::Zeros)),
+            prior: conv("prior", width, 2 * channels, kernel, Start::Zero),
+            gate: conv("gate", width, width, kernel, Start::FanIn),
+            evidence: bare("evidence", width, width, kernel, Start::FanIn),
+            difference: bare("difference", width, 2 * channels, 1, Start::Zero),
+            merge: conv("merge", channels, width, 1, Start::FanIn),
+            stage: Stage::new(scope, width, size, spec.blocks),
+        }
+    }
+
+    /// The state that the layer sees, of `batch` items, given that below the layer above it.
+    fn state(&self, above: Option<&Tensor>, batch: i64) -> Tensor {
+        match (above, &self.start) {
+            (Some(above), _) => resized(above, self.size),
+            (None, Some(start)) => start.expand([batch, -1, -1, -1], true),
+            (None, None) => panic!("only the top layer has none above it"),
+        }
+    }
+
+    fn prior(&self, state: &Tensor) -> Tensor {
+        self.prior.forward(&state.silu())
+    }
+
+    /// The Gaussian of a network's output, whose latents join the state.
+    fn gaussian(&self, output: &Tensor, state: Tensor) -> Gaussian<'_> {
+        let below = move |z: &Tensor| self.stage.forward(&(&state + self.merge.forward(z)));
+        Gaussian::of(output, Some(Box::new(below)))
+    }
+
+    /// What the data's features change of the prior. Nothing, to the last bit, where they are zero: inference and
+    /// generation are then the same pass.
+    fn difference(&self, state: &Tensor, features: &Tensor) -> Tensor {
+        let gate = self.gate.forward(&state.silu()).silu();
+        self.difference.forward(&(gate * self.evidence.forward(features)))
+    }
+}
+
+impl Layer {
+    /// Layer number `t` of `sizes` and `channels`, from the data up.
+    pub(super) fn new(
+        spec: &HierarchySpec,
+        (t, all): (usize, &[(i64, Size)]),
+        feature: usize,
+        scope: &Scope<'_>,
+    ) -> Self {
+        let (channels, size) = all[t];
+        let width = spec.width;
+        let prior = || {
+            let (above, from) = *all.get(t + 1)?;
+            Some(Link::new(spec, [above, channels], [from, size], &scope.child("prior")))
+        };
+        let posterior = |inputs, from, name| {
+            Link::new(spec, [inputs, channels], [from, size], &scope.child(name))
+        };
+        let kind = match spec.inference {
+            Inference::BottomUp => {
+                let (inputs, from) = if t == 0 { (width, size) } else { all[t - 1] };
+                let posterior = posterior(inputs, from, "posterior");
+                Kinds::BottomUp { prior: prior(), posterior }
+            }
+            Inference::Ladder => {
+                Kinds::Ladder { prior: prior(), evidence: posterior(width, size, "evidence") }
+            }
+            Inference::TopDown => {
+                let is_top = t + 1 == all.len();
+                Kinds::TopDown(Residual::new(spec, channels, size, is_top, scope))
+            }
+        };
+        Self { channels, size, feature, kind }
+    }
+
+    /// `p(z_t | z_{t+1})`, of `batch` items.
+    pub(super) fn prior(&self, above: Option<&Tensor>, batch: i64, device: Device) -> Gaussian<'_> {
+        let link = match &self.kind {
+            Kinds::TopDown(residual) => {
+                let state = residual.state(above, batch);
+                return residual.gaussian(&residual.prior(&state), state);
+            }
+            Kinds::BottomUp { prior, .. } | Kinds::Ladder { prior, .. } => prior,
+        };
+        match (link, above) {
+            (Some(link), Some(above)) => link.forward(above),
+            _ => {
+                let [height, width] = self.size;
+                let size = [batch, self.channels, height, width];
+                Gaussian::standard(&Tensor::zeros(size, (Kind::Float, device)))
+            }
+        }
+    }
+
+    /// `q` of the layer: given the layer below in bottom-up inference, else given the layer above and the data's
+    /// features.
+    pub(super) fn posterior(
+        &self,
+        neighbor: Option<&Tensor>,
+        features: Option<&[Tensor]>,
+        batch: i64,
+        device: Device,
+    ) -> Gaussian<'_> {
+        let own = features.map(|features| &features[self.feature]);
+        match (&self.kind, own) {
+            (Kinds::BottomUp { posterior, .. }, _) => {
+                posterior.forward(neighbor.or(own).expect("a layer below, or the data"))
+            }
+            (Kinds::Ladder { evidence, .. }, Some(own)) => {
+                self.prior(neighbor, batch, device).product(&evidence.forward(own))
+            }
+            (Kinds::TopDown(residual), Some(own)) => {
+                let state = residual.state(neighbor, batch);
+                let output = residual.prior(&state) + residual.difference(&state, own);
+                residual.gaussian(&output, state)
+            }
+            (_, None) => panic!("inference sees the data"),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Nodes that hold tensors, and their distributions: what the walk of [`vdm_core::hlvm`] goes over.
+
+use std::f64::consts::TAU;
+use std::fmt;
+use std::rc::Rc;
+
+use tch::{Kind, Tensor};
+use vdm_core::hlvm::Distribution;
+
+/// What a node holds for each item of a batch.
+#[derive(Debug)]
+pub enum Node {
+    /// The data, with what the encoder says of them.
+    Data {
+        /// Data values, `[B, C, H, W]`.
+        values: Tensor,
+        /// Features of the values by resolution, finest first; none where nothing is inferred.
+        features: Rc<[Tensor]>,
+    },
+    /// A layer of latents.
+    Latent {
+        /// The latents, `[B, c, h, w]`.
+        z: Tensor,
+        /// All that the layers below see of this one and of those above it: `z` itself in a chain of latents, a
+        /// network's hidden features in a top-down hierarchy.
+        state: Tensor,
+    },
+}
+
+impl Clone for Node {
+    /// Another handle on the same tensors.
+    fn clone(&self) -> Self {
+        match self {
+            Self::Data { values, features } => {
+                Self::Data { values: values.shallow_clone(), features: Rc::clone(features) }
+            }
+            Self::Latent { z, state } => {
+                Self::Latent { z: z.shallow_clone(), state: state.shallow_clone() }
+            }
+        }
+    }
+}
+
+impl Node {
+    /// The data values or the latents.
+    #[must_use]
+    pub fn value(&self) -> &Tensor {
+        match self {
+            Self::Data { values, .. } => values,
+            Self::Latent { z, .. } => z,
+        }
+    }
+
+    pub(super) fn state(&self) -> &Tensor {
+        match self {
+            Self::Latent { state, .. } => state,
+            Self::Data { .. } => panic!("data are no parents of a latent in generation"),
+        }
+    }
+
+    pub(super) fn features(&self) -> &[Tensor] {
+        match self {
+            Self::Data { features, .. } => features,
+            Self::Latent { .. } => panic!("features are of the data"),
+        }
+    }
+}
+
+/// The distribution of a node, all of whose components are independent given its parents.
+#[derive(Debug)]
+pub enum Belief<'a> {
+    /// Of latents.
+    Gaussian(Gaussian<'a>),
+    /// Of data values.
+    Categorical {
+        /// Log-probabilities of each value, normalized, `[B, C, K, H, W]`.
+        log_probabilities: Tensor,
+    },
+}
+
+/// `N(mean, std²)` of each component, `[B, c, h, w]`.
+pub struct Gaussian<'a> {
+    /// Mean.
+    pub mean: Tensor,
+    /// Logarithm of the standard deviation.
+    pub log_std: Tensor,
+    /// What the layers below see of a value and of all above it; nothing but the value where there is none.
+    pub(super) state: Option<State<'a>>,
+}
+
+/// The state below a layer, from its latents.
+pub(super) type State<'a> = Box<dyn Fn(&Tensor) -> Tensor + 'a>;
+
+impl fmt::Debug for Gaussian<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { mean, log_std, .. } = self;
+        f.debug_struct("Gaussian")
+            .field("mean", mean)
+            .field("log_std", log_std)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Standard deviations lie within `e^±LARGEST`.
+const LARGEST: f64 = 6.0;
+
+impl<'a> Gaussian<'a> {
+    /// From a network's output `[B, 2c, h, w]`: the mean, and the logarithm of the standard deviation, of which
+    /// `x` becomes `6·tanh(x/6)`, so that no step of a training can make a variance vanish (NVAE).
+    pub(super) fn of(output: &Tensor, state: Option<State<'a>>) -> Self {
+        let parts = output.chunk(2, 1);
+        let log_std = (&parts[1] / LARGEST).tanh() * LARGEST;
+        Self { mean: parts[0].shallow_clone(), log_std, state }
+    }
+
+    /// `N(0, I)` of this size.
+    pub(super) fn standard(like: &Tensor) -> Self {
+        Self { mean: like.zeros_like(), log_std: like.zeros_like(), state: None }
+    }
+
+    /// The density proportional to the product of both: precisions add, and means are averaged by precision.
+    /// Ladder variational autoencoders infer so (Sønderby et al. 2016).
+    pub(super) fn product(&self, evidence: &Self) -> Gaussian<'a> {
+        // The share of the evidence in the precision, without exponentials that overflow.
+        let log_ratio: Tensor = (&self.log_std - &evidence.log_std) * 2.0;
+        let mean = &self.mean + log_ratio.sigmoid() * (&evidence.mean - &self.mean);
+        let log_std = &self.log_std + (-log_ratio).log_sigmoid() * 0.5;
+        Gaussian { mean, log_std, state: None }
+    }
+
+    fn log_density(&self, z: &Tensor) -> Tensor {
+        let score = (z - &self.mean) * (-&self.log_std).exp();
+        (score.square() + TAU.ln()) * -0.5 - &self.log_std
+    }
+
+    fn kl(&self, p: &Gaussian<'_>) -> Tensor {
+        let log_ratio = &self.log_std - &p.log_std;
+        let gap = (&self.mean - &p.mean) * (-&p.log_std).exp();
+        ((&log_ratio * 2.0).exp() + gap.square() - 1.0) * 0.5 - log_ratio
+    }
+}
+
+impl Belief<'_> {
+    fn gaussian(&self) -> &Gaussian<'_> {
+        match self {
+            Self::Gaussian(gaussian) => gaussian,
+            Self::Categorical { .. } => panic!("only latents are inferred"),
+        }
+    }
+
+    /// The most likely data values, `[B, C, H, W]`, or the mean of latents.
+    #[must_use]
+    pub fn mode(&self) -> Tensor {
+        match self {
+            Self::Gaussian(gaussian) => gaussian.mean.shallow_clone(),
+            Self::Categorical { log_probabilities } => log_probabilities.argmax(2, false),
+        }
+    }
+}
+
+impl Distribution for Belief<'_> {
+    type Value = Node;
+    type Noise = Tensor;
+    /// Of each component, in nats.
+    type Nats = Tensor;
+
+    fn log_density(&self, value: &Node) -> Tensor {
+        match self {
+            Self::Gaussian(gaussian) => gaussian.log_density(value.value()),
+            Self::Categorical { log_probabilities } => {
+                let index = value.value().to_kind(Kind::Int64).unsqueeze(2);
+                log_probabilities.gather(2, &index, false).squeeze_dim(2)
+            }
+        }
+    }
+
+    fn entropy(&self) -> Tensor {
+        &self.gaussian().log_std + 0.5 * (1.0 + TAU.ln())
+    }
+
+    fn kl(&self, p: &Self) -> Tensor {
+        self.gaussian().kl(p.gaussian())
+    }
+
+    fn reparameterize(&self, noise: &Tensor) -> Node {
+        let Gaussian { mean, log_std, state } = self.gaussian();
+        let z = mean + log_std.exp() * noise;
+        let state = state.as_ref().map_or_else(|| z.shallow_clone(), |state| state(&z));
+        Node::Latent { z, state }
+    }
+}

@@ -1,0 +1,132 @@
+//! What a configuration says of a hierarchy.
+
+use serde::{Deserialize, Serialize};
+use vdm_core::count::{Cost, bounded, bounded_product};
+
+use crate::Error;
+
+/// A hierarchy of latents whose posterior is learned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HierarchySpec {
+    /// Which way latents are inferred.
+    pub inference: Inference,
+    /// The layers of latents, from the top down; one is a variational autoencoder.
+    pub layers: Vec<LayerSpec>,
+    /// Channels of hidden features.
+    pub width: i64,
+    /// Residual blocks wherever features meet a resolution or a layer.
+    pub blocks: usize,
+    /// Exponents `n` of the Fourier features `sin, cos(2^n·2πx)` that the encoder sees beside the data; may be
+    /// empty.
+    #[serde(default)]
+    pub fourier: Vec<i32>,
+    /// Steps over which the divergences rise to their full weight in the loss, from nothing (Bowman et al. 2016).
+    /// 0 for full weight from the first step.
+    #[serde(default)]
+    pub kl_warmup: u64,
+    /// Nats of each layer, on average over a batch, below which its divergence is not pressed down further
+    /// (Kingma et al. 2016).
+    #[serde(default)]
+    pub free_nats: f64,
+}
+
+/// Which way latents are inferred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Inference {
+    /// `q(z_1|x) … q(z_T|z_{T−1})`, against the direction of generation. Monograph §1.2.
+    BottomUp,
+    /// `q(z_T|x) … q(z_1|z_2, x)`, each the product of its prior with Gaussian evidence from the data (Sønderby et
+    /// al. 2016). Monograph §1.3.
+    Ladder,
+    /// `q(z_T|x) … q(z_1|z_2…z_T, x)` along the path of generation, whose features both share (NVAE, VDVAE).
+    /// Monograph §1.4.
+    TopDown,
+}
+
+/// Layers of latents of one size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerSpec {
+    /// How much coarser than the data in height and width: 1 has a latent pixel for each pixel. Points are one
+    /// pixel at every scale.
+    pub scale: usize,
+    /// Channels of a latent.
+    pub channels: i64,
+    /// How many such layers follow each other.
+    #[serde(default = "one")]
+    pub repeat: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// Layers that a hierarchy may have.
+const MOST_LAYERS: usize = 256;
+
+impl HierarchySpec {
+    /// Its layers from the data up, one by one.
+    #[must_use]
+    pub fn from_data(&self) -> Vec<LayerSpec> {
+        let each = |layer: &LayerSpec| vec![LayerSpec { repeat: 1, ..*layer }; layer.repeat];
+        self.layers.iter().rev().flat_map(each).collect()
+    }
+
+    /// That its numbers make sense.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the first that does not, below `hierarchy`; [`Error::Count`] for one that costs
+    /// too much.
+    pub fn check(&self) -> Result<(), Error> {
+        let refuse = |field, value: String, remedy| Err(Error::Config { field, value, remedy });
+        let layers = self.layers.iter().try_fold(0_usize, |sum, l| sum.checked_add(l.repeat));
+        if !layers.is_some_and(|layers| (1..=MOST_LAYERS).contains(&layers)) {
+            let value = self.layers.len().to_string();
+            return refuse("hierarchy.layers", value, "name 1 to 256 layers in all");
+        }
+        for LayerSpec { scale, channels, repeat } in &self.layers {
+            if *repeat == 0 {
+                return refuse("hierarchy.layers.repeat", "0".into(), "use at least 1");
+            }
+            if !(1..=4096).contains(scale) {
+                let remedy = "use 1 for the data's resolution, 2 for half of it, and so on";
+                return refuse("hierarchy.layers.scale", scale.to_string(), remedy);
+            }
+            if !(1..=4096).contains(channels) {
+                return refuse("hierarchy.layers.channels", channels.to_string(), "use 1 to 4096");
+            }
+        }
+        if let Some(pair) = self.layers.windows(2).find(|pair| pair[0].scale < pair[1].scale) {
+            let value = format!("{} above {}", pair[0].scale, pair[1].scale);
+            return refuse(
+                "hierarchy.layers.scale",
+                value,
+                "name layers from the top, coarsest first",
+            );
+        }
+        if !(4..=16_384).contains(&self.width) {
+            return refuse(
+                "hierarchy.width",
+                self.width.to_string(),
+                "use a number from 4 to 16384",
+            );
+        }
+        if self.blocks > 64 {
+            return refuse("hierarchy.blocks", self.blocks.to_string(), "use at most 64");
+        }
+        let side = self.width as usize;
+        let field = "hierarchy.layers times hierarchy.width squared";
+        bounded_product(field, &[layers.unwrap_or(1), 9, side, side], Cost::Numbers)?;
+        if let Some(n) = self.fourier.iter().find(|n| !(-16..=16).contains(*n)) {
+            let remedy = "use exponents from -16 to 16";
+            return refuse("hierarchy.fourier", n.to_string(), remedy);
+        }
+        bounded("hierarchy.kl_warmup", self.kl_warmup, Cost::Training)?;
+        if !(0.0..f64::INFINITY).contains(&self.free_nats) {
+            return refuse("hierarchy.free_nats", self.free_nats.to_string(), "use 0 or more nats");
+        }
+        Ok(())
+    }
+}
