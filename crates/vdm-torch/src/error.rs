@@ -44,6 +44,14 @@ pub enum Error {
         /// What it must be.
         remedy: &'static str,
     },
+    /// A weight that the loss does not depend on.
+    #[error(
+        "the loss does not depend on the weight {name}: use it in the network, or do not create it"
+    )]
+    UnusedWeight {
+        /// Its name.
+        name: String,
+    },
     /// A count beyond what it may cost.
     #[error(transparent)]
     Count(#[from] vdm_core::count::TooMany),

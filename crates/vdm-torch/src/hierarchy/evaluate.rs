@@ -117,7 +117,7 @@ impl HierarchyEvaluation<'_> {
         Ok(estimate(total, Vec::new(), 1))
     }
 
-    fn check(&self, field: &'static str, draws: usize) -> Result<(), Error> {
+    pub(super) fn check(&self, field: &'static str, draws: usize) -> Result<(), Error> {
         for (field, count) in [(field, draws), ("items", self.items.len()), ("batch", self.batch)] {
             at_least_one(field, count as u64)?;
         }
@@ -143,10 +143,7 @@ impl HierarchyEvaluation<'_> {
             let eps = self.eps(number * self.batch, items, 0);
             let means = tch::no_grad(|| self.model.seen_from_the_prior(pixels, &eps));
             for (layer, means) in moments.iter_mut().zip(means) {
-                let means: Vec<f64> = Vec::try_from(
-                    means.to_kind(Kind::Double).to_device(Device::Cpu).flatten(0, -1),
-                )?;
-                for item in means.chunks(layer.len()) {
+                for item in host(&means)?.chunks(layer.len()) {
                     layer.iter_mut().zip(item).for_each(|(moments, mean)| moments.add(*mean));
                 }
             }
@@ -203,7 +200,7 @@ impl HierarchyEvaluation<'_> {
     }
 
     /// Standard normals of items from number `first`.
-    fn eps(&self, first: usize, items: usize, draw: u64) -> Tensor {
+    pub(super) fn eps(&self, first: usize, items: usize, draw: u64) -> Tensor {
         let dims = self.model.latent_dims();
         let mut noise = vec![0.0_f32; items * dims];
         fill_normal(&mut noise, dims, self.seed, Purpose::EvaluationNoise, draw, first as u64);
@@ -213,8 +210,12 @@ impl HierarchyEvaluation<'_> {
 
 /// Minus the sum of a term over each item's components.
 fn on_host(term: &Tensor) -> Result<Vec<f64>, Error> {
-    let nats = -Batch(term.to_kind(Kind::Double)).sum_per_item();
-    Ok(Vec::try_from(nats.to_device(Device::Cpu))?)
+    host(&-Batch(term.to_kind(Kind::Double)).sum_per_item())
+}
+
+/// The numbers of a tensor.
+pub(super) fn host(numbers: &Tensor) -> Result<Vec<f64>, Error> {
+    Ok(Vec::try_from(numbers.to_kind(Kind::Double).to_device(Device::Cpu).flatten(0, -1))?)
 }
 
 fn estimate(

@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 use vdm_data::Shape;
 
-use super::node::Gaussian;
+use super::node::{Gaussian, State};
 use super::spec::{HierarchySpec, Inference};
 use crate::nn::layers::{Conv, Start};
 use crate::nn::{Initial, Scope, fourier_features};
@@ -304,17 +304,22 @@ impl Residual {
         }
     }
 
-    /// The state that the layer sees, of `batch` items, given that below the layer above it.
-    fn state(&self, above: Option<&Tensor>, batch: i64) -> Tensor {
+    /// The state that the layer sees, of `batch` items, given that below the layer above it, and the prior's
+    /// parameters.
+    fn state(&self, above: Option<&State>, batch: i64) -> [Tensor; 2] {
+        let prior = |state: &Tensor| self.prior.forward(&state.silu());
         match (above, &self.start) {
-            (Some(above), _) => resized(above, self.size),
-            (None, Some(start)) => start.expand([batch, -1, -1, -1], true),
+            (Some(above), _) => {
+                let state = resized(above.features(), self.size);
+                let prior = above.prior(|| prior(&state));
+                [state, prior]
+            }
+            (None, Some(start)) => {
+                let expanded = |start: &Tensor| start.expand([batch, -1, -1, -1], true);
+                [expanded(start), expanded(&prior(start))]
+            }
             (None, None) => panic!("only the top layer has none above it"),
         }
-    }
-
-    fn prior(&self, state: &Tensor) -> Tensor {
-        self.prior.forward(&state.silu())
     }
 
     /// The Gaussian of a network's output, whose latents join the state.
@@ -366,16 +371,16 @@ impl Layer {
     }
 
     /// `p(z_t | z_{t+1})`, of `batch` items.
-    pub(super) fn prior(&self, above: Option<&Tensor>, batch: i64, device: Device) -> Gaussian<'_> {
+    pub(super) fn prior(&self, above: Option<&State>, batch: i64, device: Device) -> Gaussian<'_> {
         let link = match &self.kind {
             Kinds::TopDown(residual) => {
-                let state = residual.state(above, batch);
-                return residual.gaussian(&residual.prior(&state), state);
+                let [state, prior] = residual.state(above, batch);
+                return residual.gaussian(&prior, state);
             }
             Kinds::BottomUp { prior, .. } | Kinds::Ladder { prior, .. } => prior,
         };
         match (link, above) {
-            (Some(link), Some(above)) => link.forward(above),
+            (Some(link), Some(above)) => link.forward(above.features()),
             _ => {
                 let [height, width] = self.size;
                 let size = [batch, self.channels, height, width];
@@ -388,7 +393,7 @@ impl Layer {
     /// features.
     pub(super) fn posterior(
         &self,
-        neighbor: Option<&Tensor>,
+        neighbor: Option<&State>,
         features: Option<&[Tensor]>,
         batch: i64,
         device: Device,
@@ -396,14 +401,15 @@ impl Layer {
         let own = features.map(|features| &features[self.feature]);
         match (&self.kind, own) {
             (Kinds::BottomUp { posterior, .. }, _) => {
-                posterior.forward(neighbor.or(own).expect("a layer below, or the data"))
+                let below = neighbor.map(State::features).or(own);
+                posterior.forward(below.expect("a layer below, or the data"))
             }
             (Kinds::Ladder { evidence, .. }, Some(own)) => {
                 self.prior(neighbor, batch, device).product(&evidence.forward(own))
             }
             (Kinds::TopDown(residual), Some(own)) => {
-                let state = residual.state(neighbor, batch);
-                let output = residual.prior(&state) + residual.difference(&state, own);
+                let [state, prior] = residual.state(neighbor, batch);
+                let output = prior + residual.difference(&state, own);
                 residual.gaussian(&output, state)
             }
             (_, None) => panic!("inference sees the data"),

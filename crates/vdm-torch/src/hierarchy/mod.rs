@@ -14,6 +14,7 @@
 //!
 //! Monograph §1.1 to §1.4.
 
+mod aggregate;
 mod evaluate;
 mod layers;
 mod node;
@@ -28,9 +29,10 @@ use vdm_core::likelihood::Discretized;
 use vdm_data::Shape;
 use vdm_sample::Seed;
 
+pub use self::aggregate::AggregatePosterior;
 pub use self::evaluate::{ACTIVE, HierarchyBound, HierarchyEvaluation};
 use self::layers::{Decoder, Encoder, Layer, Layout, Size};
-pub use self::node::{Belief, Gaussian, Node};
+pub use self::node::{Belief, Gaussian, Node, State};
 pub use self::spec::{HierarchySpec, Inference, LayerSpec};
 pub use self::training::{HierarchyDraws, HierarchyTraining};
 use crate::Error;
@@ -104,7 +106,12 @@ impl Hierarchy {
             .collect();
         let root = parameters.root();
         let sizes = resolutions(layout.size, &all);
-        let encoder = Encoder::new(hierarchy, layout, &sizes, &root.child("encoder"));
+        // What is inferred bottom-up sees the data only at the lowest layer.
+        let seen = match hierarchy.inference {
+            Inference::BottomUp => resolutions(layout.size, &all[..1]),
+            Inference::Ladder | Inference::TopDown => sizes.clone(),
+        };
+        let encoder = Encoder::new(hierarchy, layout, &seen, &root.child("encoder"));
         let layers = layers(hierarchy, &all, &sizes, &root.child("layers"));
         let (channels, lowest) = all[0];
         let down: Vec<Size> =
@@ -156,7 +163,7 @@ impl Hierarchy {
     pub fn graphs(&self, batch: i64) -> Hlvm<Factor<'_>, Factor<'_>> {
         let device = self.device();
         let likelihood: Factor<'_> = Box::new(|parents: &[Node]| Belief::Categorical {
-            log_probabilities: self.decoder.forward(parents[0].state()),
+            log_probabilities: self.decoder.forward(parents[0].state().features()),
         });
         let priors = self
             .layers

@@ -1,5 +1,6 @@
 //! Nodes that hold tensors, and their distributions: what the walk of [`vdm_core::hlvm`] goes over.
 
+use std::cell::OnceCell;
 use std::f64::consts::TAU;
 use std::fmt;
 use std::rc::Rc;
@@ -21,10 +22,38 @@ pub enum Node {
     Latent {
         /// The latents, `[B, c, h, w]`.
         z: Tensor,
-        /// All that the layers below see of this one and of those above it: `z` itself in a chain of latents, a
-        /// network's hidden features in a top-down hierarchy.
-        state: Tensor,
+        /// All that the layers below see of this one and of those above it.
+        state: State,
     },
+}
+
+/// What the layers below see of a layer of latents and of those above it: the latents themselves in a chain, a
+/// network's hidden features in a top-down hierarchy.
+#[derive(Debug, Clone)]
+pub struct State(Rc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    features: Tensor,
+    /// What the next layer's prior makes of them, which its posterior wants too.
+    prior: OnceCell<Tensor>,
+}
+
+impl State {
+    /// Of these features, `[B, width, h, w]`.
+    #[must_use]
+    pub fn new(features: Tensor) -> Self {
+        Self(Rc::new(Shared { features, prior: OnceCell::new() }))
+    }
+
+    pub(super) fn features(&self) -> &Tensor {
+        &self.0.features
+    }
+
+    /// What `make` makes of the features, once for all that ask.
+    pub(super) fn prior(&self, make: impl FnOnce() -> Tensor) -> Tensor {
+        self.0.prior.get_or_init(make).shallow_clone()
+    }
 }
 
 impl Clone for Node {
@@ -35,7 +64,7 @@ impl Clone for Node {
                 Self::Data { values: values.shallow_clone(), features: Rc::clone(features) }
             }
             Self::Latent { z, state } => {
-                Self::Latent { z: z.shallow_clone(), state: state.shallow_clone() }
+                Self::Latent { z: z.shallow_clone(), state: state.clone() }
             }
         }
     }
@@ -51,7 +80,7 @@ impl Node {
         }
     }
 
-    pub(super) fn state(&self) -> &Tensor {
+    pub(super) fn state(&self) -> &State {
         match self {
             Self::Latent { state, .. } => state,
             Self::Data { .. } => panic!("data are no parents of a latent in generation"),
@@ -85,11 +114,11 @@ pub struct Gaussian<'a> {
     /// Logarithm of the standard deviation.
     pub log_std: Tensor,
     /// What the layers below see of a value and of all above it; nothing but the value where there is none.
-    pub(super) state: Option<State<'a>>,
+    pub(super) below: Option<Below<'a>>,
 }
 
-/// The state below a layer, from its latents.
-pub(super) type State<'a> = Box<dyn Fn(&Tensor) -> Tensor + 'a>;
+/// The features below a layer, from its latents.
+pub(super) type Below<'a> = Box<dyn Fn(&Tensor) -> Tensor + 'a>;
 
 impl fmt::Debug for Gaussian<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -105,30 +134,37 @@ impl fmt::Debug for Gaussian<'_> {
 const LARGEST: f64 = 6.0;
 
 impl<'a> Gaussian<'a> {
+    /// Of a layer whose latents are all that the layers below see of it.
+    #[must_use]
+    pub fn new(mean: Tensor, log_std: Tensor) -> Self {
+        Self { mean, log_std, below: None }
+    }
+
     /// From a network's output `[B, 2c, h, w]`: the mean, and the logarithm of the standard deviation, of which
     /// `x` becomes `6·tanh(x/6)`, so that no step of a training can make a variance vanish (NVAE).
-    pub(super) fn of(output: &Tensor, state: Option<State<'a>>) -> Self {
+    pub(super) fn of(output: &Tensor, below: Option<Below<'a>>) -> Self {
         let parts = output.chunk(2, 1);
         let log_std = (&parts[1] / LARGEST).tanh() * LARGEST;
-        Self { mean: parts[0].shallow_clone(), log_std, state }
+        Self { mean: parts[0].shallow_clone(), log_std, below }
     }
 
     /// `N(0, I)` of this size.
     pub(super) fn standard(like: &Tensor) -> Self {
-        Self { mean: like.zeros_like(), log_std: like.zeros_like(), state: None }
+        Self::new(like.zeros_like(), like.zeros_like())
     }
 
     /// The density proportional to the product of both: precisions add, and means are averaged by precision.
     /// Ladder variational autoencoders infer so (Sønderby et al. 2016).
-    pub(super) fn product(&self, evidence: &Self) -> Gaussian<'a> {
+    #[must_use]
+    pub fn product(&self, evidence: &Self) -> Gaussian<'a> {
         // The share of the evidence in the precision, without exponentials that overflow.
         let log_ratio: Tensor = (&self.log_std - &evidence.log_std) * 2.0;
         let mean = &self.mean + log_ratio.sigmoid() * (&evidence.mean - &self.mean);
         let log_std = &self.log_std + (-log_ratio).log_sigmoid() * 0.5;
-        Gaussian { mean, log_std, state: None }
+        Gaussian::new(mean, log_std)
     }
 
-    fn log_density(&self, z: &Tensor) -> Tensor {
+    pub(super) fn log_density(&self, z: &Tensor) -> Tensor {
         let score = (z - &self.mean) * (-&self.log_std).exp();
         (score.square() + TAU.ln()) * -0.5 - &self.log_std
     }
@@ -183,9 +219,9 @@ impl Distribution for Belief<'_> {
     }
 
     fn reparameterize(&self, noise: &Tensor) -> Node {
-        let Gaussian { mean, log_std, state } = self.gaussian();
+        let Gaussian { mean, log_std, below } = self.gaussian();
         let z = mean + log_std.exp() * noise;
-        let state = state.as_ref().map_or_else(|| z.shallow_clone(), |state| state(&z));
-        Node::Latent { z, state }
+        let features = below.as_ref().map_or_else(|| z.shallow_clone(), |below| below(&z));
+        Node::Latent { z, state: State::new(features) }
     }
 }

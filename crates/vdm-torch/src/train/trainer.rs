@@ -386,6 +386,12 @@ impl<T: Trainable> Trainer<T> {
             })
         };
         let passes: Vec<Pass> = (0..items).step_by(part).map(pass).collect::<Result<_, Error>>()?;
+        let weights = self.model.parameters();
+        let is_left_out = |weight: &Tensor| !weight.grad().defined();
+        if let Some(left_out) = weights.tensors().iter().position(is_left_out) {
+            let (name, _) = weights.named().swap_remove(left_out);
+            return Err(Error::UnusedWeight { name });
+        }
         Ok(Pass::joined(&passes))
     }
 

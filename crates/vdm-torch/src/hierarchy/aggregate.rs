@@ -1,0 +1,195 @@
+//! The aggregate posterior, and the likelihood itself where two latents are all there are.
+
+use std::f64::consts::TAU;
+
+use serde::Serialize;
+use tch::{Kind, Tensor};
+use vdm_sample::estimate::{Moments, Summary};
+
+use super::evaluate::{HierarchyEvaluation, host};
+use super::{Belief, Gaussian, Hierarchy, Inference};
+use crate::Error;
+
+/// `E KL(q(z|x)‖p(z)) = I(x; z) + KL(q(z)‖p(z))`, in nats per item, with `q(z)` the mean of the items' own posteriors.
+///
+/// The first term on the right is what the latents tell of the item, at most the logarithm of the number of items. The
+/// second is the hole: mass that the prior puts where no item's posterior is, from which samples are drawn all the
+/// same. Monograph §1.4 and §3.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct AggregatePosterior {
+    /// `E KL(q(z|x)‖p(z))`, estimated from the same draws as the others, so that they add up to the last bit but
+    /// for rounding.
+    pub rate: Summary,
+    /// `I(x; z)`.
+    pub information: Summary,
+    /// `KL(q(z)‖p(z))`.
+    pub hole: Summary,
+}
+
+/// Items whose densities are held at once.
+const ROWS: i64 = 64;
+
+/// Where the quadrature of two latents ends, in standard deviations of the prior: the rest holds 2·10⁻⁹ of it.
+const REACH: f64 = 6.0;
+
+impl HierarchyEvaluation<'_> {
+    /// The terms of the top layer, from `draws` of each item; [`None`] where the top layer is inferred from other
+    /// latents, and has no density given the item.
+    ///
+    /// # Errors
+    /// As [`bound`](Self::bound).
+    pub fn aggregate(&self, draws: usize) -> Result<Option<AggregatePosterior>, Error> {
+        self.check("draws", draws)?;
+        let model = self.model;
+        let top = model.latents().len();
+        if model.spec().hierarchy.inference == Inference::BottomUp && top > 1 {
+            return Ok(None);
+        }
+        tch::no_grad(|| {
+            let [mean, log_std] = self.top_posteriors(top)?;
+            let own = Gaussian::new(mean.shallow_clone(), log_std.shallow_clone());
+            let prior = model.graphs(1);
+            let prior: Belief<'_> = prior
+                .generative()
+                .factor(top)
+                .and_then(|factor| factor.at(&Default::default()))
+                .expect("the top layer has no parents");
+            let items = self.items.len();
+            let mut terms = [(); 3].map(|()| vec![Moments::default(); items]);
+            for draw in 0..draws as u64 {
+                let eps = self.top_noise(draw)?.view(mean.size().as_slice());
+                let z = &mean + log_std.exp() * eps;
+                let given =
+                    own.log_density(&z).flatten(1, -1).sum_dim_intlist(1, false, Kind::Double);
+                let p = prior_log_density(&prior, &z).flatten(1, -1);
+                let p = p.sum_dim_intlist(1, false, Kind::Double);
+                let q = mixture(&z, &mean, &log_std);
+                let columns = [&given - &p, &given - &q, q - p];
+                for (term, column) in terms.iter_mut().zip(columns) {
+                    for (moments, value) in term.iter_mut().zip(host(&column)?) {
+                        moments.add(value);
+                    }
+                }
+            }
+            let [rate, information, hole] = terms.map(|term| Summary::of(&term));
+            Ok(Some(AggregatePosterior { rate, information, hole }))
+        })
+    }
+
+    /// `−log p(x)` of each item in nats, by quadrature on `side`² points, of a model of one layer of two latents;
+    /// [`None`] of any other.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for fewer than two points a side; [`Error::Torch`] if the device has no memory for a batch.
+    pub fn exact(&self, side: usize) -> Result<Option<Vec<f64>>, Error> {
+        self.check("quadrature side", side)?;
+        let model = self.model;
+        if model.latents().len() != 1 || model.latent_dims() != 2 || side < 2 {
+            return Ok(None);
+        }
+        let step = 2.0 * REACH / (side - 1) as f64;
+        let axis: Vec<f64> = (0..side).map(|i| step * i as f64 - REACH).collect();
+        let dims = model.spec().shape.dims() as i64;
+        let values = model.values(self.items.pixels()).to_kind(Kind::Int64);
+        let index = values.view([-1, dims]);
+        tch::no_grad(|| {
+            let mut total: Option<Tensor> = None;
+            for first in &axis {
+                let points: Vec<f32> =
+                    axis.iter().flat_map(|second| [*first as f32, *second as f32]).collect();
+                let log_prior: Vec<f64> = axis
+                    .iter()
+                    .map(|second| {
+                        -0.5 * (first * first + second * second) - TAU.ln() + 2.0 * step.ln()
+                    })
+                    .collect();
+                let log_prior =
+                    Tensor::from_slice(&log_prior).to_device(model.device()).view([-1, 1]);
+                let z = Tensor::from_slice(&points).view([-1, 2]).to_device(model.device());
+                // [points, items], of sums over the item's components.
+                let joint = model.log_likelihoods(&z, &index).to_kind(Kind::Double) + log_prior;
+                let column = joint.logsumexp([0_i64].as_slice(), false);
+                total = Some(match total {
+                    None => column,
+                    Some(total) => total.logaddexp(&column),
+                });
+            }
+            let nats = -total.expect("at least two points");
+            Ok(Some(host(&nats)?))
+        })
+    }
+
+    /// Mean and log standard deviation of the top layer given each item.
+    fn top_posteriors(&self, top: usize) -> Result<[Tensor; 2], Error> {
+        let model = self.model;
+        let dims = model.spec().shape.dims();
+        let mut parts: [Vec<Tensor>; 2] = [Vec::new(), Vec::new()];
+        for (number, pixels) in self.items.pixels().chunks(self.batch * dims).enumerate() {
+            let items = pixels.len() / dims;
+            let eps = self.eps(number * self.batch, items, 0);
+            let graphs = model.graphs(items as i64);
+            let data = [model.data(&model.values(pixels))];
+            let noise = model.inference_noise(&eps);
+            graphs.infer(&data, &noise, |node, q: &Belief<'_>, _, _| {
+                if let (true, Belief::Gaussian(q)) = (node == top, q) {
+                    parts[0].push(q.mean.shallow_clone());
+                    parts[1].push(q.log_std.shallow_clone());
+                }
+            });
+        }
+        let joined = |parts: &Vec<Tensor>| Tensor::f_cat(parts, 0);
+        Ok([joined(&parts[0])?, joined(&parts[1])?])
+    }
+
+    /// Standard normals of the top layer of all items.
+    fn top_noise(&self, draw: u64) -> Result<Tensor, Error> {
+        let own = self.model.latents().last().map_or(0, |shape| shape.dims()) as i64;
+        let eps = self.eps(0, self.items.len(), draw);
+        let all = eps.size()[1];
+        Ok(eps.f_narrow(1, all - own, own)?)
+    }
+}
+
+fn prior_log_density(prior: &Belief<'_>, z: &Tensor) -> Tensor {
+    match prior {
+        Belief::Gaussian(prior) => prior.log_density(z),
+        Belief::Categorical { .. } => panic!("latents have Gaussian priors"),
+    }
+}
+
+/// `log (1/N) Σ_j q(z_i|x_j)` of each `i`, `[N]`, in f64.
+fn mixture(z: &Tensor, mean: &Tensor, log_std: &Tensor) -> Tensor {
+    let flat = |t: &Tensor| t.flatten(1, -1).to_kind(Kind::Double);
+    let (z, mean, log_std) = (flat(z), flat(mean).unsqueeze(0), flat(log_std).unsqueeze(0));
+    let items = z.size()[0];
+    let rows = |first: i64| {
+        let z = z.narrow(0, first, ROWS.min(items - first)).unsqueeze(1);
+        let score = (z - &mean) * (-&log_std).exp();
+        let log_q = (score.square() + TAU.ln()) * -0.5 - &log_std;
+        let by_pair = log_q.sum_dim_intlist(2, false, Kind::Double);
+        by_pair.logsumexp([1_i64].as_slice(), false) - (items as f64).ln()
+    };
+    let rows: Vec<Tensor> = (0..items).step_by(ROWS as usize).map(rows).collect();
+    Tensor::cat(&rows, 0)
+}
+
+impl Hierarchy {
+    /// `log p(x|z)` of every item for every one of some latents of a model of one layer: `[points, items]`, from
+    /// latents `[points, c]` and data values `[items, D]` as indices.
+    fn log_likelihoods(&self, z: &Tensor, index: &Tensor) -> Tensor {
+        let points = z.size()[0];
+        let data = self.graphs(points).generate::<Belief<'_>>(&self.noise(z, true));
+        let Belief::Categorical { log_probabilities } = &data[0].1 else {
+            panic!("data are categorical")
+        };
+        let [channels, values] = [1, 2].map(|dim| log_probabilities.size()[dim]);
+        // [points, D, K]
+        let table = log_probabilities
+            .view([points, channels, values, -1])
+            .permute([0, 1, 3, 2])
+            .reshape([points, -1, values]);
+        let components =
+            (0..index.size()[1]).map(|d| table.select(1, d).index_select(1, &index.select(1, d)));
+        components.sum()
+    }
+}

@@ -1,0 +1,408 @@
+//! Hierarchies with a learned posterior.
+
+use std::rc::Rc;
+
+use tch::nn::{self, OptimizerConfig};
+use tch::{Device, Kind, Tensor};
+use vdm_core::hlvm::{Conditional, Distribution, Hlvm, Integrals, Linear, Normal, layered};
+use vdm_data::{Items, Shape};
+use vdm_sample::Seed;
+use vdm_sample::noise::{Purpose, fill_normal};
+use vdm_torch::hierarchy::{
+    Belief, Gaussian, Hierarchy, HierarchyEvaluation, HierarchyModelSpec, HierarchySpec, Inference,
+    LayerSpec, Node,
+};
+
+const KINDS: [Inference; 3] = [Inference::BottomUp, Inference::Ladder, Inference::TopDown];
+
+fn layer(scale: usize, channels: i64) -> LayerSpec {
+    LayerSpec { scale, channels, repeat: 1 }
+}
+
+fn spec(inference: Inference, layers: Vec<LayerSpec>) -> HierarchySpec {
+    HierarchySpec {
+        inference,
+        layers,
+        width: 8,
+        blocks: 1,
+        fourier: vec![],
+        kl_warmup: 0,
+        free_nats: 0.0,
+    }
+}
+
+/// Three layers over images of 6×5 pixels, whose weights have left their starting point.
+fn model(inference: Inference) -> Hierarchy {
+    let layers = vec![layer(4, 3), layer(2, 2), layer(1, 1)];
+    let shape = Shape { channels: 2, height: 6, width: 5 };
+    let spec = HierarchyModelSpec { shape, values: 5, hierarchy: spec(inference, layers) };
+    let model = Hierarchy::new(&spec, Seed(3), Device::Cpu).unwrap();
+    moved(&model);
+    model
+}
+
+fn moved(model: &Hierarchy) {
+    tch::set_num_threads(1);
+    for (i, weight) in model.parameters().tensors().into_iter().enumerate() {
+        let mut values = vec![0.0_f32; weight.numel()];
+        let dims = values.len();
+        fill_normal(&mut values, dims, Seed(5), Purpose::Initialization, i as u64, 0);
+        let values = Tensor::from_slice(&values).view(weight.size().as_slice()) * 0.15;
+        tch::no_grad(|| weight.shallow_clone().copy_(&values));
+    }
+}
+
+fn values(items: i64) -> Tensor {
+    let count = items * 60;
+    let wave = (Tensor::arange(count, (Kind::Float, Device::Cpu)) * 0.7).sin();
+    ((wave + 1.0) * 2.4).floor().to_kind(Kind::Uint8).view([items, 2, 6, 5])
+}
+
+/// Standard normals of each node in the order of inference.
+fn noise(model: &Hierarchy, items: i64, seed: u64) -> Vec<Tensor> {
+    let mut shapes = model.latents();
+    if model.spec().hierarchy.inference != Inference::BottomUp {
+        shapes.reverse();
+    }
+    let draw = |(i, shape): (usize, &Shape)| {
+        let mut eps = vec![0.0_f32; items as usize * shape.dims()];
+        fill_normal(&mut eps, shape.dims(), Seed(seed), Purpose::EvaluationNoise, i as u64, 0);
+        let [c, h, w] = [shape.channels, shape.height, shape.width].map(|side| side as i64);
+        Tensor::from_slice(&eps).view([items, c, h, w])
+    };
+    shapes.iter().enumerate().map(draw).collect()
+}
+
+fn sums(terms: &[(usize, Tensor)]) -> f64 {
+    terms.iter().map(|(_, term)| term.sum(Kind::Double).double_value(&[])).sum()
+}
+
+/// Both graphs of every kind are walked: each term is finite, a layer has as many divergences as latents, and the
+/// importance weights are those of the same draws: the mean over draws of the pointwise terms is the analytic one.
+#[test]
+fn both_forms_of_the_bound_agree_on_average() {
+    for kind in KINDS {
+        let model = model(kind);
+        let data = tch::no_grad(|| model.data(&values(2)));
+        let graphs = model.graphs(2);
+        let mut differences = vec![];
+        for draw in 0..400 {
+            let noise = noise(&model, 2, draw);
+            let of = |integrals| {
+                tch::no_grad(|| {
+                    graphs.terms::<Belief<'_>>(std::slice::from_ref(&data), &noise, integrals)
+                })
+            };
+            let (analytic, pointwise) = (of(Integrals::Analytic), of(Integrals::None));
+            if draw == 0 {
+                let mut sizes: Vec<_> =
+                    analytic.iter().map(|(node, term)| (*node, term.size())).collect();
+                sizes.sort();
+                let wanted = [
+                    (0, vec![2, 2, 6, 5]),
+                    (1, vec![2, 1, 6, 5]),
+                    (2, vec![2, 2, 3, 3]),
+                    (3, vec![2, 3, 2, 2]),
+                ];
+                assert_eq!(sizes, wanted, "{kind:?}");
+            }
+            differences.push(sums(&analytic) - sums(&pointwise));
+        }
+        let n = differences.len() as f64;
+        let mean = differences.iter().sum::<f64>() / n;
+        let var = differences.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (n - 1.0);
+        let error = (var / n).sqrt();
+        println!("{kind:?}: {mean:.4} ± {error:.4}");
+        assert!(error > 1e-6 && mean.abs() < 4.0 * error, "{kind:?}: {mean} ± {error}");
+    }
+}
+
+/// Inference and generation share their path: with the data's features at zero the posterior is the prior to the
+/// last bit, its divergence exactly 0, and what is inferred is what the prior generates from the same noise.
+#[test]
+fn m7_without_features_inference_is_the_prior_pass() {
+    let model = model(Inference::TopDown);
+    let values = values(2);
+    let Node::Data { features, .. } = model.data(&values) else { panic!("data") };
+    let zeros: Vec<Tensor> = features.iter().map(Tensor::zeros_like).collect();
+    let data = Node::Data { values: values.shallow_clone(), features: zeros.into() };
+    let (graphs, noise) = (model.graphs(2), noise(&model, 2, 1));
+    let terms = graphs.terms::<Belief<'_>>(&[data.clone()], &noise, Integrals::Analytic);
+    for (node, term) in terms.iter().filter(|(node, _)| *node > 0) {
+        assert_eq!(term.abs().max().double_value(&[]), 0.0, "layer {node}");
+    }
+    let inferred = graphs.infer(&[data], &noise, |_, _: &Belief<'_>, _, _| ());
+    let generated = graphs.generate::<Belief<'_>>(&noise);
+    let inferred = graphs.observe::<Belief<'_>>(&inferred);
+    let logits = |beliefs: &[(usize, Belief<'_>)]| match &beliefs[0].1 {
+        Belief::Categorical { log_probabilities } => log_probabilities.shallow_clone(),
+        Belief::Gaussian(_) => panic!("data are categorical"),
+    };
+    assert!(logits(&inferred).equal(&logits(&generated)));
+    // With the features that the encoder gives, it is another.
+    let data = model.data(&values);
+    let terms = graphs.terms::<Belief<'_>>(&[data], &noise, Integrals::Analytic);
+    assert!(terms.iter().any(|(node, term)| *node > 0 && sums(&[(0, -term)]) > 1e-3));
+}
+
+/// What an item's number is does not depend on the batch it is in, and rounds are its draws.
+#[test]
+fn a_bound_is_a_function_of_seed_item_and_draw() {
+    for kind in KINDS {
+        let model = model(kind);
+        let pixels = Vec::<u8>::try_from(values(5).flatten(0, -1)).unwrap();
+        let items = Items::new("waves".as_ref(), 60, pixels, None).unwrap();
+        let judged =
+            |batch| HierarchyEvaluation { model: &model, items: &items, seed: Seed(1), batch };
+        let (one, all) = (judged(1).bound(3, |_| ()).unwrap(), judged(5).bound(3, |_| ()).unwrap());
+        for (a, b) in one.estimate.items.iter().zip(&all.estimate.items) {
+            assert!((a.mean() - b.mean()).abs() < 1e-3 * a.mean().abs(), "{a:?} {b:?}");
+        }
+        assert_eq!((all.estimate.rounds, all.layers.len()), (3, 3));
+        let layers: f64 = all.layers.iter().map(|layer| layer.mean).sum();
+        let distortion = all.estimate.term("distortion").unwrap().mean.mean;
+        assert!((all.estimate.total.mean - distortion - layers).abs() < 1e-9);
+        // More importance samples, a tighter bound: by more than rounding, on the same draws' mean.
+        let iwae = |samples| judged(5).importance_weighted(samples, |_| ()).unwrap().total.mean;
+        let (few, many) = (iwae(1), iwae(64));
+        assert!(many < few, "{kind:?}: {many} {few}");
+        assert!(judged(5).bound(0, |_| ()).unwrap_err().to_string().contains("draws = 0"));
+    }
+}
+
+/// The product of two Gaussians as the laboratory has it, and their divergences, entropies and densities.
+#[test]
+fn tensors_have_the_laboratorys_formulas() {
+    let model = model(Inference::Ladder);
+    let data = model.data(&values(1));
+    let graphs = model.graphs(1);
+    let noise = noise(&model, 1, 2);
+    let mut checked = 0;
+    graphs.infer(std::slice::from_ref(&data), &noise, |node, q: &Belief<'_>, z, values| {
+        let prior: Belief<'_> = graphs.generative().factor(node).unwrap().at(values).unwrap();
+        let (Belief::Gaussian(q_), Belief::Gaussian(p_)) = (q, &prior) else { panic!("latents") };
+        let scalar = |t: &Tensor| t.flatten(0, -1).double_value(&[0]);
+        let normal = |mean: &Tensor, log_std: &Tensor| {
+            Normal::new(scalar(mean), (2.0 * scalar(log_std)).exp())
+        };
+        let (own, p) = (normal(&q_.mean, &q_.log_std), normal(&p_.mean, &p_.log_std));
+        for (found, wanted) in [
+            (q.kl(&prior), own.kl(&p)),
+            (q.entropy(), own.entropy()),
+            (q.log_density(z), own.log_density(&scalar(z.value()))),
+        ] {
+            assert!((scalar(&found) - wanted).abs() < 1e-5, "{} {wanted}", scalar(&found));
+        }
+        checked += 1;
+    });
+    assert_eq!(checked, 3);
+}
+
+/// A conditional `N(b + w·parent, s²)` of tensors that learn.
+struct Learned {
+    weight: Tensor,
+    bias: Tensor,
+    log_std: Tensor,
+}
+
+impl Learned {
+    fn new(path: &nn::Path) -> Self {
+        Self {
+            weight: path.var("weight", &[1], nn::Init::Const(0.5)),
+            bias: path.zeros("bias", &[1]),
+            log_std: path.zeros("log_std", &[1]),
+        }
+    }
+
+    fn given(&self, parent: &Tensor) -> Gaussian<'static> {
+        let mean = parent * &self.weight + &self.bias;
+        let log_std = &self.log_std + mean.zeros_like();
+        Gaussian::new(mean, log_std)
+    }
+}
+
+type Boxed<'a> = Box<dyn Conditional<Belief<'a>> + 'a>;
+
+/// `N(b + w·parent, s²)`, with the product of two where there are two parents.
+fn linear<'a>(by_parent: &'a [Learned]) -> Boxed<'a> {
+    Box::new(move |parents: &[Node]| {
+        let given = |(learned, parent): (&'a Learned, &Node)| learned.given(parent.value());
+        let each = by_parent.iter().zip(parents).map(given);
+        Belief::Gaussian(each.reduce(|product, one| product.product(&one)).unwrap())
+    })
+}
+
+/// The prior of a layer times what the data say of it: the posterior of a ladder.
+fn evidence<'a>(prior: &'a [Learned], of_data: &'a Learned) -> Boxed<'a> {
+    Box::new(move |parents: &[Node]| {
+        let (data, above) = parents.split_last().unwrap();
+        let evidence = of_data.given(data.value());
+        let prior = match (prior, above) {
+            ([prior], [above]) => prior.given(above.value()),
+            _ => Gaussian::new(evidence.mean.zeros_like(), evidence.mean.zeros_like()),
+        };
+        Belief::Gaussian(prior.product(&evidence))
+    })
+}
+
+fn standard<'a>(items: i64) -> Boxed<'a> {
+    let zeros = move || Tensor::zeros([items, 1], (Kind::Float, Device::Cpu));
+    Box::new(move |_: &[Node]| Belief::Gaussian(Gaussian::new(zeros(), zeros())))
+}
+
+/// On Gaussian data linear models of every direction of inference learn, by the walk's own gradient, the exact
+/// likelihood: that of the laboratory's joint of the best Gaussian. Within 0.01 nats, of which the last draws'
+/// error is 0.002.
+#[test]
+fn linear_models_reach_the_exact_likelihood() {
+    tch::set_num_threads(1);
+    let items = 512_i64;
+    let mut eps = vec![0.0_f32; 512];
+    fill_normal(&mut eps, 1, Seed(2), Purpose::Prior, 0, 0);
+    let x: Vec<f32> = eps.iter().map(|e| 0.4 + 1.5 * e).collect();
+    let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / 512.0;
+    let var = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / 512.0;
+    let graph = layered::generative(vec![vec![Linear::new(mean, [], var)]]);
+    let joint = graph.joint().unwrap();
+    let exact = x.iter().map(|x| joint.log_density(&[(0, f64::from(*x))])).sum::<f64>() / 512.0;
+    let data = Node::Data {
+        values: Tensor::from_slice(&x).view([items, 1]),
+        features: Rc::from(Vec::new()),
+    };
+    for kind in KINDS {
+        let store = nn::VarStore::new(Device::Cpu);
+        let learned = |name: &str| Learned::new(&(store.root() / name));
+        let (decoder, link) = ([learned("x|1")], [learned("1|2")]);
+        // Parents of a top-down layer: the layer above, then the data; of the top layer: the data.
+        let (top_down, top) = ([learned("q1|2"), learned("q1|x")], [learned("q2|x")]);
+        let (lower, upper) = ([learned("q1|x bottom-up")], [learned("q2|1")]);
+        let generative = || {
+            layered::generative(vec![
+                vec![linear(&decoder)],
+                vec![linear(&link)],
+                vec![standard(items)],
+            ])
+        };
+        let model = match kind {
+            Inference::BottomUp => Hlvm::new(
+                generative(),
+                layered::bottom_up(1, vec![vec![linear(&lower)], vec![linear(&upper)]]),
+            ),
+            Inference::Ladder => Hlvm::new(
+                generative(),
+                layered::top_down(
+                    1,
+                    vec![vec![evidence(&link, &top_down[1])], vec![evidence(&[], &top[0])]],
+                ),
+            ),
+            Inference::TopDown => Hlvm::new(
+                generative(),
+                layered::top_down(1, vec![vec![linear(&top_down)], vec![linear(&top)]]),
+            ),
+        };
+        let model = model.unwrap();
+        let mut adam = nn::Adam::default().build(&store, 2e-2).unwrap();
+        let bound = |step: u64| {
+            let mut eps = vec![0.0_f32; 2 * items as usize];
+            fill_normal(&mut eps, 2, Seed(9), Purpose::TrainingNoise, step, 0);
+            let noise = Tensor::from_slice(&eps).view([items, 2]).chunk(2, 1);
+            let terms =
+                model.terms::<Belief<'_>>(std::slice::from_ref(&data), &noise, Integrals::Analytic);
+            terms.into_iter().map(|(_, term)| term.mean(Kind::Double)).sum::<Tensor>()
+        };
+        for step in 0..1500 {
+            if step == 1000 {
+                adam.set_lr(2e-3);
+            }
+            adam.backward_step(&-bound(step));
+        }
+        let last: f64 = tch::no_grad(|| {
+            (5000..5200).map(|step| bound(step).double_value(&[])).sum::<f64>() / 200.0
+        });
+        println!("{kind:?}: {last:.4}, exact {exact:.4}");
+        assert!(last < exact + 0.01 && exact - last < 0.01, "{kind:?}: {last} {exact}");
+    }
+}
+
+/// A model of one layer of two latents over points of two components.
+fn plane() -> (Hierarchy, Items) {
+    let shape = Shape { channels: 1, height: 1, width: 2 };
+    let hierarchy = HierarchySpec { width: 16, ..spec(Inference::BottomUp, vec![layer(1, 2)]) };
+    let model = HierarchyModelSpec { shape, values: 6, hierarchy };
+    let model = Hierarchy::new(&model, Seed(4), Device::Cpu).unwrap();
+    moved(&model);
+    let pixels = (0..80_u16).map(|i| (i * 7 % 6) as u8).collect();
+    (model, Items::new("points".as_ref(), 2, pixels, None).unwrap())
+}
+
+/// ELBO ≤ IWAE ≤ log p(x) by quadrature, on average over items, and many importance samples reach it: within four
+/// standard errors of their draws, which are far below the gap of the bound.
+#[test]
+fn bounds_lie_below_the_likelihood_by_quadrature() {
+    let (model, items) = plane();
+    let judged = HierarchyEvaluation { model: &model, items: &items, seed: Seed(1), batch: 16 };
+    let exact = judged.exact(200).unwrap().unwrap();
+    // The rule itself: half the points change nothing.
+    let coarse = judged.exact(100).unwrap().unwrap();
+    for (fine, coarse) in exact.iter().zip(&coarse) {
+        assert!((fine - coarse).abs() < 1e-5, "{fine} {coarse}");
+    }
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let exact = mean(&exact);
+    let bound = judged.bound(64, |_| ()).unwrap().estimate.total;
+    let seeds: Vec<f64> = (0..8)
+        .map(|seed| {
+            let judged = HierarchyEvaluation { seed: Seed(100 + seed), ..judged };
+            judged.importance_weighted(512, |_| ()).unwrap().total.mean
+        })
+        .collect();
+    let iwae = mean(&seeds);
+    let var = seeds.iter().map(|s| (s - iwae).powi(2)).sum::<f64>() / 7.0;
+    let error = (var / 8.0).sqrt();
+    println!("bound {:.4}, iwae {iwae:.5} ± {error:.5}, exact {exact:.5}", bound.mean);
+    assert!(bound.mean > exact + 4.0 * bound.draw_error.unwrap());
+    assert!((iwae - exact).abs() < 4.0 * error + 1e-3 && error < 0.1 * (bound.mean - exact));
+}
+
+/// Rate = information + hole; information is at most the logarithm of the number of items; and where the posterior is
+/// the prior whatever the item, all three vanish.
+#[test]
+fn m10_the_rate_is_information_and_a_hole() {
+    let (model, items) = plane();
+    let judged = HierarchyEvaluation { model: &model, items: &items, seed: Seed(1), batch: 16 };
+    let found = judged.aggregate(200).unwrap().unwrap();
+    println!("{found:?}");
+    let sum = found.information.mean + found.hole.mean;
+    assert!((found.rate.mean - sum).abs() < 1e-6, "{} {sum}", found.rate.mean);
+    let bound = judged.bound(200, |_| ()).unwrap();
+    let (rate, error) =
+        (bound.estimate.term("rate").unwrap().mean.mean, found.rate.draw_error.unwrap());
+    assert!((found.rate.mean - rate).abs() < 4.0 * error, "{} {rate} {error}", found.rate.mean);
+    assert!((0.0..=40.0_f64.ln()).contains(&found.information.mean) && found.hole.mean > 0.0);
+    // A bottom-up hierarchy has no density of its top layer given the item.
+    let above = Hierarchy::new(
+        &HierarchyModelSpec {
+            hierarchy: spec(Inference::BottomUp, vec![layer(1, 2), layer(1, 2)]),
+            ..model.spec().clone()
+        },
+        Seed(1),
+        Device::Cpu,
+    );
+    let judged = HierarchyEvaluation { model: &above.unwrap(), ..judged };
+    assert_eq!((judged.aggregate(1).unwrap(), judged.exact(10).unwrap()), (None, None));
+    // Before any training a top-down posterior is its prior.
+    let untrained = Hierarchy::new(
+        &HierarchyModelSpec {
+            hierarchy: spec(Inference::TopDown, vec![layer(1, 2)]),
+            ..model.spec().clone()
+        },
+        Seed(1),
+        Device::Cpu,
+    );
+    let judged = HierarchyEvaluation { model: &untrained.unwrap(), ..judged };
+    let found = judged.aggregate(3).unwrap().unwrap();
+    for term in [found.rate, found.information, found.hole] {
+        assert!(term.mean.abs() < 1e-6, "{found:?}");
+    }
+    assert_eq!(judged.active().unwrap(), [0]);
+}
