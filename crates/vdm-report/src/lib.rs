@@ -22,7 +22,8 @@
 //!
 //! Files that are written whole are replaced atomically ([`files`]); logs are appended one
 //! record per write and survive being cut off anywhere ([`log`]). JSON that later commands trust is sealed, so
-//! that damage to it is found. No tensor engine, no printing.
+//! that damage to it is found. [`figure`] draws the plots of a report, and figures by
+//! themselves. No tensor engine, no printing.
 //!
 //! ```
 //! use vdm_report::metrics::{MetricsLog, Record, ValidationRecord};
@@ -46,6 +47,7 @@
 //! ```
 
 mod error;
+pub mod figure;
 pub mod files;
 pub mod folders;
 pub mod log;

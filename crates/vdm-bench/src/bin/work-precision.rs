@@ -64,7 +64,7 @@ fn main() -> Result<()> {
         rows.extend(problem.rows(&solvers, &grids)?);
     }
     let plot = root.join("docs/images/work-precision.svg");
-    work_precision::draw(&plot, &rows, &peers.ode).map_err(|error| anyhow!("{error}"))?;
+    work_precision::draw(&plot, &rows, &peers.ode)?;
     let document = root.join("docs/work-precision.md");
     let text = work_precision::markdown(&rows, &peers);
     std::fs::write(&document, text)

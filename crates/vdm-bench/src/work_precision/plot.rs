@@ -1,14 +1,11 @@
 //! The comparison as a plot.
 
-use std::error::Error;
 use std::path::Path;
 
-use plotters::prelude::*;
+use vdm_report::Error;
+use vdm_report::figure::{Axis, Figure, Hue, Place, Plot, Series};
 
 use super::{CALLS, Row};
-
-const OURS: RGBColor = RGBColor(0x2f, 0x6f, 0xdb);
-const OTHERS: RGBColor = RGBColor(0xd9, 0x57, 0x2b);
 
 /// Smallest error by number of calls, over samplers and grids.
 fn frontier(rows: &[Row], range: &str, mixture: &str) -> Vec<(f64, f64)> {
@@ -24,46 +21,37 @@ fn frontier(rows: &[Row], range: &str, mixture: &str) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// Draws a panel for each problem: the best error for each number of calls, ours and the others'.
+/// The best error for each number of calls on one problem, ours and the others'.
+fn panel(ours: &[Row], others: &[Row], range: &str, mixture: &str) -> Plot {
+    let both = [("ours", Hue::Blue, ours), ("k-diffusion, diffusers", Hue::Orange, others)];
+    let series = both.into_iter().flat_map(|(label, color, rows)| {
+        let points = frontier(rows, range, mixture);
+        let dots = Series::dots(points.clone(), 3.0, color);
+        [Series::line(points, color).labeled(label), dots]
+    });
+    Plot {
+        size: (450, 310),
+        title: format!("{mixture}, range {range}"),
+        x: Axis::log("model calls", 4.5..55.0),
+        y: Axis::log("RMS error", 1e-6..1.0),
+        series: series.collect(),
+        legend: Some(Place::BottomLeft),
+    }
+}
+
+/// Draws a panel for each problem, two in a row.
 ///
 /// # Errors
 /// If the file cannot be written.
-pub fn draw(path: &Path, ours: &[Row], others: &[Row]) -> Result<(), Box<dyn Error>> {
-    let root = SVGBackend::new(path, (900, 620)).into_drawing_area();
-    root.fill(&WHITE)?;
+pub fn draw(path: &Path, ours: &[Row], others: &[Row]) -> Result<(), Error> {
     let problems = super::report::problems(ours);
-    for (panel, (range, mixture)) in root.split_evenly((2, 2)).iter().zip(problems) {
-        let mut chart = ChartBuilder::on(panel)
-            .caption(format!("{mixture}, {range}"), ("sans-serif", 16))
-            .margin(12)
-            .x_label_area_size(36)
-            .y_label_area_size(52)
-            .build_cartesian_2d((4.5..55.0).log_scale(), (1e-6..1.0).log_scale())?;
-        chart
-            .configure_mesh()
-            .light_line_style(WHITE)
-            .x_desc("model calls")
-            .y_desc("RMS error")
-            .x_label_formatter(&|x| format!("{x:.0}"))
-            .y_label_formatter(&|y| format!("{y:.0e}"))
-            .draw()?;
-        for (label, color, rows) in
-            [("ours", OURS, ours), ("k-diffusion, diffusers", OTHERS, others)]
-        {
-            let points = frontier(rows, range, mixture);
-            chart
-                .draw_series(LineSeries::new(points, color.stroke_width(2)).point_size(3))?
-                .label(label)
-                .legend(move |(x, y)| {
-                    PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2))
-                });
-        }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::LowerLeft)
-            .background_style(WHITE)
-            .draw()?;
+    let panels: Vec<_> =
+        problems.iter().map(|(range, mixture)| panel(ours, others, range, mixture)).collect();
+    let rows = panels.chunks(2).map(|row| row.iter().cloned().map(Into::into).collect());
+    Figure {
+        title: "Smallest error by model calls".to_owned(),
+        note: String::new(),
+        rows: rows.collect(),
     }
-    root.present()?;
-    Ok(())
+    .save(path)
 }

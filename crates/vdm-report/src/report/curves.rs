@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::plot::{Hue, Mark, Plot, Scale};
 use super::run::{Gap, Metrics, Part};
+use crate::figure::{Axis, Hue, Plot, Series, Stroke};
 use crate::metrics::{Timing, TrainRecord, ValidationRecord};
 use crate::result::{LossByLogSnr, NoiseLevels};
 
@@ -44,14 +44,13 @@ pub(super) fn loss(metrics: &Metrics) -> Part<Plot> {
     let x = extent(all.iter().map(|point| point.0)).ok_or(NO_RECORDS)?;
     let settled = [settled(&train), settled(&middles)].concat();
     let y = padded(shown(settled).ok_or(NO_RECORDS)?);
-    let (color, average) = (Hue::Blue, smooth(&train));
-    let marks = vec![
-        Mark::Line { points: envelope(&train), color, faint: true },
-        Mark::Line { points: average, color, faint: false },
-        Mark::Line { points: middles, color: Hue::Orange, faint: true },
-        Mark::Bars { points: validation, color: Hue::Orange },
+    let series = vec![
+        Series::line(envelope(&train), Hue::Blue).stroked(Stroke::Faint),
+        Series::line(smooth(&train), Hue::Blue),
+        Series::line(middles, Hue::Orange).stroked(Stroke::Faint),
+        Series::bars(validation, Hue::Orange),
     ];
-    Ok(plot(WIDE, ["step", "bits/dim"], [x, y], Scale::Linear, marks))
+    Ok(plot(WIDE, Axis::linear("step", x), Axis::linear("bits/dim", y), series))
 }
 
 /// A training loss that is no bound, on an axis of its own.
@@ -79,12 +78,11 @@ pub(super) fn speed(timings: &[Timing]) -> Part<Plot> {
 fn steps(size: (u32, u32), points: &[Point], label: &'static str) -> Part<Plot> {
     let x = extent(points.iter().map(|point| point.0)).ok_or(NO_RECORDS)?;
     let y = from_zero(shown(settled(points)).ok_or(NO_RECORDS)?.end);
-    let color = Hue::Blue;
-    let marks = vec![
-        Mark::Line { points: envelope(points), color, faint: true },
-        Mark::Line { points: smooth(points), color, faint: false },
+    let series = vec![
+        Series::line(envelope(points), Hue::Blue).stroked(Stroke::Faint),
+        Series::line(smooth(points), Hue::Blue),
     ];
-    Ok(plot(size, ["step", label], [x, y], Scale::Linear, marks))
+    Ok(plot(size, Axis::linear("step", x), Axis::linear(label, y), series))
 }
 
 /// The loss by log-SNR with a band of one standard error, on a logarithmic axis.
@@ -97,12 +95,11 @@ pub(super) fn loss_by_log_snr(curve: &LossByLogSnr) -> Part<Plot> {
     let x = extent(bins.iter().map(|bin| bin.0)).ok_or(NO_RECORDS)?;
     let y = extent(bins.iter().map(|bin| bin.1)).ok_or(NO_RECORDS)?;
 
-    let color = Hue::Green;
-    let points = bins.iter().map(|&(x, loss, _)| (x, loss)).collect();
-    let edges = bins.iter().map(|&(x, loss, error)| (x, loss - error, loss + error)).collect();
-    let marks = vec![Mark::Band { edges, color }, Mark::Line { points, color, faint: false }];
-    let labels = ["log-SNR λ", "E‖ε − ε̂‖² / D"];
-    Ok(plot(HALF, labels, [x, 0.7 * y.start..1.4 * y.end], Scale::Log10, marks))
+    let points = bins.iter().map(|&(x, loss, _)| (x, loss));
+    let edges = bins.iter().map(|&(x, loss, error)| (x, loss - error, loss + error));
+    let series = vec![Series::band(edges, Hue::Green), Series::line(points, Hue::Green)];
+    let y = Axis::log("E‖ε − ε̂‖² / D", 0.7 * y.start..1.4 * y.end);
+    Ok(plot(HALF, Axis::linear("log-SNR λ", x), y, series))
 }
 
 /// The integrand of the diffusion term over log-SNR, and the area under it.
@@ -113,10 +110,12 @@ pub(super) fn integrand(curve: &LossByLogSnr) -> Part<Plot> {
     let top = points.iter().map(|point| point.1).fold(0.0, f64::max);
     let y = from_zero(top);
 
-    let color = Hue::Green;
-    let edges = points.iter().map(|&(x, value)| (x, 0.0, value)).collect();
-    let marks = vec![Mark::Band { edges, color }, Mark::Line { points, color, faint: false }];
-    Ok(plot(HALF, ["log-SNR λ", "bits/dim per unit λ"], [x, y], Scale::Linear, marks))
+    Ok(plot(
+        HALF,
+        Axis::linear("log-SNR λ", x),
+        Axis::linear("bits/dim per unit λ", y),
+        area_below(points),
+    ))
 }
 
 /// The density that training draws noise levels with.
@@ -124,10 +123,7 @@ pub(super) fn density(levels: &NoiseLevels) -> Part<Plot> {
     let points = drawable(&levels.density);
     let x = extent(points.iter().map(|point| point.0)).ok_or(NO_RECORDS)?;
     let y = from_zero(points.iter().map(|point| point.1).fold(0.0, f64::max));
-    let color = Hue::Green;
-    let edges = points.iter().map(|&(x, value)| (x, 0.0, value)).collect();
-    let marks = vec![Mark::Band { edges, color }, Mark::Line { points, color, faint: false }];
-    Ok(plot(HALF, ["log-SNR λ", "p(λ)"], [x, y], Scale::Linear, marks))
+    Ok(plot(HALF, Axis::linear("log-SNR λ", x), Axis::linear("p(λ)", y), area_below(points)))
 }
 
 /// The noise schedule as configured, faint, and by now.
@@ -136,12 +132,15 @@ pub(super) fn schedule(levels: &NoiseLevels) -> Part<Plot> {
     let all = || start.iter().chain(&now);
     let x = extent(all().map(|point| point.0)).ok_or(NO_RECORDS)?;
     let y = padded(extent(all().map(|point| point.1)).ok_or(NO_RECORDS)?);
-    let color = Hue::Blue;
-    let marks = vec![
-        Mark::Line { points: start, color, faint: true },
-        Mark::Line { points: now, color, faint: false },
-    ];
-    Ok(plot(HALF, ["time t", "log-SNR λ"], [x, y], Scale::Linear, marks))
+    let series =
+        vec![Series::line(start, Hue::Blue).stroked(Stroke::Faint), Series::line(now, Hue::Blue)];
+    Ok(plot(HALF, Axis::linear("time t", x), Axis::linear("log-SNR λ", y), series))
+}
+
+/// A line and the area between it and 0.
+fn area_below(points: Vec<Point>) -> Vec<Series> {
+    let edges: Vec<_> = points.iter().map(|&(x, value)| (x, 0.0, value)).collect();
+    vec![Series::band(edges, Hue::Green), Series::line(points, Hue::Green)]
 }
 
 fn drawable(points: &[[f64; 2]]) -> Vec<Point> {
@@ -149,14 +148,8 @@ fn drawable(points: &[[f64; 2]]) -> Vec<Point> {
     points.filter(|(x, y)| plottable(*x) && plottable(*y)).collect()
 }
 
-fn plot(
-    (width, height): (u32, u32),
-    [x_label, y_label]: [&'static str; 2],
-    [x, y]: [Range<f64>; 2],
-    scale: Scale,
-    marks: Vec<Mark>,
-) -> Plot {
-    Plot { width, height, x_label, y_label, x, y, scale, marks }
+fn plot(size: (u32, u32), x: Axis, y: Axis, series: Vec<Series>) -> Plot {
+    Plot { size, title: String::new(), x, y, series, legend: None }
 }
 
 /// Whether a value can be given a place in a plot. NaN cannot.
@@ -251,6 +244,7 @@ fn long_enough(range: Range<f64>) -> Range<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::figure::Mark;
 
     fn falling(count: usize) -> Metrics {
         let record = |step: u64| TrainRecord {
@@ -268,14 +262,14 @@ mod tests {
     #[test]
     fn the_first_spikes_do_not_set_the_range() {
         let plot = loss(&falling(1000)).unwrap();
-        assert_eq!(plot.x, 1.0..1000.0);
-        assert!(plot.y.end < 2.1 && plot.y.start < 2.001, "{:?}", plot.y);
+        assert_eq!(plot.x.range, 1.0..1000.0);
+        assert!(plot.y.range.end < 2.1 && plot.y.range.start < 2.001, "{:?}", plot.y);
     }
 
     #[test]
     fn a_handful_of_points_is_shown_whole() {
         let plot = loss(&falling(3)).unwrap();
-        assert!(plot.y.end > 52.0, "{:?}", plot.y);
+        assert!(plot.y.range.end > 52.0, "{:?}", plot.y);
     }
 
     #[test]
@@ -302,7 +296,7 @@ mod tests {
     #[test]
     fn values_that_are_not_finite_are_left_out() {
         let plot = quantity(&falling(20), "gradient norm", |record| record.gradient_norm).unwrap();
-        let Mark::Line { points, .. } = &plot.marks[0] else { panic!("{:?}", plot.marks) };
+        let Mark::Line { points, .. } = &plot.series[0].mark else { panic!("{:?}", plot.series) };
         assert_eq!(points.len(), 19);
         assert!(loss(&Metrics::default()).is_err());
         assert!(quantity(&falling(5), "", |_| f64::NAN).is_err());
@@ -330,10 +324,9 @@ mod tests {
             data_dims: 4,
         };
         let plot = loss_by_log_snr(&curve).unwrap();
-        let color = Hue::Green;
-        assert_eq!(plot.marks[1], Mark::Line { points: vec![(1.0, 0.5)], color, faint: false });
-        assert_eq!(plot.marks[0], Mark::Band { edges: vec![(1.0, 0.5, 0.5)], color });
-        assert_eq!(integrand(&curve).unwrap().x, -1.0..1.0);
-        assert_eq!(plot.x, 0.9..1.1);
+        assert_eq!(plot.series[1], Series::line([(1.0, 0.5)], Hue::Green));
+        assert_eq!(plot.series[0], Series::band([(1.0, 0.5, 0.5)], Hue::Green));
+        assert_eq!(integrand(&curve).unwrap().x.range, -1.0..1.0);
+        assert_eq!(plot.x.range, 0.9..1.1);
     }
 }

@@ -56,30 +56,6 @@ pub(super) fn duration(seconds: f64) -> String {
     if hours > 0 { format!("{hours} h {minutes} min") } else { format!("{minutes} min {rest} s") }
 }
 
-/// The label of a tick on an axis: short, with a suffix for thousands and millions.
-pub(super) fn tick(value: f64) -> String {
-    match value.abs() {
-        0.0 => "0".to_owned(),
-        m if !(1e-3..1e9).contains(&m) => scientific(value),
-        m if m >= 1e6 => format!("{}M", trimmed(&format!("{:.6}", value / 1e6))),
-        m if m >= 1e4 => format!("{}k", trimmed(&format!("{:.6}", value / 1e3))),
-        _ => trimmed(&format!("{value:.6}")).to_owned(),
-    }
-}
-
-fn scientific(value: f64) -> String {
-    let text = format!("{value:.3e}");
-    match text.split_once('e') {
-        Some((digits, exponent)) => format!("{}e{exponent}", trimmed(digits)),
-        None => text,
-    }
-}
-
-/// Without the zeros at the end of a decimal fraction.
-fn trimmed(fraction: &str) -> &str {
-    fraction.trim_end_matches('0').trim_end_matches('.')
-}
-
 /// Enough of a checksum to compare by eye.
 pub(super) fn short_hash(hash: &str) -> String {
     hash.chars().take(12).collect()
@@ -112,12 +88,5 @@ mod tests {
         assert_eq!(duration(298.4), "4 min 58 s");
         assert_eq!(duration(3_661.0), "1 h 1 min");
         assert_eq!(duration(f64::NAN), "not finite");
-    }
-
-    #[test]
-    fn ticks_are_short() {
-        let labels = [0.0, -12.0, 2.5, 0.1 + 0.2, 0.00125, 1500.0, 12_500.0, 2e6, 3e-4, 1e98];
-        let expected = ["0", "-12", "2.5", "0.3", "0.00125", "1500", "12.5k", "2M", "3e-4", "1e98"];
-        assert_eq!(labels.map(tick), expected);
     }
 }

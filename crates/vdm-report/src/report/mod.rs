@@ -4,13 +4,12 @@
 //! inside it, so it can be mailed, archived, or opened years later. It is made from whatever the run
 //! folder holds; a part that is missing or damaged is replaced by a sentence that says so.
 //!
-//! Inside, `run` gathers the parts, `curves` turns records into marks, `plot` draws them, and `page`
-//! sets the text around.
+//! Inside, `run` gathers the parts, `curves` turns records into plots ([`figure`](crate::figure)), and
+//! `page` sets the text around.
 
 mod curves;
 mod format;
 mod page;
-mod plot;
 mod run;
 
 use std::path::PathBuf;

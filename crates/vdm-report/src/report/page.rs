@@ -5,9 +5,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 use vdm_files::Seal;
 
-use super::plot::Plot;
 use super::run::{Embedded, Gap, Metrics, Part, Run};
 use super::{curves, format};
+use crate::figure::Plot;
 use crate::metrics::{LevelVariance, Timing, TrainRecord};
 use crate::result::{Layers, LossByLogSnr, NoiseLevels, RunResult, Term, TestLikelihood};
 
@@ -225,7 +225,7 @@ fn plot(plot: &Part<Plot>, caption: &Markup) -> Markup {
         figure {
             @match drawn {
                 Ok((plot, Ok(svg))) => {
-                    div role="img" aria-label={ (plot.y_label) " by " (plot.x_label) } { (PreEscaped(svg)) }
+                    div role="img" aria-label={ (plot.y.label) " by " (plot.x.label) } { (PreEscaped(svg)) }
                 }
                 Ok((_, Err(error))) => { (note(&Gap::Unreadable(error))) }
                 Err(gap) => { (note(gap)) }
