@@ -8,7 +8,7 @@ use crate::cargo;
 use crate::checkout::Checkout;
 use crate::terminal;
 
-/// Of the workspace, but for those that write pages and pictures.
+/// Of the workspace, but for those that write pages.
 const EXAMPLES: [&str; 7] = [
     "plain_vec",
     "ndarray",

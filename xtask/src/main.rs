@@ -92,6 +92,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         command::bench::HELP,
         command::bench::run,
     ),
+    own(
+        "figures",
+        "draw the monograph's figures and print its tables, from the code",
+        command::figures::HELP,
+        command::figures::run,
+    ),
     own("tidy", "check the architecture's invariants", command::tidy::HELP, command::tidy::run),
     own("ci", "run all that the continuous integration runs", command::ci::HELP, command::ci::run),
 ];

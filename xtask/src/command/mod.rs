@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod ci;
 pub(crate) mod data;
 pub(crate) mod doctor;
+pub(crate) mod figures;
 pub(crate) mod forward;
 pub(crate) mod setup;
 pub(crate) mod test;

@@ -1,0 +1,12 @@
+//! The figures of the monograph that need no trained network, and its tables.
+//!
+//! Each figure is drawn by a module of [`figures`], which says beside it what there is to see; [`tables`] prints
+//! formulas by running the code they are about on symbols. `cargo xtask figures` writes the pictures into
+//! `docs/images`, and the pages `docs/figures.md` and `docs/tables.md`.
+
+pub mod figures;
+mod oracles;
+mod page;
+pub mod tables;
+
+pub use page::page;
