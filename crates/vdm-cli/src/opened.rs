@@ -54,8 +54,8 @@ pub(crate) struct Opened<M: ModelConfig = DiffusionConfig> {
 /// A run by the family of its model.
 #[derive(Debug)]
 pub(crate) enum AnyOpened {
-    Diffusion(Opened),
-    Hierarchy(Opened<HierarchySpec>),
+    Diffusion(Box<Opened>),
+    Hierarchy(Box<Opened<HierarchySpec>>),
 }
 
 impl AnyOpened {
@@ -72,10 +72,10 @@ impl AnyOpened {
         note_changes(&config, seal, Some(&checkpoint), &OF_TRAINING)?;
         Ok(match config.model.clone() {
             AnyModel::Diffusion(model) => {
-                Self::Diffusion(Opened { config: config.with_model(*model), checkpoint })
+                Self::Diffusion(Box::new(Opened { config: config.with_model(*model), checkpoint }))
             }
             AnyModel::Hierarchy(model) => {
-                Self::Hierarchy(Opened { config: config.with_model(model), checkpoint })
+                Self::Hierarchy(Box::new(Opened { config: config.with_model(model), checkpoint }))
             }
         })
     }
@@ -83,7 +83,7 @@ impl AnyOpened {
     /// A diffusion model, for a command that knows no other.
     pub(crate) fn diffusion(self, command: &str) -> Result<Opened> {
         match self {
-            Self::Diffusion(opened) => Ok(opened),
+            Self::Diffusion(opened) => Ok(*opened),
             Self::Hierarchy(opened) => bail!(
                 "`vdm {command}` is for diffusion models, and this run, of preset {}, has layers of latents; use \
                  `vdm eval` or `vdm sample` with it",

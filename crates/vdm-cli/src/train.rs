@@ -103,7 +103,7 @@ enum Place {
     /// In a folder that it will have once it can start: only such a run leaves one.
     New(Option<PathBuf>),
     /// In one that is ours, to go on from a checkpoint, if it has one.
-    Old { claim: Claim, from: Option<Chosen> },
+    Old { claim: Claim, from: Option<Box<Chosen>> },
 }
 
 impl Begun {
@@ -133,7 +133,7 @@ impl Begun {
             folder.display()
         );
         let data = vdm_data::load(&config.data)?;
-        Ok(Self { config, data, place: Place::Old { claim, from } })
+        Ok(Self { config, data, place: Place::Old { claim, from: from.map(Box::new) } })
     }
 
     fn with<M: ModelConfig>(self, model: M) -> Begun<M> {
@@ -163,8 +163,8 @@ impl<M: Recorded> Begun<M> {
                     Some(from) => config.resumed(&data, device, &from.checkpoint)?,
                 };
                 // Only now that one is loaded.
-                if let Some(Chosen { passed_over, .. }) = &from {
-                    opened::set_aside(&checkpoints, passed_over)?;
+                if let Some(from) = &from {
+                    opened::set_aside(&checkpoints, &from.passed_over)?;
                 }
                 checkpoints.clear_up()?;
                 let from = from.map(|from| from.checkpoint.info().clone());

@@ -149,7 +149,7 @@ fn energies_are_evaluated_without_a_graph() {
 }
 
 fn unet(head: Head) -> ModelSpec {
-    let RunConfig { diffusion, .. } = clusters(|_| ());
+    let diffusion = clusters(|_| ()).model.diffusion;
     let network = NetworkSpec::Unet(UNetSpec {
         width: 8,
         depth: 1,

@@ -1,17 +1,26 @@
 //! Hierarchies with a learned posterior.
 
+mod common;
+
 use std::rc::Rc;
+use std::sync::Arc;
+
+use common::tiny;
 
 use tch::nn::{self, OptimizerConfig};
 use tch::{Device, Kind, Tensor};
+use vdm_core::Scaling;
 use vdm_core::hlvm::{Conditional, Distribution, Hlvm, Integrals, Linear, Normal, layered};
-use vdm_data::{Items, Shape};
+use vdm_data::{Items, Shape, Source};
 use vdm_sample::Seed;
+use vdm_sample::estimate::Moments;
 use vdm_sample::noise::{Purpose, fill_normal};
+use vdm_torch::RunIdentity;
 use vdm_torch::hierarchy::{
-    Belief, Gaussian, Hierarchy, HierarchyEvaluation, HierarchyModelSpec, HierarchySpec, Inference,
-    LayerSpec, Node,
+    Belief, Gaussian, Hierarchy, HierarchyEvaluation, HierarchyModelSpec, HierarchySpec,
+    HierarchyTraining, Inference, LayerSpec, Node,
 };
+use vdm_torch::train::{Plan, Trainer};
 
 const KINDS: [Inference; 3] = [Inference::BottomUp, Inference::Ladder, Inference::TopDown];
 
@@ -26,6 +35,7 @@ fn spec(inference: Inference, layers: Vec<LayerSpec>) -> HierarchySpec {
         width: 8,
         blocks: 1,
         fourier: vec![],
+        dropout: 0.0,
         kl_warmup: 0,
         free_nats: 0.0,
     }
@@ -83,8 +93,8 @@ fn sums(terms: &[(usize, Tensor)]) -> f64 {
 fn both_forms_of_the_bound_agree_on_average() {
     for kind in KINDS {
         let model = model(kind);
-        let data = tch::no_grad(|| model.data(&values(2)));
-        let graphs = model.graphs(2);
+        let data = tch::no_grad(|| model.data(&values(2), false));
+        let graphs = model.graphs(2, false);
         let mut differences = vec![];
         for draw in 0..400 {
             let noise = noise(&model, 2, draw);
@@ -123,11 +133,12 @@ fn both_forms_of_the_bound_agree_on_average() {
 fn m7_without_features_inference_is_the_prior_pass() {
     let model = model(Inference::TopDown);
     let values = values(2);
-    let Node::Data { features, .. } = model.data(&values) else { panic!("data") };
+    let Node::Data { features, .. } = model.data(&values, false) else { panic!("data") };
     let zeros: Vec<Tensor> = features.iter().map(Tensor::zeros_like).collect();
     let data = Node::Data { values: values.shallow_clone(), features: zeros.into() };
-    let (graphs, noise) = (model.graphs(2), noise(&model, 2, 1));
-    let terms = graphs.terms::<Belief<'_>>(&[data.clone()], &noise, Integrals::Analytic);
+    let (graphs, noise) = (model.graphs(2, false), noise(&model, 2, 1));
+    let terms =
+        graphs.terms::<Belief<'_>>(std::slice::from_ref(&data), &noise, Integrals::Analytic);
     for (node, term) in terms.iter().filter(|(node, _)| *node > 0) {
         assert_eq!(term.abs().max().double_value(&[]), 0.0, "layer {node}");
     }
@@ -140,7 +151,7 @@ fn m7_without_features_inference_is_the_prior_pass() {
     };
     assert!(logits(&inferred).equal(&logits(&generated)));
     // With the features that the encoder gives, it is another.
-    let data = model.data(&values);
+    let data = model.data(&values, false);
     let terms = graphs.terms::<Belief<'_>>(&[data], &noise, Integrals::Analytic);
     assert!(terms.iter().any(|(node, term)| *node > 0 && sums(&[(0, -term)]) > 1e-3));
 }
@@ -174,8 +185,8 @@ fn a_bound_is_a_function_of_seed_item_and_draw() {
 #[test]
 fn tensors_have_the_laboratorys_formulas() {
     let model = model(Inference::Ladder);
-    let data = model.data(&values(1));
-    let graphs = model.graphs(1);
+    let data = model.data(&values(1), false);
+    let graphs = model.graphs(1, false);
     let noise = noise(&model, 1, 2);
     let mut checked = 0;
     graphs.infer(std::slice::from_ref(&data), &noise, |node, q: &Belief<'_>, z, values| {
@@ -405,4 +416,78 @@ fn m10_the_rate_is_information_and_a_hole() {
         assert!(term.mean.abs() < 1e-6, "{found:?}");
     }
     assert_eq!(judged.active().unwrap(), [0]);
+}
+
+/// A layer whose posterior is its prior tells nothing, and is named: rate 0 and no active latent, beside layers that
+/// tell something.
+#[test]
+fn m9_a_layer_that_the_decoder_ignores_is_dead() {
+    let model = model(Inference::TopDown);
+    for (name, weight) in model.parameters().named() {
+        if name.ends_with("difference.weight") {
+            let factor = if name.starts_with("layers.2.") { 0.0 } else { 30.0 };
+            let _ = tch::no_grad(|| weight.shallow_clone().g_mul_scalar_(factor));
+        }
+    }
+    let pixels = Vec::<u8>::try_from(values(40).flatten(0, -1)).unwrap();
+    let items = Items::new("waves".as_ref(), 60, pixels, None).unwrap();
+    let judged = HierarchyEvaluation { model: &model, items: &items, seed: Seed(1), batch: 8 };
+    let rates: Vec<f64> = judged.bound(2, |_| ()).unwrap().layers.iter().map(|l| l.mean).collect();
+    let active = judged.active().unwrap();
+    println!("{rates:?} {active:?}");
+    assert!(rates[1] == 0.0 && active[1] == 0, "{rates:?} {active:?}");
+    assert!(rates[0] > 0.01 && rates[2] > 0.01 && active[0] > 0 && active[2] > 0, "{rates:?}");
+}
+
+/// What an autoencoder leaves of its prior without data, while its divergence has not reached its full weight, is far
+/// from nothing, and for diffusion's `z_1` on the same data it is: there the posterior is fixed, and ends in noise (M66).
+#[test]
+fn m8_a_trained_autoencoder_has_a_hole_that_diffusion_has_not() {
+    let data = vdm_data::load(&Source::Clusters { items: Some(1200) }).unwrap();
+    let hierarchy = HierarchySpec {
+        width: 32,
+        kl_warmup: 3000,
+        ..spec(Inference::BottomUp, vec![layer(1, 2)])
+    };
+    let spec = HierarchyModelSpec { shape: data.shape, values: data.values, hierarchy };
+    let plan = Plan {
+        identity: RunIdentity::new(&"clusters", &[]).unwrap(),
+        ..tiny(|c| c["training"]["batch"] = 64.into()).plan().unwrap()
+    };
+    let make =
+        || Ok(HierarchyTraining::new(Hierarchy::new(&spec, Seed(1), Device::Cpu)?, 256, Seed(1)));
+    let mut trainer = Trainer::new(plan, &data, make).unwrap();
+    let mut batches = trainer.batches(Arc::new(data.train.clone())).unwrap();
+    for _ in 0..1000 {
+        trainer.train_step(&batches.next().unwrap().unwrap()).unwrap();
+    }
+    let model = trainer.model().model();
+    let judged = HierarchyEvaluation { model, items: &data.train, seed: Seed(1), batch: 256 };
+    let hole = judged.aggregate(4).unwrap().unwrap().hole;
+    println!("autoencoder: {:.3} ± {:.3}", hole.mean, hole.standard_error.unwrap());
+    assert!(hole.mean - 4.0 * hole.standard_error.unwrap() > 0.1, "{hole:?}");
+    // z_1 = αx + σε at log-SNR −13.3, in f64.
+    let level = Scaling::VariancePreserving.level(-13.3);
+    let x: Vec<[f64; 2]> =
+        data.train.pixels().chunks(2).map(|p| [0, 1].map(|i| encoded(p[i]))).collect();
+    let mut kl = Moments::default();
+    for (i, own) in x.iter().enumerate() {
+        let mut eps = [0.0_f64; 2];
+        fill_normal(&mut eps, 2, Seed(4), Purpose::EvaluationNoise, 0, i as u64);
+        let z = [0, 1].map(|d| level.alpha * own[d] + level.sigma * eps[d]);
+        let log_normal = |mean: [f64; 2], std: f64| -> f64 {
+            let square: f64 = (0..2).map(|d| ((z[d] - mean[d]) / std).powi(2)).sum();
+            -0.5 * square - 2.0 * std.ln()
+        };
+        let weights = x.iter().map(|x| log_normal(x.map(|x| level.alpha * x), level.sigma).exp());
+        let q = (weights.sum::<f64>() / x.len() as f64).ln();
+        kl.add(q - log_normal([0.0; 2], 1.0));
+    }
+    println!("diffusion: {:.6} ± {:.6}", kl.mean(), kl.standard_error().unwrap());
+    assert!(kl.mean().abs() + 4.0 * kl.standard_error().unwrap() < 0.01, "{kl:?}");
+}
+
+/// A data value in `[−1, 1]`.
+fn encoded(value: u8) -> f64 {
+    (f64::from(value) + 0.5) / 128.0 - 1.0
 }

@@ -2,6 +2,7 @@
 
 use vdm_report::result::LayerResult;
 use vdm_sample::estimate::{Change, Estimate, Summary};
+use vdm_torch::hierarchy::AggregatePosterior;
 
 use super::task::{Measured, Outcome};
 
@@ -19,6 +20,19 @@ impl Table {
         }
         for (number, layer) in outcome.layers.iter().enumerate().rev() {
             table.layer(number + 1, layer);
+        }
+        if let Some(AggregatePosterior { rate, information, hole }) = &outcome.aggregate {
+            let nats = |term: &Summary| {
+                let error = term.standard_error.map(|error| format!(" ± {error:.3}"));
+                format!("{:.3}{}", term.mean, error.unwrap_or_default())
+            };
+            let value = format!(
+                "rate {} = I(x; z) {} + KL(q(z)‖p(z)) {} nats",
+                nats(rate),
+                nats(information),
+                nats(hole)
+            );
+            table.line("top layer", value);
         }
         table
     }

@@ -11,6 +11,7 @@ use vdm_sample::estimate::{
     FlowEstimate, Rounds, Trace,
 };
 use vdm_sample::likelihood::ProbeDistribution;
+use vdm_torch::hierarchy::AggregatePosterior;
 use vdm_torch::{EXACT_TRACE_DIMS, Evaluation};
 
 use super::options::{Estimator, Options};
@@ -26,6 +27,8 @@ pub(super) struct Outcome {
     pub(super) document: Value,
     /// What each layer of latents carries, from the data up; none of a diffusion model.
     pub(super) layers: Vec<LayerResult>,
+    /// What the rate of the top layer of latents is made of, where that can be told.
+    pub(super) aggregate: Option<AggregatePosterior>,
 }
 
 /// A bound.
@@ -41,7 +44,13 @@ pub(super) struct Measured {
 
 impl Outcome {
     pub(super) fn one(measured: Measured, document: Value) -> Self {
-        Self { measured: vec![measured], calls: None, document, layers: Vec::new() }
+        Self {
+            measured: vec![measured],
+            calls: None,
+            document,
+            layers: Vec::new(),
+            aggregate: None,
+        }
     }
 }
 
@@ -127,7 +136,7 @@ impl Task<'_> {
             measured.push(Measured { name, steps: diffusion.steps(), estimate, change });
         }
         let document = json!({ "depths": documents });
-        Ok(Outcome { measured, calls: None, document, layers: Vec::new() })
+        Ok(Outcome { measured, calls: None, document, layers: Vec::new(), aggregate: None })
     }
 
     fn importance_weighted(&self, steps: &[u32]) -> Result<Outcome> {

@@ -223,6 +223,7 @@ impl<P, Q> Hlvm<P, Q> {
     ///
     /// # Panics
     /// If a latent that one depends on has no value.
+    #[must_use]
     pub fn observe<D: Distribution>(&self, latents: &BTreeMap<usize, D::Value>) -> Vec<(usize, D)>
     where
         P: Conditional<D>,

@@ -9,7 +9,7 @@ use vdm_sample::Seed;
 use vdm_torch::checkpoint::{CheckpointInfo, read_info};
 use vdm_torch::diffusion::DiffusionState;
 use vdm_torch::interop::{DiffusersOptions, VdmFlaxOptions, diffusers, export, exported, vdm_flax};
-use vdm_torch::{DeviceChoice, Model, ModelSpec, PRESETS, RunConfig};
+use vdm_torch::{AnyModel, DeviceChoice, Model, ModelSpec, PRESETS, RunConfig};
 
 use super::{Kind, Scratch, Target, Verdict, document, sealed, verdict};
 
@@ -93,7 +93,7 @@ pub(super) fn targets() -> Vec<Target> {
             kind: Kind::Json,
             corpus: || PRESETS.iter().map(|(_, text)| text.as_bytes().to_vec()).collect(),
             check: |_, input| {
-                document(input, |config: &RunConfig| {
+                document(input, |config: &RunConfig<AnyModel>| {
                     let _ = verdict(&config.check().map_err(|error| error.to_string()));
                 })
             },
@@ -228,6 +228,9 @@ fn exports() -> Vec<Vec<u8>> {
 
 /// The specification of a preset's model, of digits.
 fn model(config: &Value) -> Value {
+    if let Some(hierarchy) = config.get("hierarchy") {
+        return json!({"shape": {"channels": 1, "height": 8, "width": 8}, "values": 17, "hierarchy": hierarchy});
+    }
     json!({"shape": {"channels": 1, "height": 8, "width": 8}, "values": 17, "diffusion": config["diffusion"],
            "network": config["network"], "head": config["head"], "clock": null})
 }

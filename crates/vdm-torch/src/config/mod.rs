@@ -248,7 +248,7 @@ impl ModelConfig for HierarchySpec {
                 remedy: "a hierarchy is trained in \"f32\"",
             });
         }
-        HierarchySpec::check(self)
+        self.check_own()
     }
 }
 
@@ -294,10 +294,16 @@ fn check_preset_name(name: &str) -> Result<(), Error> {
 }
 
 /// The configurations that come with the program, by name.
-pub const PRESETS: [(&str, &str); 8] = [
+pub const PRESETS: [(&str, &str); 14] = [
     ("digits", include_str!("../../presets/digits.json")),
     ("swirl", include_str!("../../presets/swirl.json")),
     ("clusters-energy", include_str!("../../presets/clusters-energy.json")),
+    ("digits-vae", include_str!("../../presets/digits-vae.json")),
+    ("digits-hvae-bottom-up", include_str!("../../presets/digits-hvae-bottom-up.json")),
+    ("digits-ladder", include_str!("../../presets/digits-ladder.json")),
+    ("digits-hvae-top-down", include_str!("../../presets/digits-hvae-top-down.json")),
+    ("swirl-vae", include_str!("../../presets/swirl-vae.json")),
+    ("clusters-vae", include_str!("../../presets/clusters-vae.json")),
     ("fashion-mnist", include_str!("../../presets/fashion-mnist.json")),
     ("mnist", include_str!("../../presets/mnist.json")),
     ("cifar10-small", include_str!("../../presets/cifar10-small.json")),

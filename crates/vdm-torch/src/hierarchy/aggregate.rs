@@ -1,5 +1,6 @@
 //! The aggregate posterior, and the likelihood itself where two latents are all there are.
 
+use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 
 use serde::Serialize;
@@ -48,12 +49,11 @@ impl HierarchyEvaluation<'_> {
         tch::no_grad(|| {
             let [mean, log_std] = self.top_posteriors(top)?;
             let own = Gaussian::new(mean.shallow_clone(), log_std.shallow_clone());
-            let prior = model.graphs(1);
-            let prior: Belief<'_> = prior
-                .generative()
-                .factor(top)
-                .and_then(|factor| factor.at(&Default::default()))
-                .expect("the top layer has no parents");
+            let graphs = model.graphs(1, false);
+            let top = graphs.generative().factor(top);
+            let Some(Belief::Gaussian(prior)) = top.and_then(|top| top.at(&BTreeMap::new())) else {
+                return Ok(None);
+            };
             let items = self.items.len();
             let mut terms = [(); 3].map(|()| vec![Moments::default(); items]);
             for draw in 0..draws as u64 {
@@ -61,7 +61,7 @@ impl HierarchyEvaluation<'_> {
                 let z = &mean + log_std.exp() * eps;
                 let given =
                     own.log_density(&z).flatten(1, -1).sum_dim_intlist(1, false, Kind::Double);
-                let p = prior_log_density(&prior, &z).flatten(1, -1);
+                let p = prior.log_density(&z).flatten(1, -1);
                 let p = p.sum_dim_intlist(1, false, Kind::Double);
                 let q = mixture(&z, &mean, &log_std);
                 let columns = [&given - &p, &given - &q, q - p];
@@ -114,21 +114,19 @@ impl HierarchyEvaluation<'_> {
                     Some(total) => total.logaddexp(&column),
                 });
             }
-            let nats = -total.expect("at least two points");
-            Ok(Some(host(&nats)?))
+            total.map(|total| host(&-total)).transpose()
         })
     }
 
     /// Mean and log standard deviation of the top layer given each item.
     fn top_posteriors(&self, top: usize) -> Result<[Tensor; 2], Error> {
         let model = self.model;
-        let dims = model.spec().shape.dims();
         let mut parts: [Vec<Tensor>; 2] = [Vec::new(), Vec::new()];
-        for (number, pixels) in self.items.pixels().chunks(self.batch * dims).enumerate() {
-            let items = pixels.len() / dims;
-            let eps = self.eps(number * self.batch, items, 0);
-            let graphs = model.graphs(items as i64);
-            let data = [model.data(&model.values(pixels))];
+        for (first, values) in self.batches() {
+            let items = values.size()[0];
+            let eps = self.eps(first, items, 0);
+            let graphs = model.graphs(items, false);
+            let data = [model.data(&values, false)];
             let noise = model.inference_noise(&eps);
             graphs.infer(&data, &noise, |node, q: &Belief<'_>, _, _| {
                 if let (true, Belief::Gaussian(q)) = (node == top, q) {
@@ -144,16 +142,9 @@ impl HierarchyEvaluation<'_> {
     /// Standard normals of the top layer of all items.
     fn top_noise(&self, draw: u64) -> Result<Tensor, Error> {
         let own = self.model.latents().last().map_or(0, |shape| shape.dims()) as i64;
-        let eps = self.eps(0, self.items.len(), draw);
+        let eps = self.eps(0, self.items.len() as i64, draw);
         let all = eps.size()[1];
         Ok(eps.f_narrow(1, all - own, own)?)
-    }
-}
-
-fn prior_log_density(prior: &Belief<'_>, z: &Tensor) -> Tensor {
-    match prior {
-        Belief::Gaussian(prior) => prior.log_density(z),
-        Belief::Categorical { .. } => panic!("latents have Gaussian priors"),
     }
 }
 
@@ -178,7 +169,7 @@ impl Hierarchy {
     /// latents `[points, c]` and data values `[items, D]` as indices.
     fn log_likelihoods(&self, z: &Tensor, index: &Tensor) -> Tensor {
         let points = z.size()[0];
-        let data = self.graphs(points).generate::<Belief<'_>>(&self.noise(z, true));
+        let data = self.graphs(points, false).generate::<Belief<'_>>(&self.noise(z, true));
         let Belief::Categorical { log_probabilities } = &data[0].1 else {
             panic!("data are categorical")
         };

@@ -8,9 +8,9 @@ use vdm_core::hlvm::Integrals;
 use vdm_data::Items;
 use vdm_sample::Seed;
 use vdm_sample::estimate::{Estimate, EstimateTerm, Moments, Summary};
-use vdm_sample::noise::{Purpose, fill_normal};
+use vdm_sample::noise::Purpose;
 
-use super::{Belief, Hierarchy};
+use super::{Belief, Hierarchy, bytes};
 use crate::error::at_least_one;
 use crate::train::Bound;
 use crate::{Batch, Error};
@@ -137,11 +137,10 @@ impl HierarchyEvaluation<'_> {
         let latents = self.model.latents();
         let mut moments: Vec<Vec<Moments>> =
             latents.iter().map(|shape| vec![Moments::default(); shape.dims()]).collect();
-        let dims = self.model.spec().shape.dims();
-        for (number, pixels) in self.items.pixels().chunks(self.batch * dims).enumerate() {
-            let items = pixels.len() / dims;
-            let eps = self.eps(number * self.batch, items, 0);
-            let means = tch::no_grad(|| self.model.seen_from_the_prior(pixels, &eps));
+        self.check("draws", 1)?;
+        for (first, values) in self.batches() {
+            let eps = self.eps(first, values.size()[0], 0);
+            let means = tch::no_grad(|| self.model.seen_from_the_prior(&values, &eps));
             for (layer, means) in moments.iter_mut().zip(means) {
                 for item in host(&means)?.chunks(layer.len()) {
                     layer.iter_mut().zip(item).for_each(|(moments, mean)| moments.add(*mean));
@@ -158,11 +157,17 @@ impl HierarchyEvaluation<'_> {
     /// # Errors
     /// [`Error::Torch`] if the device has no memory for them.
     pub fn reconstructions(&self, items: usize) -> Result<Vec<u8>, Error> {
-        let dims = self.model.spec().shape.dims();
+        let model = self.model;
+        let dims = model.spec().shape.dims();
         let items = items.min(self.items.len());
         let pixels = &self.items.pixels()[..items * dims];
-        let eps = self.eps(0, items, 0);
-        let made = tch::no_grad(|| self.model.reconstruct(pixels, &eps))?;
+        let made = tch::no_grad(|| {
+            let graphs = model.graphs(items as i64, false);
+            let data = [model.data(&model.values(pixels), false)];
+            let noise = model.inference_noise(&self.eps(0, items as i64, 0));
+            let values = graphs.infer(&data, &noise, |_, _: &Belief<'_>, _, _| ());
+            bytes(&graphs.observe(&values)[0].1)
+        })?;
         let pairs = pixels.chunks(dims).zip(made.chunks(dims));
         Ok(pairs.flat_map(|(item, made)| [item, made].concat()).collect())
     }
@@ -176,15 +181,13 @@ impl HierarchyEvaluation<'_> {
         mut progress: impl FnMut(usize),
         mut take: impl FnMut(usize, Vec<Vec<Vec<f64>>>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let shape = self.model.spec().shape;
-        for (number, pixels) in self.items.pixels().chunks(self.batch * shape.dims()).enumerate() {
-            let first = number * self.batch;
-            let values = self.model.values(pixels);
+        for (first, values) in self.batches() {
+            let items = values.size()[0];
             let terms = tch::no_grad(|| {
-                let data = self.model.data(&values);
-                let graphs = self.model.graphs(values.size()[0]);
+                let data = self.model.data(&values, false);
+                let graphs = self.model.graphs(items, false);
                 let one = |draw| {
-                    let eps = self.eps(first, pixels.len() / shape.dims(), draw);
+                    let eps = self.eps(first, items, draw);
                     let noise = self.model.inference_noise(&eps);
                     let mut terms =
                         graphs.terms::<Belief<'_>>(std::slice::from_ref(&data), &noise, integrals);
@@ -194,17 +197,21 @@ impl HierarchyEvaluation<'_> {
                 (0..draws as u64).map(one).collect::<Result<Vec<Vec<Vec<f64>>>, Error>>()
             })?;
             take(first, terms)?;
-            progress(first + pixels.len() / shape.dims());
+            progress(first + items as usize);
         }
         Ok(())
     }
 
-    /// Standard normals of items from number `first`.
-    pub(super) fn eps(&self, first: usize, items: usize, draw: u64) -> Tensor {
-        let dims = self.model.latent_dims();
-        let mut noise = vec![0.0_f32; items * dims];
-        fill_normal(&mut noise, dims, self.seed, Purpose::EvaluationNoise, draw, first as u64);
-        Tensor::from_slice(&noise).view([-1, dims as i64]).to_device(self.model.device())
+    /// The data values of as many items as a batch has, each with the number of its first item.
+    pub(super) fn batches(&self) -> impl Iterator<Item = (usize, Tensor)> {
+        let components = self.batch * self.model.spec().shape.dims();
+        let batches = self.items.pixels().chunks(components).enumerate();
+        batches.map(|(number, pixels)| (number * self.batch, self.model.values(pixels)))
+    }
+
+    /// Standard normals of the latents of items from number `first`, `[items, D]`.
+    pub(super) fn eps(&self, first: usize, items: i64, draw: u64) -> Tensor {
+        self.model.eps(self.seed, Purpose::EvaluationNoise, draw, first as u64, items)
     }
 }
 
@@ -241,9 +248,9 @@ fn finite(nats: f64, item: usize) -> Result<f64, Error> {
 
 impl Hierarchy {
     /// `(μ_q − μ_p)/σ_p` of every layer from the data up, at one draw of the latents.
-    fn seen_from_the_prior(&self, pixels: &[u8], eps: &Tensor) -> Vec<Tensor> {
-        let graphs = self.graphs(eps.size()[0]);
-        let data = [self.data(&self.values(pixels))];
+    fn seen_from_the_prior(&self, values: &Tensor, eps: &Tensor) -> Vec<Tensor> {
+        let graphs = self.graphs(eps.size()[0], false);
+        let data = [self.data(values, false)];
         let mut means = BTreeMap::new();
         let values =
             graphs.infer(&data, &self.inference_noise(eps), |node, q: &Belief<'_>, _, _| {
@@ -257,41 +264,5 @@ impl Hierarchy {
             }
         };
         means.iter().map(seen).collect()
-    }
-
-    /// The most likely values given latents of items.
-    fn reconstruct(&self, pixels: &[u8], eps: &Tensor) -> Result<Vec<u8>, Error> {
-        let graphs = self.graphs(eps.size()[0]);
-        let data = [self.data(&self.values(pixels))];
-        let noise = self.inference_noise(eps);
-        let values = graphs.infer(&data, &noise, |_, _: &Belief<'_>, _, _| ());
-        let made = graphs.observe::<Belief<'_>>(&values);
-        let made = made[0].1.mode().to_kind(Kind::Uint8).to_device(Device::Cpu);
-        Ok(Vec::try_from(made.flatten(0, -1))?)
-    }
-
-    /// Data values of samples `first, first + 1, …` of a seed, `batch` at a time. Sample `i` is the same whatever
-    /// `first`, `count` and `batch` are, up to the rounding of libtorch's kernels.
-    ///
-    /// # Errors
-    /// [`Error::Torch`] if the device has no memory for a batch.
-    pub fn samples(
-        &self,
-        seed: Seed,
-        first: u64,
-        count: usize,
-        batch: usize,
-        temperature: f64,
-    ) -> Result<Vec<u8>, Error> {
-        let dims = self.latent_dims();
-        let mut pixels = Vec::with_capacity(count * self.spec().shape.dims());
-        for start in (0..count).step_by(batch.max(1)) {
-            let items = batch.max(1).min(count - start);
-            let mut noise = vec![0.0_f32; items * dims];
-            fill_normal(&mut noise, dims, seed, Purpose::Prior, 0, first + start as u64);
-            let eps = Tensor::from_slice(&noise).view([-1, dims as i64]).to_device(self.device());
-            pixels.extend(self.generate(&eps, temperature)?);
-        }
-        Ok(pixels)
     }
 }

@@ -23,20 +23,22 @@ mod training;
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
-use vdm_core::count::{Cost, bounded_product};
+use vdm_core::count::{Cost, bounded, bounded_product};
 use vdm_core::hlvm::{Conditional, Hlvm, layered};
 use vdm_core::likelihood::Discretized;
 use vdm_data::Shape;
 use vdm_sample::Seed;
+use vdm_sample::noise::{Purpose, fill_normal};
 
 pub use self::aggregate::AggregatePosterior;
 pub use self::evaluate::{ACTIVE, HierarchyBound, HierarchyEvaluation};
-use self::layers::{Decoder, Encoder, Layer, Layout, Size};
+use self::layers::{Decoder, Encoder, Layer, Layout, Pass, Size};
 pub use self::node::{Belief, Gaussian, Node, State};
 pub use self::spec::{HierarchySpec, Inference, LayerSpec};
 pub use self::training::{HierarchyDraws, HierarchyTraining};
 use crate::Error;
 use crate::checkpoint::Checkpoint;
+use crate::error::at_least_one;
 use crate::nn::{Parameters, Scope};
 
 /// Everything that fixes a hierarchy but its weights.
@@ -71,7 +73,7 @@ impl Hierarchy {
     /// # Errors
     /// [`Error::Config`] or [`Error::Core`] if the specification is not legal, [`Error::Count`] if it is too large.
     pub fn new(spec: &HierarchyModelSpec, seed: Seed, device: Device) -> Result<Self, Error> {
-        spec.hierarchy.check()?;
+        spec.hierarchy.check_own()?;
         Discretized::new(spec.values)?;
         let dims = spec.shape.dims();
         bounded_product("components of an item", &[dims], Cost::Numbers)?;
@@ -150,29 +152,38 @@ impl Hierarchy {
         self.layers.iter().map(shape).collect()
     }
 
-    /// The data as a node: values `[B, C, H, W]` with what the encoder says of them.
+    fn pass(&self, batch: i64, train: bool) -> Pass {
+        let dropout = if train { self.spec.hierarchy.dropout } else { 0.0 };
+        Pass { batch, device: self.device(), dropout }
+    }
+
+    /// The data as a node: values `[B, C, H, W]` with what the encoder says of them. `train` turns dropout on.
     #[must_use]
-    pub fn data(&self, values: &Tensor) -> Node {
-        let features = self.encoder.forward(values).into();
+    pub fn data(&self, values: &Tensor, train: bool) -> Node {
+        let pass = self.pass(values.size()[0], train);
+        let features = self.encoder.forward(values, pass).into();
         Node::Data { values: values.shallow_clone(), features }
     }
 
     /// The model as its two graphs, for a batch of so many items: node 0 is the data, node `t` the latents of
-    /// layer `t` from the data up.
+    /// layer `t` from the data up. `train` turns dropout on.
+    ///
+    /// # Panics
+    /// Never: both graphs are made of the same layers.
     #[must_use]
-    pub fn graphs(&self, batch: i64) -> Hlvm<Factor<'_>, Factor<'_>> {
-        let device = self.device();
-        let likelihood: Factor<'_> = Box::new(|parents: &[Node]| Belief::Categorical {
-            log_probabilities: self.decoder.forward(parents[0].state().features()),
+    pub fn graphs(&self, batch: i64, train: bool) -> Hlvm<Factor<'_>, Factor<'_>> {
+        let pass = self.pass(batch, train);
+        let likelihood: Factor<'_> = Box::new(move |parents: &[Node]| Belief::Categorical {
+            log_probabilities: self.decoder.forward(parents[0].state().features(), pass),
         });
         let priors = self
             .layers
             .iter()
-            .map(|layer| -> Vec<Factor<'_>> { vec![Box::new(prior(layer, batch, device))] });
+            .map(|layer| -> Vec<Factor<'_>> { vec![Box::new(prior(layer, pass))] });
         let posteriors = self
             .layers
             .iter()
-            .map(|layer| -> Vec<Factor<'_>> { vec![Box::new(posterior(layer, batch, device))] });
+            .map(|layer| -> Vec<Factor<'_>> { vec![Box::new(posterior(layer, pass))] });
         let generative =
             layered::generative(std::iter::once(vec![likelihood]).chain(priors).collect());
         let inference = match self.spec.hierarchy.inference {
@@ -216,31 +227,63 @@ impl Hierarchy {
         Tensor::from_slice(pixels).view([-1, size[0], size[1], size[2]]).to_device(self.device())
     }
 
-    /// The most likely data values given latents drawn from the prior by standard normals `[B, D]`, times a
-    /// `temperature`: at 1 from the model, at less from nearer to the means of its layers.
+    /// Standard normals of the latents of items from number `first` on, `[items, D]`.
+    fn eps(&self, seed: Seed, purpose: Purpose, draw: u64, first: u64, items: i64) -> Tensor {
+        let dims = self.latent_dims();
+        let mut noise = vec![0.0_f32; items as usize * dims];
+        fill_normal(&mut noise, dims, seed, purpose, draw, first);
+        Tensor::from_slice(&noise).view([items, dims as i64]).to_device(self.device())
+    }
+
+    /// Data values of samples `first, first + 1, …` of a seed, `batch` at a time: the most likely ones given latents
+    /// drawn from the prior, whose layers' standard deviations are multiplied by `temperature`.
+    ///
+    /// Sample `i` is the same whatever `first`, `count` and `batch` are, up to the rounding of libtorch's kernels.
     ///
     /// # Errors
-    /// [`Error::Torch`] if the device has no memory for them.
-    pub fn generate(&self, eps: &Tensor, temperature: f64) -> Result<Vec<u8>, Error> {
-        tch::no_grad(|| {
-            let noise = self.noise(&(eps * temperature), true);
-            let data = self.graphs(eps.size()[0]).generate::<Belief<'_>>(&noise);
-            let values = data[0].1.mode().to_kind(Kind::Uint8).to_device(Device::Cpu);
-            Ok(Vec::try_from(values.flatten(0, -1))?)
-        })
+    /// [`Error::Config`] for an empty batch, [`Error::Count`], [`Error::Torch`] if the device has no memory for a batch.
+    pub fn samples(
+        &self,
+        seed: Seed,
+        first: u64,
+        count: usize,
+        batch: usize,
+        temperature: f64,
+    ) -> Result<Vec<u8>, Error> {
+        at_least_one("batch", batch as u64)?;
+        let dims = self.spec.shape.dims().max(self.latent_dims());
+        bounded("first", first, Cost::Numbered)?;
+        bounded("count", count, Cost::Items)?;
+        bounded_product("count times components", &[count, dims], Cost::Numbers)?;
+        let mut pixels = Vec::with_capacity(count * self.spec.shape.dims());
+        for start in (0..count).step_by(batch) {
+            let items = batch.min(count - start) as i64;
+            let eps = self.eps(seed, Purpose::Prior, 0, first + start as u64, items) * temperature;
+            pixels.extend(tch::no_grad(|| {
+                let data = self.graphs(items, false).generate(&self.noise(&eps, true));
+                bytes(&data[0].1)
+            })?);
+        }
+        Ok(pixels)
     }
 }
 
-fn prior<'a>(layer: &'a Layer, batch: i64, device: Device) -> impl Fn(&[Node]) -> Belief<'a> {
-    move |above| Belief::Gaussian(layer.prior(above.first().map(Node::state), batch, device))
+/// The most likely data values of items, as bytes in host memory.
+fn bytes(data: &Belief<'_>) -> Result<Vec<u8>, Error> {
+    let values = data.mode().to_kind(Kind::Uint8).to_device(Device::Cpu);
+    Ok(Vec::try_from(values.flatten(0, -1))?)
 }
 
-fn posterior<'a>(layer: &'a Layer, batch: i64, device: Device) -> impl Fn(&[Node]) -> Belief<'a> {
+fn prior<'a>(layer: &'a Layer, pass: Pass) -> impl Fn(&[Node]) -> Belief<'a> {
+    move |above| Belief::Gaussian(layer.prior(above.first().map(Node::state), pass))
+}
+
+fn posterior<'a>(layer: &'a Layer, pass: Pass) -> impl Fn(&[Node]) -> Belief<'a> {
     move |parents| {
         let data = parents.iter().find(|node| matches!(node, Node::Data { .. }));
         let neighbor = parents.iter().find(|node| matches!(node, Node::Latent { .. }));
         let features = data.map(Node::features);
-        Belief::Gaussian(layer.posterior(neighbor.map(Node::state), features, batch, device))
+        Belief::Gaussian(layer.posterior(neighbor.map(Node::state), features, pass))
     }
 }
 

@@ -72,7 +72,6 @@ impl Clone for Node {
 
 impl Node {
     /// The data values or the latents.
-    #[must_use]
     pub fn value(&self) -> &Tensor {
         match self {
             Self::Data { values, .. } => values,
@@ -153,15 +152,20 @@ impl<'a> Gaussian<'a> {
         Self::new(like.zeros_like(), like.zeros_like())
     }
 
+    /// The same with a standard deviation larger by `e^log_factor`.
+    pub(super) fn broader(self, log_factor: f64) -> Self {
+        Self { log_std: self.log_std + log_factor, ..self }
+    }
+
     /// The density proportional to the product of both: precisions add, and means are averaged by precision.
     /// Ladder variational autoencoders infer so (Sønderby et al. 2016).
     #[must_use]
-    pub fn product(&self, evidence: &Self) -> Gaussian<'a> {
+    pub fn product(&self, evidence: &Self) -> Self {
         // The share of the evidence in the precision, without exponentials that overflow.
         let log_ratio: Tensor = (&self.log_std - &evidence.log_std) * 2.0;
         let mean = &self.mean + log_ratio.sigmoid() * (&evidence.mean - &self.mean);
         let log_std = &self.log_std + (-log_ratio).log_sigmoid() * 0.5;
-        Gaussian::new(mean, log_std)
+        Self::new(mean, log_std)
     }
 
     pub(super) fn log_density(&self, z: &Tensor) -> Tensor {
@@ -185,7 +189,6 @@ impl Belief<'_> {
     }
 
     /// The most likely data values, `[B, C, H, W]`, or the mean of latents.
-    #[must_use]
     pub fn mode(&self) -> Tensor {
         match self {
             Self::Gaussian(gaussian) => gaussian.mean.shallow_clone(),

@@ -21,6 +21,9 @@ pub struct HierarchySpec {
     /// empty.
     #[serde(default)]
     pub fourier: Vec<i32>,
+    /// The share of the features inside a residual block that training drops at random, below 1.
+    #[serde(default)]
+    pub dropout: f64,
     /// Steps over which the divergences rise to their full weight in the loss, from nothing (Bowman et al. 2016).
     /// 0 for full weight from the first step.
     #[serde(default)]
@@ -79,7 +82,7 @@ impl HierarchySpec {
     /// # Errors
     /// [`Error::Config`] naming the first that does not, below `hierarchy`; [`Error::Count`] for one that costs
     /// too much.
-    pub fn check(&self) -> Result<(), Error> {
+    pub fn check_own(&self) -> Result<(), Error> {
         let refuse = |field, value: String, remedy| Err(Error::Config { field, value, remedy });
         let layers = self.layers.iter().try_fold(0_usize, |sum, l| sum.checked_add(l.repeat));
         if !layers.is_some_and(|layers| (1..=MOST_LAYERS).contains(&layers)) {
@@ -122,6 +125,10 @@ impl HierarchySpec {
         if let Some(n) = self.fourier.iter().find(|n| !(-16..=16).contains(*n)) {
             let remedy = "use exponents from -16 to 16";
             return refuse("hierarchy.fourier", n.to_string(), remedy);
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            let remedy = "use a share of at least 0 and below 1, such as 0.1";
+            return refuse("hierarchy.dropout", self.dropout.to_string(), remedy);
         }
         bounded("hierarchy.kl_warmup", self.kl_warmup, Cost::Training)?;
         if !(0.0..f64::INFINITY).contains(&self.free_nats) {

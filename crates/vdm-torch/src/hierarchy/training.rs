@@ -80,19 +80,23 @@ impl Trainable for HierarchyTraining {
         })
     }
 
+    fn has_dropout(&self) -> bool {
+        self.model.spec().hierarchy.dropout > 0.0
+    }
+
     fn loss<'a>(
         &'a self,
         values: &'a Tensor,
         draws: &'a HierarchyDraws,
         items: Range<usize>,
-        _: Mode,
+        mode: Mode,
     ) -> Result<Loss<'a>, Error> {
         let model = &self.model;
         let dims = model.latent_dims();
         let noise = Tensor::from_slice(&draws.noise[items.start * dims..items.end * dims]);
         let eps = noise.view([-1, dims as i64]).to_device(model.device());
-        let data = model.data(values);
-        let terms = model.graphs(values.size()[0]).terms::<Belief<'_>>(
+        let data = model.data(values, mode.train);
+        let terms = model.graphs(values.size()[0], mode.train).terms::<Belief<'_>>(
             &[data],
             &model.inference_noise(&eps),
             Integrals::Analytic,
