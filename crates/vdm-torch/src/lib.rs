@@ -2,8 +2,8 @@
 //!
 //! The mathematics is [`vdm_core`]'s and the solvers are [`vdm_sample`]'s; this crate adds tensors
 //! ([`Batch`], [`PerSample`]), networks and the layers of your own ([`nn`]), training that resumes
-//! bit-exactly, whatever is trained ([`train`]), the diffusion objective ([`diffusion`]), checkpoints
-//! ([`checkpoint`]), weights of other libraries ([`interop`]) and test likelihood ([`evaluate`]).
+//! bit-exactly, whatever is trained ([`train`]), the diffusion objective ([`diffusion`]), hierarchies whose
+//! posterior is learned ([`hierarchy`]), checkpoints ([`checkpoint`]), weights of other libraries ([`interop`]) and test likelihood ([`evaluate`]).
 //!
 //! ```
 //! use tch::Device;

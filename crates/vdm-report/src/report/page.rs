@@ -105,7 +105,10 @@ fn title(run: &Run) -> String {
 fn header(run: &Run, title: &str) -> Markup {
     html! {
         header {
-            p.eyebrow { "Variational diffusion model · run " (run.name) }
+            p.eyebrow {
+                @if run.is_hierarchy() { "Hierarchical latent variable model" } @else { "Variational diffusion model" }
+                " · run " (run.name)
+            }
             h1 { (title) }
             @match &run.result {
                 Ok(result) => { (headline(&result.test)) (facts(result)) }

@@ -57,7 +57,7 @@ pub trait ModelConfig: Clone + Fields {
     ///
     /// # Errors
     /// [`Error::Config`] naming the first field that does not, [`Error::Count`] for one that costs too much.
-    fn check(&self, training: &TrainingSpec) -> Result<(), Error>;
+    fn check_with(&self, training: &TrainingSpec) -> Result<(), Error>;
 }
 
 /// Models of one kind, which `vdm train` can train.
@@ -148,7 +148,7 @@ impl<M: ModelConfig> RunConfig<M> {
         self.training.check()?;
         self.output.check()?;
         self.evaluation.check()?;
-        self.model.check(&self.training)
+        self.model.check_with(&self.training)
     }
 
     /// The same as [`check`](Self::check), and that batches of these items can be made.
@@ -201,7 +201,7 @@ impl DiffusionConfig {
 }
 
 impl ModelConfig for DiffusionConfig {
-    fn check(&self, training: &TrainingSpec) -> Result<(), Error> {
+    fn check_with(&self, training: &TrainingSpec) -> Result<(), Error> {
         self.head.check()?;
         self.objective.check(&self.diffusion, &training.optimizer)?;
         if let Method::OnGrid { grid, steps, .. } = &self.sampler.method {
@@ -240,7 +240,7 @@ impl Family for DiffusionConfig {
 }
 
 impl ModelConfig for HierarchySpec {
-    fn check(&self, training: &TrainingSpec) -> Result<(), Error> {
+    fn check_with(&self, training: &TrainingSpec) -> Result<(), Error> {
         if training.precision == Precision::Bf16 {
             return Err(Error::Config {
                 field: "training.precision",
@@ -248,7 +248,7 @@ impl ModelConfig for HierarchySpec {
                 remedy: "a hierarchy is trained in \"f32\"",
             });
         }
-        self.check_own()
+        self.check()
     }
 }
 
@@ -268,10 +268,10 @@ impl Family for HierarchySpec {
 }
 
 impl ModelConfig for AnyModel {
-    fn check(&self, training: &TrainingSpec) -> Result<(), Error> {
+    fn check_with(&self, training: &TrainingSpec) -> Result<(), Error> {
         match self {
-            Self::Diffusion(model) => model.check(training),
-            Self::Hierarchy(model) => ModelConfig::check(model, training),
+            Self::Diffusion(model) => model.check_with(training),
+            Self::Hierarchy(model) => model.check_with(training),
         }
     }
 }

@@ -64,8 +64,8 @@ pub struct Hierarchy {
     parameters: Parameters,
 }
 
-/// A factor of a hierarchy's graph.
-pub type Factor<'a> = Box<dyn Conditional<Belief<'a>> + 'a>;
+/// A conditional of a hierarchy's graphs.
+pub type BoxedConditional<'a> = Box<dyn Conditional<Belief<'a>> + 'a>;
 
 impl Hierarchy {
     /// With weights drawn from the seed.
@@ -73,7 +73,7 @@ impl Hierarchy {
     /// # Errors
     /// [`Error::Config`] or [`Error::Core`] if the specification is not legal, [`Error::Count`] if it is too large.
     pub fn new(spec: &HierarchyModelSpec, seed: Seed, device: Device) -> Result<Self, Error> {
-        spec.hierarchy.check_own()?;
+        spec.hierarchy.check()?;
         Discretized::new(spec.values)?;
         let dims = spec.shape.dims();
         bounded_product("components of an item", &[dims], Cost::Numbers)?;
@@ -171,19 +171,24 @@ impl Hierarchy {
     /// # Panics
     /// Never: both graphs are made of the same layers.
     #[must_use]
-    pub fn graphs(&self, batch: i64, train: bool) -> Hlvm<Factor<'_>, Factor<'_>> {
+    pub fn graphs(
+        &self,
+        batch: i64,
+        train: bool,
+    ) -> Hlvm<BoxedConditional<'_>, BoxedConditional<'_>> {
         let pass = self.pass(batch, train);
-        let likelihood: Factor<'_> = Box::new(move |parents: &[Node]| Belief::Categorical {
-            log_probabilities: self.decoder.forward(parents[0].state().features(), pass),
-        });
+        let likelihood: BoxedConditional<'_> =
+            Box::new(move |parents: &[Node]| Belief::Categorical {
+                log_probabilities: self.decoder.forward(parents[0].state().features(), pass),
+            });
         let priors = self
             .layers
             .iter()
-            .map(|layer| -> Vec<Factor<'_>> { vec![Box::new(prior(layer, pass))] });
+            .map(|layer| -> Vec<BoxedConditional<'_>> { vec![Box::new(prior(layer, pass))] });
         let posteriors = self
             .layers
             .iter()
-            .map(|layer| -> Vec<Factor<'_>> { vec![Box::new(posterior(layer, pass))] });
+            .map(|layer| -> Vec<BoxedConditional<'_>> { vec![Box::new(posterior(layer, pass))] });
         let generative =
             layered::generative(std::iter::once(vec![likelihood]).chain(priors).collect());
         let inference = match self.spec.hierarchy.inference {

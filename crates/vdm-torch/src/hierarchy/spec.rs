@@ -82,7 +82,7 @@ impl HierarchySpec {
     /// # Errors
     /// [`Error::Config`] naming the first that does not, below `hierarchy`; [`Error::Count`] for one that costs
     /// too much.
-    pub fn check_own(&self) -> Result<(), Error> {
+    pub fn check(&self) -> Result<(), Error> {
         let refuse = |field, value: String, remedy| Err(Error::Config { field, value, remedy });
         let layers = self.layers.iter().try_fold(0_usize, |sum, l| sum.checked_add(l.repeat));
         if !layers.is_some_and(|layers| (1..=MOST_LAYERS).contains(&layers)) {
