@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use vdm_sample::Seed;
 use vdm_torch::checkpoint::{CheckpointInfo, read_info};
 use vdm_torch::diffusion::DiffusionState;
+use vdm_torch::hierarchy::HierarchyModelSpec;
 use vdm_torch::interop::{DiffusersOptions, VdmFlaxOptions, diffusers, export, exported, vdm_flax};
 use vdm_torch::{AnyModel, DeviceChoice, Model, ModelSpec, PRESETS, RunConfig};
 
@@ -108,9 +109,14 @@ pub(super) fn targets() -> Vec<Target> {
                 let Ok(info) = read else { return Verdict::Refused };
                 // What those ask for who use it; each accepts or refuses its part.
                 let state = serde_json::from_value::<DiffusionState>(info.state.clone());
-                let accepted = info.config::<RunConfig>().is_ok()
-                    && info.model::<ModelSpec>().is_ok()
-                    && state.is_ok();
+                let accepted = match info.config::<RunConfig<AnyModel>>().map(|config| config.model)
+                {
+                    Ok(AnyModel::Diffusion(_)) => {
+                        info.model::<ModelSpec>().is_ok() && state.is_ok()
+                    }
+                    Ok(AnyModel::Hierarchy(_)) => info.model::<HierarchyModelSpec>().is_ok(),
+                    Err(_) => false,
+                };
                 match document::<CheckpointInfo>(input, |_| ()) {
                     Verdict::Accepted if !accepted => Verdict::Refused,
                     verdict => verdict,
