@@ -19,7 +19,7 @@ type Boxed<'a> = Box<dyn Conditional<Belief<'a>> + 'a>;
 /// network serves all layers.
 fn fixed_posterior(model: &Model, steps: usize, batch: i64) -> Hlvm<Boxed<'_>, Boxed<'_>> {
     let spec = model.spec();
-    let level = |i: usize| {
+    let level = move |i: usize| {
         let log_snr = spec.diffusion.schedule.log_snr(i as f64 / steps as f64);
         Scaling::VariancePreserving.level(log_snr.value())
     };
