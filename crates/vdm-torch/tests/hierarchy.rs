@@ -358,6 +358,7 @@ fn bounds_lie_below_the_likelihood_by_quadrature() {
     for (fine, coarse) in exact.iter().zip(&coarse) {
         assert!((fine - coarse).abs() < 1e-5, "{fine} {coarse}");
     }
+    assert!(judged.exact(1).unwrap_err().to_string().contains("quadrature side = 1"));
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let exact = mean(&exact);
     let bound = judged.bound(64, |_| ()).unwrap().estimate.total;

@@ -84,7 +84,14 @@ impl HierarchyEvaluation<'_> {
     pub fn exact(&self, side: usize) -> Result<Option<Vec<f64>>, Error> {
         self.check("quadrature side", side)?;
         let model = self.model;
-        if model.latents().len() != 1 || model.latent_dims() != 2 || side < 2 {
+        if side < 2 {
+            return Err(Error::Config {
+                field: "quadrature side",
+                value: side.to_string(),
+                remedy: "use at least 2",
+            });
+        }
+        if model.latents().len() != 1 || model.latent_dims() != 2 {
             return Ok(None);
         }
         let step = 2.0 * REACH / (side - 1) as f64;

@@ -132,7 +132,7 @@ impl HierarchyEvaluation<'_> {
     /// whatever the item: it has collapsed (monograph §1.4).
     ///
     /// # Errors
-    /// [`Error::Torch`] if the device has no memory for a batch.
+    /// As [`bound`](Self::bound), but for values that are not finite.
     pub fn active(&self) -> Result<Vec<usize>, Error> {
         let latents = self.model.latents();
         let mut moments: Vec<Vec<Moments>> =
