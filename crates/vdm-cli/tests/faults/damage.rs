@@ -59,6 +59,7 @@ const fn case(file: &'static str, line: &'static str, outputs: &'static [&'stati
 
 const SAMPLE: &str = "sample --run run --count 2 --steps 2 --threads 1 --out s.png";
 const EVAL: &str = "eval --run run --items 2 --draws 2 --threads 1 --out e.json";
+const HIERARCHY: &str = "eval --run hierarchy --items 4 --draws 2 --threads 1 --out e.json";
 const LONGER: &str = "train --resume run --threads 1";
 const SAMPLES: &[&str] = &["s.png", "s.npy"];
 const TRAINED: &[&str] = &["run/checkpoints/step-00000024", "run/metrics.jsonl"];
@@ -76,6 +77,8 @@ const CASES: &[Case] = &[
     case("run/config.json", LONGER, TRAINED),
     case("run/metrics.jsonl", LONGER, TRAINED),
     case("run/metrics.jsonl", "report --run run", &["run/report.html"]),
+    case("hierarchy/config.json", HIERARCHY, &["e.json"]),
+    case("hierarchy/checkpoints/step-00000024/model.safetensors", HIERARCHY, &["e.json"]),
     case("given-c.vdmz", "decompress --run run given-c.vdmz --out pictures", &["pictures"]),
     case(
         "given-m.safetensors",
@@ -167,11 +170,22 @@ impl Case {
     }
 }
 
-#[test]
-fn a_damaged_file_never_gives_another_result_without_a_word() {
+/// Two tests of it, as each takes long.
+fn withstand(resumes: bool) {
     let home = Home::new();
     let damages = how_many("VDM_FAULT_DAMAGES", 6);
-    CASES.iter().for_each(|case| case.withstands(&home, damages));
+    let cases = CASES.iter().filter(|case| case.resumes() == resumes);
+    cases.for_each(|case| case.withstands(&home, damages));
+}
+
+#[test]
+fn a_damaged_file_never_gives_another_result_without_a_word() {
+    withstand(false);
+}
+
+#[test]
+fn a_training_never_goes_on_from_a_damaged_file_without_a_word() {
+    withstand(true);
 }
 
 /// The damages themselves: what they are called, and that they do something.

@@ -41,7 +41,7 @@ fn survives(reference: &Reference, home: Option<&Home>, kills: usize) {
         reference.equals(folder);
     }
     println!(
-        "{:<16} {done} kills, {in_time} of them before its end: 0 lost, 0 half-written",
+        "{:<18} {done} kills, {in_time} of them before its end: 0 lost, 0 half-written",
         task.name
     );
     assert!(in_time * 2 > done, "{}: most kills came too late to tell anything", task.name);
@@ -53,6 +53,9 @@ fn a_killed_command_leaves_nothing_half_written_and_ends_in_the_same_bytes() {
     let kills = how_many("VDM_FAULT_KILLS", 24);
     for task in [program::train_digits(), program::train_swirl()] {
         survives(&Reference::of(task, None), None, kills / 4);
+    }
+    for task in program::train_hierarchies() {
+        survives(&Reference::of(task, None), None, kills / 50 + 2);
     }
     let home = Home::new();
     let commands = [

@@ -72,10 +72,10 @@ impl Task {
         Self { name, again: arguments.clone(), arguments, outputs: outputs.to_vec() }
     }
 
-    fn train(name: &'static str, preset: &str, network: &str) -> Self {
+    fn train(name: &'static str, preset: &str, model: &str) -> Self {
         let line = format!(
-            "train --preset {preset} --out run --threads 1 --steps 24 {network} \
-             --set evaluation.draws=1 --set sampler.steps=3 --set output.samples=12 \
+            "train --preset {preset} --out run --threads 1 --steps 24 {model} \
+             --set evaluation.draws=1 --set output.samples=12 \
              --set output.log_every=5 --set output.checkpoint_every=3 --set output.keep=100 \
              --set output.validate_every=8 --set output.validation_items=32 \
              --set output.sample_every=12"
@@ -87,20 +87,33 @@ impl Task {
 
 /// A tiny U-Net on digits.
 pub(crate) fn train_digits() -> Task {
-    let network = "--set network.width=8 --set network.depth=1 --set network.groups=2";
-    Task::train("train (digits)", "digits", network)
+    let model = "--set network.width=8 --set network.depth=1 --set network.groups=2 \
+                 --set sampler.steps=3";
+    Task::train("train (digits)", "digits", model)
 }
 
 /// A tiny network on points, its levels adaptive.
 pub(crate) fn train_swirl() -> Task {
-    Task::train("train (swirl)", "swirl", "--set network.width=16 --batch 64")
+    let model = "--set network.width=16 --set sampler.steps=3 --batch 64";
+    Task::train("train (swirl)", "swirl", model)
+}
+
+/// A small model of each family of hierarchies, on digits.
+pub(crate) fn train_hierarchies() -> [Task; 4] {
+    [
+        ("train (vae)", "digits-vae"),
+        ("train (bottom-up)", "digits-hvae-bottom-up"),
+        ("train (ladder)", "digits-ladder"),
+        ("train (top-down)", "digits-hvae-top-down"),
+    ]
+    .map(|(name, preset)| Task::train(name, preset, "--set hierarchy.width=8 --batch 8"))
 }
 
 /// Images of the digits' size that any component takes 256 values in.
 const DATA: &str = "given-data.npy";
 
-/// A folder with a finished run, a file compressed with it and an exported model, as other
-/// commands need them.
+/// A folder with a finished run, one of a hierarchy, a file compressed with the first and an exported model, as
+/// other commands need them.
 #[derive(Debug)]
 pub(crate) struct Home {
     pub(crate) folder: tempfile::TempDir,
@@ -112,6 +125,9 @@ impl Home {
         let pixels: Vec<u8> = (0..60 * 64_u32).map(|i| (i * i % 251) as u8).collect();
         vdm_report::npy::write(&home.path().join(DATA), &pixels, &[60, 8, 8]).unwrap();
         let arguments = [train_digits().arguments, vec!["--data".into(), DATA.into()]].concat();
+        let [hierarchy, ..] = train_hierarchies();
+        home.completes(&hierarchy.arguments);
+        fs::rename(home.path().join("run"), home.path().join("hierarchy")).unwrap();
         home.completes(&arguments);
         for task in [compress(), export()] {
             home.completes(&task.arguments);
