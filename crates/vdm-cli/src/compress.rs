@@ -3,19 +3,24 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
-use tch::{Device, Tensor};
-use vdm_compress::{Archive, Code, Codec, Header, LatentLevels, Origin, Settings, sha256};
-use vdm_core::{Denoiser, NoiseLevel, Prediction, Scaling};
+use tch::Device;
+use vdm_compress::{
+    Archive, Chain, Code, Header, LatentLevels, Latents, Layers, Origin, Settings, sha256,
+};
+use vdm_core::Scaling;
+use vdm_data::Items;
 use vdm_report::files;
 use vdm_report::result::TestLikelihood;
 use vdm_sample::GridSpec;
-use vdm_torch::{Batch, DeviceChoice, Evaluation, Model, TimeDiscretization};
+use vdm_torch::hierarchy::{Hierarchy, HierarchyEvaluation, HierarchySpec};
+use vdm_torch::{DeviceChoice, Evaluation, Model, ModelConfig, RunConfig, TimeDiscretization};
 
+use crate::coder::{Coder, OnHost};
 use crate::engine::set_asked_threads;
-use crate::family::test_likelihood;
+use crate::family::{self, test_likelihood};
 use crate::grid::Grid;
 use crate::items::ItemOptions;
-use crate::opened::{AnyOpened, Which};
+use crate::opened::{AnyOpened, Opened, Which, check_for_hierarchy};
 use crate::progress::{Lines, Progress};
 use crate::terminal;
 
@@ -27,9 +32,10 @@ pub(crate) struct Options {
     run: PathBuf,
     #[command(flatten)]
     items: ItemOptions,
-    /// T: model calls per batch each way, and the bound that the size meets
-    #[arg(long, value_name = "T", default_value_t = 100)]
-    steps: u32,
+    /// T: model calls per batch each way, and the bound that the size meets; not of a hierarchy, which has layers
+    /// [default: 100]
+    #[arg(long, value_name = "T")]
+    steps: Option<u32>,
     /// Where the T steps lie, such as elbo-optimal for the least bound by the errors on validation items
     /// [default: uniform-time]
     #[arg(long, value_name = "NAME|JSON", value_parser = Grid::parse)]
@@ -54,48 +60,119 @@ pub(crate) struct Options {
     out: PathBuf,
 }
 
+/// What is to be coded, how, and what it should cost.
+struct Job {
+    items: Items,
+    settings: Settings,
+    bound: TestLikelihood,
+    checkpoint: u64,
+}
+
 /// Codes items into a file and says what it cost beside the bound and beside other formats.
 pub(crate) fn compress(options: &Options) -> Result<()> {
-    ensure!(options.steps > 0, "--steps 0: use at least 1");
     set_asked_threads(options.threads)?;
-    let opened = AnyOpened::of(&options.run, options.checkpoint)?.diffusion("compress")?;
-    let config = &opened.config;
     let device = reproducible(options.device)?;
-    let model = opened.model(device)?;
-    let selected = options.items.of(&opened, model.spec().shape, model.spec().values)?;
-    let items = &selected.items;
-    let grid = options.grid.as_ref().map(|grid| grid.of(&model, config, || selected.others()));
-    let grid = grid.transpose()?.unwrap_or(GridSpec::UNIFORM_TIME);
-    let settings = Settings {
-        steps: options.steps,
-        levels: levels(&grid, options.steps, &model)?,
-        batch: options.batch,
-        cells_per_std: options.cells,
-    };
-    let host = OnHost(&model);
-    files::prepare(&options.out)?;
-    let count = items.len() as u64;
-    let codec = host.codec(&settings)?;
-    // More draws than an evaluation of the whole run: the sum over T steps is what a code sees.
-    let draws = config.evaluation.draws.max(64);
-    let own = Evaluation::new(&model, items, config.seed, config.evaluation.batch);
-    let evaluation = Evaluation { grid, ..own };
-    let progress = Progress::new("bounding", "items", count, Lines::Messages)?;
-    let depth = TimeDiscretization::Discrete { steps: options.steps };
-    let bound = evaluation.likelihood(depth, draws, |n| progress.set(n as u64))?;
+    match AnyOpened::of(&options.run, options.checkpoint)? {
+        AnyOpened::Diffusion(opened) => {
+            let model = OnHost(opened.model(device)?);
+            code(options, &model, &options.of_diffusion(&opened, &model.0)?)
+        }
+        AnyOpened::Hierarchy(opened) => {
+            let model = OnHost(Hierarchy::of_checkpoint(&opened.checkpoint, device)?);
+            code(options, &model, &options.of_hierarchy(&opened, &model)?)
+        }
+    }
+}
+
+/// More draws than an evaluation of the whole run: a code sees one draw of each latent.
+const DRAWS: usize = 64;
+
+impl Options {
+    fn of_diffusion(&self, opened: &Opened, model: &Model) -> Result<Job> {
+        let steps = self.steps.unwrap_or(100);
+        ensure!(steps > 0, "--steps 0: use at least 1");
+        let selected = self.items.of(opened, model.spec().shape, model.spec().values)?;
+        let config = &opened.config;
+        let grid = self.grid.as_ref().map(|grid| grid.of(model, config, || selected.others()));
+        let grid = grid.transpose()?.unwrap_or(GridSpec::UNIFORM_TIME);
+        let levels = levels(&grid, steps, model)?;
+        let chain = Chain { steps, levels, cells_per_std: self.cells };
+        files::prepare(&self.out)?;
+        let batch = config.evaluation.batch;
+        let own = Evaluation::new(model, &selected.items, config.seed, batch);
+        let bound = self.bounding(&selected.items, |done| {
+            let time = TimeDiscretization::Discrete { steps };
+            let draws = config.evaluation.draws.max(DRAWS);
+            Ok(test_likelihood(&Evaluation { grid, ..own }.likelihood(time, draws, done)?))
+        })?;
+        Ok(self.job(opened, selected.items, Latents::Chain(chain), bound))
+    }
+
+    fn of_hierarchy(
+        &self,
+        opened: &Opened<HierarchySpec>,
+        model: &OnHost<Hierarchy>,
+    ) -> Result<Job> {
+        for (flag, is_given) in [("--steps", self.steps.is_some()), ("--grid", self.grid.is_some())]
+        {
+            check_for_hierarchy(flag, is_given)?;
+        }
+        let spec = model.0.spec();
+        let items = self.items.of(opened, spec.shape, spec.values)?.items;
+        files::prepare(&self.out)?;
+        let RunConfig { seed, evaluation, .. } = &opened.config;
+        let judged = HierarchyEvaluation {
+            model: &model.0,
+            items: &items,
+            seed: *seed,
+            batch: evaluation.batch,
+        };
+        let bound = self.bounding(&items, |done| {
+            let draws = evaluation.draws.max(DRAWS);
+            Ok(family::hierarchy::test_likelihood(&judged.bound(draws, done)?))
+        })?;
+        let bits = bound.bits_per_dim * spec.shape.dims() as f64;
+        let batch = self.batch as usize;
+        let layers = tch::no_grad(|| Layers::of(&model, items.pixels(), batch, self.cells, bits))?;
+        Ok(self.job(opened, items, Latents::Layers(layers), bound))
+    }
+
+    fn bounding<T>(
+        &self,
+        items: &Items,
+        bound: impl FnOnce(&mut dyn FnMut(usize)) -> Result<T>,
+    ) -> Result<T> {
+        let progress = Progress::new("bounding", "items", items.len() as u64, Lines::Messages)?;
+        bound(&mut |done| progress.set(done as u64))
+    }
+
+    fn job<M: ModelConfig>(
+        &self,
+        opened: &Opened<M>,
+        items: Items,
+        latents: Latents,
+        bound: TestLikelihood,
+    ) -> Job {
+        let settings = Settings { batch: self.batch, latents };
+        Job { items, settings, bound, checkpoint: opened.checkpoint.info().step }
+    }
+}
+
+fn code(options: &Options, model: &dyn Coder, job: &Job) -> Result<()> {
+    let Job { items, settings, bound, checkpoint } = job;
+    let shape = model.shape();
+    let progress = Progress::new("coding", "items", items.len() as u64, Lines::Messages)?;
+    let codec = model.codec(settings)?;
+    let code = tch::no_grad(|| codec.compress(items.pixels(), |done| progress.set(done as u64)))?;
     drop(progress);
-    let progress = Progress::new("coding", "items", count, Lines::Messages)?;
-    let code = codec.compress(items.pixels(), |n| progress.set(n as u64))?;
-    drop(progress);
-    let shape = model.spec().shape;
     let archive = Archive {
         header: Header {
             model_sha256: model.sha256()?,
-            origin: origin(opened.checkpoint.info().step),
-            settings,
+            origin: origin(*checkpoint),
+            settings: settings.clone(),
             items: items.len(),
             shape: [shape.channels, shape.height, shape.width],
-            levels: model.spec().values,
+            levels: model.values(),
             pixels_sha256: sha256(items.pixels()),
             words: code.words.len(),
         },
@@ -103,8 +180,7 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
     };
     let bytes = archive.to_bytes()?;
     files::write_atomic(&options.out, &bytes)?;
-    let bound = test_likelihood(&bound);
-    terminal::print_lines(&sizes(&code, bytes.len(), items.pixels().len(), &bound))?;
+    terminal::print_lines(&sizes(&code, bytes.len(), items.pixels().len(), bound))?;
     terminal::print_lines(&crate::formats::table(items, shape)?)?;
     terminal::print(options.out.display())
 }
@@ -139,39 +215,6 @@ fn sizes(code: &Code, file: usize, pixels: usize, bound: &TestLikelihood) -> Str
         code.initial_bits,
         8 * file - 64 * code.words.len(),
     )
-}
-
-/// A model whose latents lie in host memory, `B·D` numbers of `B` items.
-#[derive(Debug)]
-pub(crate) struct OnHost<'a>(pub(crate) &'a Model);
-
-impl OnHost<'_> {
-    /// The codec of the model's own data and schedule.
-    pub(crate) fn codec(&self, settings: &Settings) -> Result<Codec<'_, Self>> {
-        let spec = self.0.spec();
-        let schedule = &spec.diffusion.schedule;
-        Ok(Codec::new(self, self.0.code(), spec.shape.dims(), schedule, settings)?)
-    }
-}
-
-impl Denoiser<Vec<f32>> for OnHost<'_> {
-    type Error = vdm_torch::Error;
-
-    fn denoise(
-        &self,
-        z: &Vec<f32>,
-        at: &NoiseLevel,
-    ) -> Result<Prediction<Vec<f32>>, vdm_torch::Error> {
-        let shape = self.0.spec().shape;
-        let size = [z.len() / shape.dims(), shape.channels, shape.height, shape.width];
-        let z = Batch::from_slice(z, size.map(|side| side as i64), self.0.device());
-        let Prediction { value, of } = self.0.denoise(&z, at)?;
-        Ok(Prediction { value: host(&value.0)?, of })
-    }
-}
-
-fn host(tensor: &Tensor) -> Result<Vec<f32>, tch::TchError> {
-    Vec::try_from(tensor.to_device(Device::Cpu).flatten(0, -1))
 }
 
 /// Where the network's answers are the same to the last bit in the process that reads a file.

@@ -10,11 +10,11 @@ use vdm_data::Shape;
 use vdm_report::{files, folders};
 use vdm_torch::DeviceChoice;
 
-use crate::compress::{OnHost, reproducible};
+use crate::compress::reproducible;
 use crate::engine::set_threads;
 use crate::opened::{AnyOpened, Which};
 use crate::progress::{Lines, Progress};
-use crate::{formats, output, terminal};
+use crate::{coder, formats, output, terminal};
 
 /// `vdm decompress`.
 #[derive(Debug, clap::Args)]
@@ -57,16 +57,14 @@ pub(crate) fn decompress(options: &Options) -> Result<()> {
     );
     set_threads(header.origin.threads).with_context(named)?;
     let which = options.checkpoint.unwrap_or(Which::Step(header.origin.checkpoint));
-    let model = AnyOpened::of(&options.run, Some(which))?.diffusion("decompress")?.model(device)?;
-    let shape = model.spec().shape;
+    let model = coder::of(&AnyOpened::of(&options.run, Some(which))?, device)?;
+    let shape = model.shape();
     let sides = [shape.channels, shape.height, shape.width];
-    header.check_model(&model.sha256()?, sides, model.spec().values).with_context(named)?;
-    let host = OnHost(&model);
+    header.check_model(&model.sha256()?, sides, model.values()).with_context(named)?;
+    let codec = model.codec(&header.settings).with_context(named)?;
     let progress = Progress::new("decoding", "items", header.items as u64, Lines::Messages)?;
-    let pixels = host
-        .codec(&header.settings)?
-        .decompress(&words, header.items, |n| progress.set(n as u64))
-        .with_context(|| written_by(&header, &named()))?;
+    let read = || codec.decompress(&words, header.items, |done| progress.set(done as u64));
+    let pixels = tch::no_grad(read).with_context(|| written_by(&header, &named()))?;
     drop(progress);
     header.check_pixels(&pixels).with_context(|| written_by(&header, &named()))?;
     write(&options.out, &pixels, shape)?;

@@ -1,6 +1,7 @@
 //! `vdm`: trains, samples and evaluates variational diffusion models.
 
 mod claim;
+mod coder;
 mod compress;
 mod configuration;
 mod decompress;

@@ -109,6 +109,15 @@ impl<M: ModelConfig> Opened<M> {
     }
 }
 
+/// That a flag is not given which means nothing for a hierarchy.
+pub(crate) fn check_for_hierarchy(flag: &str, is_given: bool) -> Result<()> {
+    ensure!(
+        !is_given,
+        "{flag} means nothing for a hierarchy, which has layers of latents in place of noise levels; leave it out"
+    );
+    Ok(())
+}
+
 /// A folder that holds a run.
 pub(crate) fn existing_run(folder: &Path) -> Result<RunDir> {
     let run = RunDir::new(folder);

@@ -115,7 +115,7 @@ fn images_come_back_bit_for_bit_and_bad_files_are_named() {
     }
     // Headers that ask for days of work, under a checksum that is right.
     for (from, to, named) in [
-        ("\"steps\":3,", "\"steps\":1048576,", "settings.steps = 1048576: "),
+        ("\"steps\":3,", "\"steps\":1048576,", "settings.latents.chain.steps = 1048576: "),
         ("\"items\":20,", "\"items\":9000000000,", "items = 9000000000: "),
         (
             "\"threads\":1,",

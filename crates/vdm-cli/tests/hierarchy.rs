@@ -72,7 +72,21 @@ fn every_family_resumes_to_the_same_bytes() {
         assert!(last_weights(&whole) == last_weights(&parts), "{preset}");
         let told = succeeds(&["train", "--resume", whole_dir]);
         assert!(told.contains("is finished: its 40 steps are done"), "{told}");
+        comes_back(&whole, folder.path());
     }
+}
+
+/// Test items to bits and back, as the program checks by their hash, and what the file says of its latents.
+fn comes_back(run: &Path, folder: &Path) {
+    let [file, out] = ["x.vdmz", "x.npy"].map(|name| folder.join(name));
+    let [run, file, out] = [run, &file, &out].map(|path| path.to_str().unwrap());
+    let fixed = ["compress", "--run", run, "--items", "30", "--threads", "1"];
+    let told = succeeds(&[&fixed[..], &["--batch", "7", "--out", file]].concat());
+    assert!(told.contains("% of the bound") && told.contains("= distortion"), "{told}");
+    let told = succeeds(&["decompress", "--run", run, file, "--out", out]);
+    assert!(told.contains("30 items, bit for bit as they were written"), "{told}");
+    let error = refused(&[&fixed[..], &["--steps", "7", "--out", file]].concat());
+    assert!(error.contains("--steps means nothing for a hierarchy"), "{error}");
 }
 
 #[test]
@@ -112,13 +126,13 @@ fn a_hierarchy_is_evaluated_sampled_and_reported() {
     assert!(succeeds(&iwae).contains("importance-weighted bound, K = 4"));
     let png = at("cold.png");
     succeeds(&["sample", "--run", dir, "--count", "3", "--temperature", "0.5", "--out", &png]);
-    let archive = at("x.vdmz");
+    let weights = at("x.safetensors");
     for (arguments, named) in [
         (vec!["eval", "--run", dir, "--steps", "3"], "--steps means nothing for a hierarchy"),
         (vec!["eval", "--run", dir, "--estimator", "ode"], "--estimator ode means nothing"),
         (vec!["sample", "--run", dir, "--solver", "ddim"], "--solver means nothing"),
         (vec!["sample", "--run", dir, "--temperature", "11"], "--temperature 11"),
-        (vec!["compress", "--run", dir, "--out", &archive], "is for diffusion models"),
+        (vec!["export", "--run", dir, "--out", &weights], "is for diffusion models"),
         (vec!["eval", "--run", dir, "--draws", "0"], "draws = 0"),
     ] {
         let error = refused(&arguments);

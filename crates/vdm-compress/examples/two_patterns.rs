@@ -8,7 +8,9 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::f64::consts::{E, PI};
 
-use vdm_compress::{Archive, Codec, Header, LatentLevels, Origin, Settings, sha256};
+use vdm_compress::{
+    Archive, Chain, Codec, Header, LatentLevels, Latents, Origin, Settings, sha256,
+};
 use vdm_core::likelihood::Discretized;
 use vdm_core::{
     Denoiser, FromFn, GaussianMixture, NoiseLevel, Parameterization, Prediction, Scalar, Schedule,
@@ -43,15 +45,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         let value = denoised.map(|x| x as f32).collect();
         Ok::<_, Infallible>(Prediction { value, of: Parameterization::Image })
     });
-    let settings = Settings {
-        steps: 300,
-        levels: LatentLevels::UniformTime,
-        batch: 50,
-        cells_per_std: Settings::CELLS,
-    };
+    let chain =
+        Chain { steps: 300, levels: LatentLevels::UniformTime, cells_per_std: Settings::CELLS };
     // At its clean end noise is half as wide as a gray level, which is about the cheapest.
     let schedule = Schedule::linear(11.0, -6.0)?;
-    let codec = Codec::new(&model, Discretized::new(256)?, DIMS, &schedule, &settings)?;
+    let codec = Codec::diffusion(&model, Discretized::new(256)?, DIMS, &schedule, &chain, 50)?;
 
     let pixels: Vec<u8> = (0..ITEMS).flat_map(item).collect();
     let code = codec.compress(&pixels, |_| ())?;
@@ -66,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let header = Header {
         model_sha256: sha256(b"two patterns"),
         origin,
-        settings,
+        settings: Settings { batch: 50, latents: Latents::Chain(chain) },
         items: ITEMS,
         shape: [1, 1, DIMS],
         levels: 256,

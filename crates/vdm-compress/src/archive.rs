@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::{Error, Settings};
 
 const MAGIC: [u8; 4] = *b"VDMZ";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const PREFIX: usize = 12;
 const CHECKSUM: usize = 32;
 
@@ -168,16 +168,13 @@ impl Header {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::LatentLevels;
+    use crate::{Chain, LatentLevels, Latents};
     use proptest::prelude::*;
 
     fn archive() -> Archive {
-        let settings = Settings {
-            steps: 3,
-            levels: LatentLevels::LogSnrs(vec![-4.0, 1.25, 2.5, 8.5]),
-            batch: 2,
-            cells_per_std: 8,
-        };
+        let levels = LatentLevels::LogSnrs(vec![-4.0, 1.25, 2.5, 8.5]);
+        let chain = Chain { steps: 3, levels, cells_per_std: 8 };
+        let settings = Settings { batch: 2, latents: Latents::Chain(chain) };
         let origin = Origin {
             engine: "an engine".into(),
             device: "cpu".into(),
@@ -223,9 +220,9 @@ mod tests {
         let longer = [&bytes[..], &[0]].concat();
         assert!(matches!(Archive::from_bytes(&longer), Err(Error::Length { .. })));
         let mut newer = bytes;
-        newer[4] = 3;
+        newer[4] = 4;
         let message = Archive::from_bytes(&newer).unwrap_err().to_string();
-        assert!(message.contains("version 3, this program reads 2"), "{message}");
+        assert!(message.contains("version 4, this program reads 3"), "{message}");
     }
 
     proptest! {

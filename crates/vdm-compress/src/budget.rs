@@ -4,15 +4,14 @@
 //! compared with what the size of the file can justify: an item of `D` components that a model knows to one
 //! bit per component takes `D/8` bytes, so a thousand steps of each component are 8,000 latents a byte.
 
-use crate::batches::batch_count;
 use crate::{Archive, Error};
 
 /// The most that reading may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// Calls of the model: steps times batches.
+    /// Calls of the model: steps, or layers, times batches.
     pub calls: u64,
-    /// Latents read: steps times items times components of an item.
+    /// Latents read: steps, or layers, times items times components of an item.
     pub latents: u64,
     /// Threads of one operation.
     pub threads: u32,
@@ -49,8 +48,8 @@ impl Archive {
             let (cost, limit) = (threads.into(), budget.threads.into());
             return refuse("origin.threads", threads.into(), "threads", cost, limit);
         }
-        let steps = u64::from(header.settings.steps);
-        let batches = batch_count(header.items, header.settings.batch as usize);
+        let (field, steps) = header.settings.depth();
+        let batches = header.settings.batches().count(header.items);
         let dims = header.shape.iter().fold(1_u64, |dims, side| dims.saturating_mul(*side as u64));
         let items = header.items as u64;
         let costs = [
@@ -62,7 +61,7 @@ impl Archive {
             if cost > limit {
                 // The one that asks for more of it.
                 return if steps > each_step {
-                    refuse("settings.steps", steps, what, cost, limit)
+                    refuse(field, steps, what, cost, limit)
                 } else {
                     refuse("items", items, what, cost, limit)
                 };
@@ -75,13 +74,13 @@ impl Archive {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Header, LatentLevels, Origin, Settings, sha256};
+    use crate::{Chain, Header, LatentLevels, Latents, Origin, Settings, sha256};
 
     fn archive(steps: u32, items: usize, threads: u32) -> Archive {
         let origin =
             Origin { engine: "an engine".into(), device: "cpu".into(), threads, checkpoint: 0 };
-        let settings =
-            Settings { steps, levels: LatentLevels::UniformTime, batch: 64, cells_per_std: 8 };
+        let chain = Chain { steps, levels: LatentLevels::UniformTime, cells_per_std: 8 };
+        let settings = Settings { batch: 64, latents: Latents::Chain(chain) };
         let header = Header {
             model_sha256: sha256(b"weights"),
             origin,
@@ -99,7 +98,7 @@ mod tests {
     fn forged_headers_are_refused_by_field_value_and_limit() {
         let budget = Budget::of_file(3_000, 64);
         for (steps, items, threads, named) in [
-            (1 << 20, 1, 1, "settings.steps = 1048576: 1048576 calls of the model"),
+            (1 << 20, 1, 1, "settings.latents.chain.steps = 1048576: 1048576 calls of the model"),
             (1 << 20, usize::MAX, 1, "more than the limit"),
             (10, usize::MAX, 1, "items = 18446744073709551615: "),
             (100, 1_000_000, 1, "items = 1000000: 1566400 calls of the model"),

@@ -26,20 +26,18 @@ pub enum Error {
         /// The setting.
         field: &'static str,
         /// As given.
-        value: u64,
+        value: i64,
         /// The condition that failed.
         wanted: &'static str,
     },
     /// Cells so narrow that f32 cannot tell one from the next.
     #[error(
-        "latent {latent} of {steps} steps would need {cells} cells, more than the {limit} that f32 \
-         tells apart; use fewer steps or fewer cells per standard deviation"
+        "latent {latent} would need {cells} cells, more than the {limit} that f32 tells apart; use fewer \
+         steps or fewer cells per standard deviation"
     )]
     Cells {
-        /// Its index, 0 next to the data.
+        /// Its index, least next to the data.
         latent: usize,
-        /// `T`.
-        steps: usize,
         /// How many cells it would have.
         cells: f64,
         /// How many it may have.

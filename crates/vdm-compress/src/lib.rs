@@ -1,6 +1,6 @@
-//! Lossless compression with diffusion models: a code whose length is the variational bound.
+//! Lossless compression with diffusion models and other hierarchies: a code whose length is the variational bound.
 //!
-//! The bound of the `T`-step hierarchy is an expected code length (monograph §3, item M68):
+//! The bound of the `T`-step diffusion model is an expected code length (monograph §3, item M68):
 //!
 //! ```text
 //! L_T(x) = E_q[ −log p(x|z_0) − Σ_i log p(z_{i−1}|z_i) − log p(z_T) ]      bits pushed
@@ -20,6 +20,10 @@
 //! pop z_0 ~ q(z_0|x), push x ~ p(x|z_0);  pop z_1 ~ q(z_1|z_0), push z_0 ~ p(z_0|z_1);  …  push z_T ~ p(z_T)
 //! ```
 //!
+//! A hierarchy whose posterior is learned is coded in the same way ([`Hierarchy`]). If it is inferred bottom-up its
+//! latents are popped and pushed in turn too; top-down, `q(z_{t−1}|z_t, x)` needs the data to the last, and all latents
+//! of a batch are popped before anything is pushed.
+//!
 //! So the first items need initial bits for two latents, not for `T`, and every item pays for the
 //! next: initial bits are needed once ([`Code::initial_bits`]).
 //!
@@ -32,7 +36,7 @@
 //! `docs/compression.md`.
 //!
 //! ```
-//! use vdm_compress::{Codec, LatentLevels, Settings};
+//! use vdm_compress::{Chain, Codec, LatentLevels, Settings};
 //! use vdm_core::{FromFn, NoiseLevel, Parameterization, Prediction, Scalar, Schedule};
 //! use vdm_core::likelihood::Discretized;
 //!
@@ -44,8 +48,8 @@
 //! });
 //! let schedule = Schedule::linear(9.0, -6.0)?;
 //! let levels = LatentLevels::UniformTime;
-//! let settings = Settings { steps: 50, levels, batch: 16, cells_per_std: Settings::CELLS };
-//! let codec = Codec::new(&model, Discretized::new(256)?, 4, &schedule, &settings)?;
+//! let chain = Chain { steps: 50, levels, cells_per_std: Settings::CELLS };
+//! let codec = Codec::diffusion(&model, Discretized::new(256)?, 4, &schedule, &chain, 16)?;
 //!
 //! // 300 items of 4 pixels around the middle gray, with the spread the model expects.
 //! let quantile = |i: u32| (f64::from(i) + 0.5) / 1200.0;
@@ -61,16 +65,22 @@
 mod archive;
 mod batches;
 mod budget;
+mod cells;
+mod chain;
 mod codec;
 mod distribution;
 mod error;
-mod hierarchy;
+mod layers;
 mod stack;
+mod walk;
 
 pub use archive::{Archive, Header, Origin, sha256};
 pub use budget::Budget;
-pub use codec::{Codec, LatentLevels, Settings};
+pub use cells::Cells;
+pub use chain::{Chain, LatentLevels};
+pub use codec::{Codec, Latents, Settings};
 pub use error::{CodecError, Error};
+pub use layers::{Hierarchy, Layers};
 pub use stack::Code;
 
 /// The example of the README, so that it cannot rot.

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::f64::consts::LN_2;
 
 use proptest::prelude::*;
-use vdm_compress::{Code, Codec, CodecError, Error, LatentLevels, Settings};
+use vdm_compress::{Chain, Code, Codec, CodecError, Error, LatentLevels, Settings};
 use vdm_core::likelihood::Discretized;
 use vdm_core::{
     Denoiser, FromFn, GaussianMixture, LogSnr, NoiseLevel, NoiseSchedule, Parameterization,
@@ -29,8 +29,8 @@ fn mixture() -> GaussianMixture {
     .unwrap()
 }
 
-fn settings(steps: u32, batch: u32) -> Settings {
-    Settings { steps, levels: LatentLevels::UniformTime, batch, cells_per_std: Settings::CELLS }
+fn chain(steps: u32) -> Chain {
+    Chain { steps, levels: LatentLevels::UniformTime, cells_per_std: Settings::CELLS }
 }
 
 /// Those of a grid under that schedule.
@@ -81,11 +81,11 @@ fn items(count: u64) -> Vec<u8> {
 }
 
 /// `L_T` of each item in bits, all expectations by quadrature.
-fn bounds(pixels: &[u8], settings: &Settings) -> Vec<f64> {
-    let steps = settings.steps;
+fn bounds(pixels: &[u8], chain: &Chain) -> Vec<f64> {
+    let steps = chain.steps;
     let (mixture, schedule, data) = (mixture(), schedule(steps), data());
     let scaling = Scaling::VariancePreserving;
-    let grid = match &settings.levels {
+    let grid = match &chain.levels {
         LatentLevels::UniformTime => TimeGrid::uniform_time(steps as usize, &schedule, scaling),
         LatentLevels::LogSnrs(listed) => TimeGrid::from_log_snrs(listed.iter().copied(), scaling),
     };
@@ -109,10 +109,11 @@ fn bounds(pixels: &[u8], settings: &Settings) -> Vec<f64> {
 }
 
 /// The code, which was read back bit for bit.
-fn compress(pixels: &[u8], settings: &Settings) -> Code {
+fn compress(pixels: &[u8], chain: &Chain, batch: u32) -> Code {
     let mixture = mixture();
     let model = by_item(&mixture);
-    let codec = Codec::new(&model, data(), DIMS, &schedule(settings.steps), settings).unwrap();
+    let schedule = schedule(chain.steps);
+    let codec = Codec::diffusion(&model, data(), DIMS, &schedule, chain, batch).unwrap();
     let code = codec.compress(pixels, |_| ()).unwrap();
     let read = codec.decompress(&code.words, pixels.len() / DIMS, |_| ()).unwrap();
     assert_eq!(read, pixels, "bit exact");
@@ -132,12 +133,12 @@ fn m68_the_code_length_is_the_bound() {
     for (steps, levels) in
         [1, 4, 50].map(|steps| (steps, LatentLevels::UniformTime)).into_iter().chain([(30, uneven)])
     {
-        let settings = Settings { levels, ..settings(steps, 16) };
-        let bounds = bounds(&pixels, &settings);
+        let chain = Chain { levels, ..chain(steps) };
+        let bounds = bounds(&pixels, &chain);
         let groups = pixels.chunks(GROUP * DIMS).zip(bounds.chunks(GROUP));
         let excess: Vec<f64> = groups
             .map(|(pixels, bounds)| {
-                compress(pixels, &settings).net_bits - bounds.iter().sum::<f64>()
+                compress(pixels, &chain, 16).net_bits - bounds.iter().sum::<f64>()
             })
             .map(|bits| bits / GROUP as f64)
             .collect();
@@ -156,8 +157,7 @@ fn m68_the_code_length_is_the_bound() {
 /// Initial bits are those of the first item's two first latents, not of all latents of a batch.
 #[test]
 fn initial_bits_are_paid_once() {
-    let settings = settings(50, 16);
-    let [few, many] = [20, 400].map(|count| compress(&items(count), &settings));
+    let [few, many] = [20, 400].map(|count| compress(&items(count), &chain(50), 16));
     assert_eq!(few.initial_bits, many.initial_bits);
     // The state's 128, and at most a word or two beneath.
     assert!(many.initial_bits <= 256, "{}", many.initial_bits);
@@ -170,7 +170,7 @@ fn initial_bits_are_paid_once() {
 #[test]
 fn any_number_of_steps_reads_back() {
     for steps in [1, 10, 50, 100] {
-        compress(&items(45), &settings(steps, 10));
+        compress(&items(45), &chain(steps), 10);
     }
 }
 
@@ -199,13 +199,14 @@ proptest! {
         let pixels: Vec<u8> =
             values.iter().cycle().take(values.len() * dims).map(|v| (u16::from(*v) % levels) as u8).collect();
         let model = erratic(scale);
-        let settings = Settings { cells_per_std, ..settings(steps, batch) };
-        let settings = if uneven {
-            Settings { levels: listed(&GridKind::Karras { rho: 3.0 }, steps), ..settings }
+        let chain = Chain { cells_per_std, ..chain(steps) };
+        let chain = if uneven {
+            Chain { levels: listed(&GridKind::Karras { rho: 3.0 }, steps), ..chain }
         } else {
-            settings
+            chain
         };
-        let codec = Codec::new(&model, data, dims, &schedule(steps), &settings).unwrap();
+        let codec =
+            Codec::diffusion(&model, data, dims, &schedule(steps), &chain, batch).unwrap();
         let code = codec.compress(&pixels, |_| ()).unwrap();
         prop_assert_eq!(codec.decompress(&code.words, values.len(), |_| ()).unwrap(), pixels);
     }
@@ -215,10 +216,10 @@ proptest! {
 /// never panics, and a checksum tells.
 #[test]
 fn another_model_reads_other_pixels() {
-    let settings = settings(20, 8);
     let pixels = items(50);
     let [writer, reader] = [1.0, 1.000_001].map(erratic);
-    let codec = |model| Codec::new(model, data(), DIMS, &schedule(20), &settings).unwrap();
+    let codec =
+        |model| Codec::diffusion(model, data(), DIMS, &schedule(20), &chain(20), 8).unwrap();
     let code = codec(&writer).compress(&pixels, |_| ()).unwrap();
     match codec(&reader).decompress(&code.words, 50, |_| ()) {
         Ok(read) => assert_ne!(read, pixels),
@@ -235,43 +236,41 @@ fn another_model_reads_other_pixels() {
 
 #[test]
 fn bad_input_is_named() {
-    let good = settings(3, 2);
-    let with = |listed: &[f64]| Settings {
-        levels: LatentLevels::LogSnrs(listed.to_vec()),
-        ..good.clone()
-    };
+    let good = chain(3);
+    let with =
+        |listed: &[f64]| Chain { levels: LatentLevels::LogSnrs(listed.to_vec()), ..good.clone() };
     let model = erratic(1.0);
-    let refused = |settings, schedule: Schedule| {
-        Codec::new(&model, data(), DIMS, &schedule, &settings).unwrap_err().to_string()
+    let refused = |chain, schedule: Schedule, batch| {
+        Codec::diffusion(&model, data(), DIMS, &schedule, &chain, batch).unwrap_err().to_string()
     };
     let cases = [
-        (refused(Settings { steps: 0, ..good.clone() }, schedule(3)), "steps = 0"),
-        (refused(Settings { batch: 0, ..good.clone() }, schedule(3)), "batch = 0"),
+        (refused(Chain { steps: 0, ..good.clone() }, schedule(3), 2), "steps = 0"),
+        (refused(good.clone(), schedule(3), 0), "batch = 0"),
         (
-            refused(Settings { cells_per_std: 5000, ..good.clone() }, schedule(3)),
+            refused(Chain { cells_per_std: 5000, ..good.clone() }, schedule(3), 2),
             "cells_per_std = 5000",
         ),
         (
-            refused(with(&[-6.0, 0.0, 2.0, f64::INFINITY]), schedule(3)),
+            refused(with(&[-6.0, 0.0, 2.0, f64::INFINITY]), schedule(3), 2),
             "the levels end at log-SNR inf",
         ),
         (
-            refused(with(&[-6.0, 0.0, 2.0]), schedule(3)),
+            refused(with(&[-6.0, 0.0, 2.0]), schedule(3), 2),
             "a grid of 2 steps is listed where 3 are asked for",
         ),
-        (refused(with(&[-6.0, 0.0, 0.0, 7.0]), schedule(3)), "log-SNR"),
-        (refused(good.clone(), Schedule::linear(60.0, -6.0).unwrap()), "use fewer steps"),
+        (refused(with(&[-6.0, 0.0, 0.0, 7.0]), schedule(3), 2), "log-SNR"),
+        (refused(good.clone(), Schedule::linear(60.0, -6.0).unwrap(), 2), "use fewer steps"),
     ];
     for (message, named) in cases {
         assert!(message.contains(named), "{message}");
     }
-    let codec = Codec::new(&model, data(), DIMS, &schedule(3), &good).unwrap();
+    let codec = Codec::diffusion(&model, data(), DIMS, &schedule(3), &good, 2).unwrap();
     let refused = |pixels: &[u8]| codec.compress(pixels, |_| ()).unwrap_err().to_string();
     assert!(refused(&[]).contains("0 pixels"));
     assert!(refused(&[1, 2, 3]).contains("3 pixels are no whole number of items of 2"));
     assert!(refused(&[1, 8]).contains("pixel 1 has value 8"));
     let broken = erratic(f64::NAN);
-    let codec = Codec::new(&broken, data(), DIMS, &schedule(3), &good).unwrap();
+    let codec = Codec::diffusion(&broken, data(), DIMS, &schedule(3), &good, 2).unwrap();
     let error = codec.compress(&[1, 2], |_| ()).unwrap_err().to_string();
     assert!(error.contains("weights are not finite"), "{error}");
 }

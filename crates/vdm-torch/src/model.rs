@@ -185,9 +185,7 @@ impl Model {
     /// # Errors
     /// [`Error::Torch`] if the weights cannot be brought to the host, [`Error::Json`].
     pub fn sha256(&self) -> Result<String, Error> {
-        let spec = serde_json::to_vec(&self.spec);
-        let spec = spec.map_err(|source| Error::Json { what: "a model", source })?;
-        weights::sha256(&spec, &self.parameters.named())
+        weights::sha256(&self.spec, &self.parameters.named())
     }
 
     /// What it was made from.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use safetensors::{SafeTensorError, SafeTensors};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
@@ -94,14 +95,15 @@ pub(crate) fn copy_into(found: Named, into: &Named) -> Result<(), String> {
     Ok(())
 }
 
-/// SHA-256 of a document, then of name and values of each tensor: what two models share that give the same
-/// answers.
+/// SHA-256 of a specification as JSON, then of name and values of each tensor: what two models share that give the
+/// same answers.
 ///
 /// # Errors
-/// [`Error::Torch`] if the tensors cannot be brought to the host.
-pub(crate) fn sha256(document: &[u8], tensors: &Named) -> Result<String, Error> {
+/// [`Error::Torch`] if the tensors cannot be brought to the host, [`Error::Json`].
+pub(crate) fn sha256(spec: &impl Serialize, tensors: &Named) -> Result<String, Error> {
+    let document = serde_json::to_vec(spec);
     let mut hash = Sha256::new();
-    hash.update(document);
+    hash.update(document.map_err(|source| Error::Json { what: "a model", source })?);
     for (name, tensor) in tensors {
         hash.update(name.as_bytes());
         hash.update([0]);

@@ -11,7 +11,7 @@ use super::per_item::PerItem;
 use crate::engine::Engine;
 use crate::grid::Grid;
 use crate::items::ItemOptions;
-use crate::opened::Which;
+use crate::opened::{Which, check_for_hierarchy};
 use crate::specification::{Specification, named};
 
 /// `vdm eval`.
@@ -108,14 +108,7 @@ impl Options {
             ("--scaling or --schedule", self.specification.is_given()),
             ("--double", self.double),
         ];
-        for (flag, is_given) in given {
-            ensure!(
-                !is_given,
-                "{flag} means nothing for a hierarchy, which has layers of latents in place of noise levels; \
-                 leave it out"
-            );
-        }
-        Ok(())
+        given.into_iter().try_for_each(|(flag, is_given)| check_for_hierarchy(flag, is_given))
     }
 
     /// That no flag was given that the estimator has no use for.

@@ -100,7 +100,7 @@ fn terms(bound: &HierarchyBound) -> Vec<Term> {
 }
 
 /// A bound as documents have it.
-fn test_likelihood(bound: &HierarchyBound) -> TestLikelihood {
+pub(crate) fn test_likelihood(bound: &HierarchyBound) -> TestLikelihood {
     let Validation { bits_per_dim, standard_error, terms } = HierarchySpec::validation(bound);
     TestLikelihood {
         bits_per_dim,

@@ -33,6 +33,33 @@ pub trait Distribution {
     fn reparameterize(&self, noise: &Self::Noise) -> Self::Value;
 }
 
+/// A distribution whose components are independent once the parents have values, each of them a number: what coding
+/// needs to know of a node beside the bound.
+pub trait Factorized: Distribution {
+    /// Why the components cannot be had.
+    type Error: std::error::Error + 'static;
+
+    /// The distribution of each component, item by item.
+    ///
+    /// # Errors
+    /// Those of the library that holds them.
+    fn components(&self) -> Result<Components, Self::Error>;
+
+    /// The node whose components have these values. It is the same node, to the last bit, as any other
+    /// distribution of the same parents makes of them: the prior and the posterior of a latent, say.
+    fn value(&self, components: &[f64]) -> Self::Value;
+}
+
+/// The components of a node.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Components {
+    /// Of a latent.
+    Normal(Vec<Normal>),
+    /// Of data: the probabilities of each value of the first component, then of the second, and so on. They sum to 1 but
+    /// for rounding.
+    Categorical(Vec<f32>),
+}
+
 impl<C: Real> Distribution for Normal<C> {
     type Value = C;
     type Noise = f64;

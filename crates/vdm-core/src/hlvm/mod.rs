@@ -86,7 +86,7 @@ mod normal;
 mod points;
 
 pub use conditional::{Conditional, Linear};
-pub use distribution::Distribution;
+pub use distribution::{Components, Distribution, Factorized};
 pub use elbo::{Elbo, Hlvm, Integrals};
 pub use graph::{Factor, Graph};
 pub use joint::Joint;

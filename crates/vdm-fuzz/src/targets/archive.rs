@@ -1,6 +1,8 @@
 //! Compressed files.
 
-use vdm_compress::{Archive, Header, LatentLevels, Origin, Settings, sha256};
+use vdm_compress::{
+    Archive, Cells, Chain, Header, LatentLevels, Latents, Layers, Origin, Settings, sha256,
+};
 
 use super::{Kind, Target, Verdict, document, verdict};
 
@@ -44,9 +46,13 @@ fn archive(input: &[u8]) -> Verdict {
 }
 
 fn archives() -> Vec<Archive> {
-    let levels =
-        [LatentLevels::UniformTime, LatentLevels::LogSnrs(vec![-5.0, -2.0, 0.5, 3.0, 13.0])];
-    let header = |levels| Header {
+    let chain = |levels| Latents::Chain(Chain { steps: 4, levels, cells_per_std: Settings::CELLS });
+    let latents = [
+        chain(LatentLevels::UniformTime),
+        chain(LatentLevels::LogSnrs(vec![-5.0, -2.0, 0.5, 3.0, 13.0])),
+        Latents::Layers(Layers { cells: vec![Cells { log2_width: -6, edge: 900 }; 3], growth: 20 }),
+    ];
+    let header = |latents| Header {
         model_sha256: sha256(b"model"),
         origin: Origin {
             engine: "vdm 0.1.0, libtorch 2.11.0".into(),
@@ -54,7 +60,7 @@ fn archives() -> Vec<Archive> {
             threads: 2,
             checkpoint: 8000,
         },
-        settings: Settings { steps: 4, levels, batch: 64, cells_per_std: Settings::CELLS },
+        settings: Settings { batch: 64, latents },
         items: 3,
         shape: [1, 8, 8],
         levels: 17,
@@ -62,5 +68,5 @@ fn archives() -> Vec<Archive> {
         words: 5,
     };
     let words = vec![1, u64::MAX, 0x0123_4567_89ab_cdef, 1 << 63, 0];
-    levels.map(|levels| Archive { header: header(levels), words: words.clone() }).into()
+    latents.map(|latents| Archive { header: header(latents), words: words.clone() }).into()
 }

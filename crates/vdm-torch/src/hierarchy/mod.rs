@@ -36,10 +36,10 @@ use self::layers::{Decoder, Encoder, Layer, Layout, Pass, Size};
 pub use self::node::{Belief, Gaussian, Node, State};
 pub use self::spec::{HierarchySpec, Inference, LayerSpec};
 pub use self::training::{HierarchyDraws, HierarchyTraining};
-use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::error::at_least_one;
 use crate::nn::{Parameters, Scope};
+use crate::{Error, weights};
 
 /// Everything that fixes a hierarchy but its weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -128,6 +128,14 @@ impl Hierarchy {
     #[must_use]
     pub fn spec(&self) -> &HierarchyModelSpec {
         &self.spec
+    }
+
+    /// SHA-256 of specification and weights, in hexadecimal: what has the same answers has the same.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] if the weights cannot be brought to the host, [`Error::Json`].
+    pub fn sha256(&self) -> Result<String, Error> {
+        weights::sha256(&self.spec, &self.parameters.named())
     }
 
     /// Its weights.
@@ -226,7 +234,7 @@ impl Hierarchy {
     }
 
     /// Data values of items, `[B, C, H, W]` bytes on the device.
-    fn values(&self, pixels: &[u8]) -> Tensor {
+    pub fn values(&self, pixels: &[u8]) -> Tensor {
         let Shape { channels, height, width } = self.spec.shape;
         let size = [channels, height, width].map(|side| side as i64);
         Tensor::from_slice(pixels).view([-1, size[0], size[1], size[2]]).to_device(self.device())

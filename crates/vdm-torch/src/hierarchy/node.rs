@@ -5,8 +5,11 @@ use std::f64::consts::TAU;
 use std::fmt;
 use std::rc::Rc;
 
-use tch::{Kind, Tensor};
-use vdm_core::hlvm::Distribution;
+use tch::{Device, Kind, Tensor};
+use vdm_core::hlvm::{Components, Distribution, Factorized, Normal};
+
+use super::evaluate::host;
+use crate::Error;
 
 /// What a node holds for each item of a batch.
 #[derive(Debug)]
@@ -168,6 +171,12 @@ impl<'a> Gaussian<'a> {
         Self::new(mean, log_std)
     }
 
+    /// The node of these latents.
+    fn node(&self, z: Tensor) -> Node {
+        let features = self.below.as_ref().map_or_else(|| z.shallow_clone(), |below| below(&z));
+        Node::Latent { z, state: State::new(features) }
+    }
+
     pub(super) fn log_density(&self, z: &Tensor) -> Tensor {
         let score = (z - &self.mean) * (-&self.log_std).exp();
         (score.square() + TAU.ln()) * -0.5 - &self.log_std
@@ -222,9 +231,32 @@ impl Distribution for Belief<'_> {
     }
 
     fn reparameterize(&self, noise: &Tensor) -> Node {
-        let Gaussian { mean, log_std, below } = self.gaussian();
-        let z = mean + log_std.exp() * noise;
-        let features = below.as_ref().map_or_else(|| z.shallow_clone(), |below| below(&z));
-        Node::Latent { z, state: State::new(features) }
+        let gaussian = self.gaussian();
+        gaussian.node(&gaussian.mean + gaussian.log_std.exp() * noise)
+    }
+}
+
+impl Factorized for Belief<'_> {
+    type Error = Error;
+
+    fn components(&self) -> Result<Components, Error> {
+        Ok(match self {
+            Self::Gaussian(Gaussian { mean, log_std, .. }) => {
+                let pairs = host(mean)?.into_iter().zip(host(log_std)?);
+                let normal = |(mean, log_std): (f64, f64)| Normal::new(mean, (2.0 * log_std).exp());
+                Components::Normal(pairs.map(normal).collect())
+            }
+            Self::Categorical { log_probabilities } => {
+                let by_component = log_probabilities.exp().permute([0, 1, 3, 4, 2]);
+                let flat = by_component.to_device(Device::Cpu).flatten(0, -1);
+                Components::Categorical(Vec::try_from(flat)?)
+            }
+        })
+    }
+
+    fn value(&self, components: &[f64]) -> Node {
+        let gaussian = self.gaussian();
+        let z = Tensor::from_slice(components).to_kind(Kind::Float);
+        gaussian.node(z.view_as(&gaussian.mean).to_device(gaussian.mean.device()))
     }
 }
