@@ -1,12 +1,17 @@
 //! Pixels in general image formats: to write them, and to compare a code with.
 
+use std::io::Write;
+
 use anyhow::{Result, ensure};
 use image_webp::{ColorType, WebPEncoder};
+use lzma_rust2::{LzmaOptions, LzmaWriter};
 use png::{BitDepth, Compression};
 use vdm_data::{Items, Shape};
 
-/// The smallest that zstd offers without special flags, and the slowest.
-const ZSTD_LEVEL: i32 = 19;
+/// The smallest that LZMA offers, and the slowest.
+const LZMA_PRESET: u32 = 9;
+/// The least window that LZMA can have.
+const LZMA_WINDOW: usize = 1 << 12;
 /// The longest side a WebP file can have.
 const WEBP_SIDE: usize = 1 << 14;
 
@@ -50,6 +55,17 @@ impl<'a> Raster<'a> {
     }
 }
 
+/// Bytes of a file of LZMA, the format below xz and 7z.
+fn lzma(pixels: &[u8]) -> Result<Vec<u8>> {
+    let mut options = LzmaOptions::with_preset(LZMA_PRESET);
+    // A larger window sees no more, and is allocated for each file.
+    options.dict_size = options.dict_size.min(pixels.len().max(LZMA_WINDOW) as u32);
+    let mut writer =
+        LzmaWriter::new_use_header(Vec::new(), &options, Some(pixels.len() as u64))?;
+    writer.write_all(pixels)?;
+    Ok(writer.finish()?)
+}
+
 /// `[N, C, H, W]` as `[N, H, W, C]`.
 pub(crate) fn channels_last<T: Copy>(pixels: &[T], shape: Shape) -> Vec<T> {
     let (channels, plane) = (shape.channels, shape.height * shape.width);
@@ -74,7 +90,6 @@ pub(crate) fn table(items: &Items, shape: Shape) -> Result<String> {
     let sum = |encode: &dyn Fn(&[u8]) -> Result<Vec<u8>>| -> Result<usize> {
         each().map(|item| Ok(encode(item)?.len())).sum()
     };
-    let zstd = |pixels: &[u8]| Ok(zstd::bulk::compress(pixels, ZSTD_LEVEL)?);
     let mut rows = Vec::new();
     if let Ok(column) = Raster::new(&pixels, shape) {
         rows.push(("PNG, a file per image", sum(&|item| Raster::new(item, shape)?.png())?));
@@ -86,8 +101,8 @@ pub(crate) fn table(items: &Items, shape: Shape) -> Result<String> {
             rows.push(("WebP, all in one column", column.webp()?.len()));
         }
     }
-    rows.push(("zstd, a file per image", sum(&zstd)?));
-    rows.push(("zstd, all as one", zstd(&pixels)?.len()));
+    rows.push(("LZMA, a file per image", sum(&lzma)?));
+    rows.push(("LZMA, all as one", lzma(&pixels)?.len()));
     let line = |(name, bytes): &(&str, usize)| {
         let bits_per_dim = 8.0 * *bytes as f64 / pixels.len() as f64;
         format!("{name:<24} {bits_per_dim:>8.4} bits/dim {bytes:>12} bytes")

@@ -54,7 +54,7 @@ fn images_come_back_bit_for_bit_and_bad_files_are_named() {
     let output = vdm(&[&fixed[..], &["--batch", "4", "--out", &file]].concat());
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    for named in ["without initial bits", "3-step bound (L_T)", "PNG", "WebP", "zstd, all as one"] {
+    for named in ["without initial bits", "3-step bound (L_T)", "PNG", "WebP", "LZMA, all as one"] {
         assert!(text.contains(named), "no {named} in {text}");
     }
 
