@@ -60,8 +60,7 @@ fn lzma(pixels: &[u8]) -> Result<Vec<u8>> {
     let mut options = LzmaOptions::with_preset(LZMA_PRESET);
     // A larger window sees no more, and is allocated for each file.
     options.dict_size = options.dict_size.min(pixels.len().max(LZMA_WINDOW) as u32);
-    let mut writer =
-        LzmaWriter::new_use_header(Vec::new(), &options, Some(pixels.len() as u64))?;
+    let mut writer = LzmaWriter::new_use_header(Vec::new(), &options, Some(pixels.len() as u64))?;
     writer.write_all(pixels)?;
     Ok(writer.finish()?)
 }

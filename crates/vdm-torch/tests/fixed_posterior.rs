@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor};
 use vdm_core::hlvm::{Conditional, Hlvm, Integrals, layered};
-use vdm_core::{Denoiser, NoiseLevel, NoiseSchedule, Posterior, Scaling, Schedule};
+use vdm_core::{Denoiser, LogSnr, NoiseLevel, NoiseSchedule, Posterior, Scaling, Schedule, bound};
 use vdm_data::{Items, Shape};
 use vdm_sample::Seed;
 use vdm_sample::estimate::{DiffusionTerm, Moments, Rounds};
@@ -71,10 +71,7 @@ fn fixed_posterior(model: &Model, steps: usize, batch: i64) -> Hlvm<Boxed<'_>, B
     Hlvm::new(generative, inference).unwrap()
 }
 
-/// The walk that trains hierarchies gives, on a network's diffusion model of so many layers, what the estimator of `L_T`
-/// gives: one bound (M11 on networks). Both are means over draws of the same items.
-#[test]
-fn m11_the_walk_of_a_networks_chain_is_its_bound() {
+fn waves() -> (Model, Vec<u8>, Node) {
     let shape = Shape { channels: 1, height: 2, width: 2 };
     let spec = ModelSpec {
         shape,
@@ -86,26 +83,85 @@ fn m11_the_walk_of_a_networks_chain_is_its_bound() {
     };
     let model = Model::new(&spec, Seed(3), Device::Cpu).unwrap();
     let pixels: Vec<u8> = (0..64_u16).map(|i| (i * 3 % 5) as u8).collect();
-    let items = Items::new("waves".as_ref(), 4, pixels.clone(), None).unwrap();
     let data = Node::Data {
         values: Tensor::from_slice(&pixels).view([16, 1, 2, 2]),
         features: Rc::from(Vec::new()),
     };
+    (model, pixels, data)
+}
+
+/// Standard normals of a draw for the latents of 16 items.
+fn noise(steps: usize, draw: u64) -> Vec<Tensor> {
+    let mut eps = vec![0.0_f32; 16 * 4 * (steps + 1)];
+    fill_normal(&mut eps, 4, Seed(8), Purpose::EvaluationNoise, draw, 0);
+    Tensor::from_slice(&eps).view([-1, 16, 1, 2, 2]).unbind(0)
+}
+
+fn nats(term: &Tensor) -> f64 {
+    term.sum(Kind::Double).double_value(&[])
+}
+
+/// At the walk's own latents the divergence of every layer is the diffusion loss of its step, and with the prior term and
+/// the likelihood of the data the bound is that of diffusion: to 1e-4 of it, the rounding of f32 in a difference of two
+/// means divided by a small variance.
+#[test]
+fn m11_each_layers_divergence_is_the_loss_of_its_step() {
+    let (model, pixels, data) = waves();
+    let schedule = &model.spec().diffusion.schedule;
+    let x = model.encode(&Tensor::from_slice(&pixels).view([16, 1, 2, 2])).0;
+    for steps in [4, 16, 64, 256] {
+        let graphs = fixed_posterior(&model, steps, 16);
+        let data = std::slice::from_ref(&data);
+        let terms = graphs.terms::<Belief<'_>>(data, &noise(steps, 0), Integrals::Analytic);
+        let walked: f64 = -terms.iter().map(|(_, term)| nats(term)).sum::<f64>();
+        let values = graphs.infer(data, &noise(steps, 0), |_, _: &Belief<'_>, _, _| ());
+        let level = |i: usize| {
+            let log_snr = schedule.log_snr(i as f64 / steps as f64);
+            Scaling::VariancePreserving.level(log_snr.value())
+        };
+        let loss = |i: usize| {
+            let (s, t) = (level(i), level(i + 1));
+            let z = values[&(i + 2)].value();
+            let eps = (z - &x * t.alpha) / t.sigma;
+            let z = Batch(z.shallow_clone());
+            let predicted = tch::no_grad(|| model.denoise(&z, &t).unwrap().noise(&z, &t)).0;
+            let factor = bound::discrete_factor(LogSnr::new(s.log_snr), LogSnr::new(t.log_snr));
+            factor * nats(&(eps - predicted).square())
+        };
+        let likelihood = model.code();
+        let clean = values[&1].value().flatten(0, -1) / level(0).alpha;
+        let clean = Vec::<f64>::try_from(clean.to_kind(Kind::Double)).unwrap();
+        let reconstruction = |(pixel, z): (&u8, &f64)| {
+            let mut of_values = likelihood.log_probs(*z, schedule.log_snr(0.0));
+            -of_values.nth(usize::from(*pixel)).unwrap()
+        };
+        let prior = |pixel: &u8| {
+            bound::prior_kl(schedule.log_snr(1.0), likelihood.encode(u16::from(*pixel)))
+        };
+        let diffusion = (0..steps).map(loss).sum::<f64>()
+            + pixels.iter().zip(&clean).map(reconstruction).sum::<f64>()
+            + pixels.iter().map(prior).sum::<f64>();
+        println!("T = {steps}: {:.6} and {:.6} nats", walked / 16.0, diffusion / 16.0);
+        assert!((walked / diffusion - 1.0).abs() < 1e-4, "T = {steps}: {walked} and {diffusion}");
+    }
+}
+
+/// The walk that trains hierarchies gives, on a network's diffusion model of so many layers, what the estimator of `L_T`
+/// gives: one bound (M11 on networks). Both are means over draws of the same items.
+#[test]
+fn m11_the_walk_of_a_networks_chain_is_its_bound() {
+    let (model, pixels, data) = waves();
+    let items = Items::new("waves".as_ref(), 4, pixels, None).unwrap();
     for steps in [4, 16] {
         let graphs = fixed_posterior(&model, steps, 16);
         let mut walked = Moments::default();
         for draw in 0..600 {
-            let mut eps = vec![0.0_f32; 16 * 4 * (steps + 1)];
-            fill_normal(&mut eps, 4, Seed(8), Purpose::EvaluationNoise, draw, 0);
-            let noise = Tensor::from_slice(&eps).view([-1, 16, 1, 2, 2]).unbind(0);
             let terms = graphs.terms::<Belief<'_>>(
                 std::slice::from_ref(&data),
-                &noise,
+                &noise(steps, draw),
                 Integrals::Analytic,
             );
-            let sum: f64 =
-                terms.iter().map(|(_, term)| term.sum(Kind::Double).double_value(&[])).sum();
-            walked.add(-sum / 16.0);
+            walked.add(-terms.iter().map(|(_, term)| nats(term)).sum::<f64>() / 16.0);
         }
         let evaluation = Evaluation::new(&model, &items, Seed(2), 16);
         let diffusion = DiffusionTerm::AllSteps { steps: steps as u32 };

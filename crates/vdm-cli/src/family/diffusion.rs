@@ -10,9 +10,7 @@ use vdm_report::result::{LossByLogSnr, NoiseLevels, Term, TestLikelihood};
 use vdm_report::{RunDir, files};
 use vdm_torch::checkpoint::Checkpoint;
 use vdm_torch::diffusion::DiffusionTrainer;
-use vdm_torch::{
-    DiffusionConfig, EndTerms, Likelihood, Model, RunConfig, Sampling, TimeDiscretization,
-};
+use vdm_torch::{DiffusionConfig, EndTerms, Likelihood, Model, RunConfig, Sampling};
 
 use super::{Conclusion, Recorded, TrainingLoss, Validation};
 use crate::claim::Claim;
@@ -96,7 +94,7 @@ impl Recorded for DiffusionConfig {
         output::denoising(&drawn, spec.shape, spec.values)?.save(&claim.run().denoising())?;
         let progress = Progress::new("testing", "items", data.test.len() as u64, Lines::Results)?;
         let done = |items: usize| progress.set(items as u64);
-        let time = TimeDiscretization::Continuous;
+        let time = config.model.objective.time;
         let likelihood = vdm_torch::evaluate(&model, &data.test, time, *evaluation, *seed, done)?;
         let curve = &likelihood.curve;
         let curve = LossByLogSnr {

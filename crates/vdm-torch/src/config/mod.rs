@@ -294,7 +294,7 @@ fn check_preset_name(name: &str) -> Result<(), Error> {
 }
 
 /// The configurations that come with the program, by name.
-pub const PRESETS: [(&str, &str); 14] = [
+pub const PRESETS: [(&str, &str); 15] = [
     ("digits", include_str!("../../presets/digits.json")),
     ("swirl", include_str!("../../presets/swirl.json")),
     ("clusters-energy", include_str!("../../presets/clusters-energy.json")),
@@ -302,6 +302,7 @@ pub const PRESETS: [(&str, &str); 14] = [
     ("digits-hvae-bottom-up", include_str!("../../presets/digits-hvae-bottom-up.json")),
     ("digits-ladder", include_str!("../../presets/digits-ladder.json")),
     ("digits-hvae-top-down", include_str!("../../presets/digits-hvae-top-down.json")),
+    ("digits-fixed-posterior", include_str!("../../presets/digits-fixed-posterior.json")),
     ("swirl-vae", include_str!("../../presets/swirl-vae.json")),
     ("clusters-vae", include_str!("../../presets/clusters-vae.json")),
     ("fashion-mnist", include_str!("../../presets/fashion-mnist.json")),

@@ -336,7 +336,8 @@ impl Trainable for DiffusionTraining {
 
     fn validate(&self, items: &Items) -> Result<Likelihood, Error> {
         let spec = EvaluationSpec { draws: VALIDATION_DRAWS, batch: self.plan.batch };
-        let time = TimeDiscretization::Continuous;
+        // The bound of the hierarchy that is trained.
+        let time = self.plan.objective.time;
         evaluate(&self.model, items, time, spec, self.plan.seed, |_| ())
     }
 
