@@ -12,7 +12,7 @@ use vdm_data::{Dataset, Items, Shape, Source};
 use vdm_sample::Seed;
 use vdm_torch::checkpoint::{Checkpoint, Checkpoints, read_info};
 use vdm_torch::nn::{Initial, Mode, Parameters};
-use vdm_torch::train::{Loss, Plan, StepTaken, Term, Trainable, Trainer};
+use vdm_torch::train::{Loss, LossTerm, Plan, StepTaken, Trainable, Trainer};
 use vdm_torch::{Batch, Error, RunIdentity};
 
 /// `½‖x − μ‖²` of noised items, and how many items it has seen beside.
@@ -71,7 +71,7 @@ impl Trainable for Mean {
         let observe = |scale: f64| vec![self.mean.grad().abs().sum(Kind::Float).view([1]) / scale];
         Ok(Loss { nats, terms: vec![("ink", ink)], observe: Some(Box::new(observe)) })
     }
-    fn learn(&mut self, step: &StepTaken<'_, Vec<f32>>) -> Result<Vec<Term>, Error> {
+    fn learn(&mut self, step: &StepTaken<'_, Vec<f32>>) -> Result<Vec<LossTerm>, Error> {
         assert!(step.observed[0].iter().all(|size| size.is_finite()));
         self.seen += step.nats.len();
         self.in_window += step.nats.len();

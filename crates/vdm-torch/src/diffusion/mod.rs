@@ -28,7 +28,7 @@ use crate::model::{Diffusion, Model, ModelSpec};
 use crate::nn::{Mode, Parameters};
 use crate::objective::{self, NoisedBatch, TimeDiscretization};
 use crate::sample::sample;
-use crate::train::{Bound, Loss, OptimizerSpec, StepTaken, Term, Trainable, Trainer};
+use crate::train::{Bound, Loss, LossTerm, OptimizerSpec, StepTaken, Trainable, Trainer};
 use crate::{Batch, Error, PerSample};
 
 /// Draws per item of the bound on the validation split during training.
@@ -259,7 +259,7 @@ impl Trainable for DiffusionTraining {
 
     /// Lets the time sampler see the step's losses and the schedule learn from them. The terms are those
     /// of the schedule's ends, where they are learned.
-    fn learn(&mut self, step: &StepTaken<'_, DiffusionDraws>) -> Result<Vec<Term>, Error> {
+    fn learn(&mut self, step: &StepTaken<'_, DiffusionDraws>) -> Result<Vec<LossTerm>, Error> {
         let noising = self.noising(step.draws)?;
         let draws = noising.draws(step.nats);
         draws.iter().for_each(|draw| self.loss_variance.observe(draw));

@@ -15,6 +15,6 @@ pub use batch::TrainingBatch;
 pub use optimizer::{Decay, Ema, OptimizerSpec};
 pub use run::{Observer, Outcome, run};
 pub use spec::{OutputSpec, Plan, TrainingSpec};
-pub use trainable::{Bound, Loss, Observe, StepTaken, Term, Trainable};
+pub use trainable::{Bound, Loss, LossTerm, Observe, StepTaken, Trainable};
 pub use trainer::{StepReport, Trainer};
 pub use window::Window;

@@ -68,7 +68,7 @@ pub trait Trainable: Debug {
     ///
     /// # Errors
     /// Ends the training, whose step is then not counted.
-    fn learn(&mut self, _step: &StepTaken<'_, Self::Draws>) -> Result<Vec<Term>, Error> {
+    fn learn(&mut self, _step: &StepTaken<'_, Self::Draws>) -> Result<Vec<LossTerm>, Error> {
         Ok(Vec::new())
     }
 
@@ -131,7 +131,7 @@ impl Bound for f64 {
 }
 
 /// A named part of a loss, in nats per item.
-pub type Term = (&'static str, f64);
+pub type LossTerm = (&'static str, f64);
 
 /// The loss of some items.
 pub struct Loss<'a> {

@@ -16,7 +16,7 @@ use vdm_sample::noise::Purpose;
 use super::batch::TrainingBatch;
 use super::optimizer::Optimizer;
 use super::spec::Plan;
-use super::trainable::{Loss, StepTaken, Term, Trainable};
+use super::trainable::{Loss, LossTerm, StepTaken, Trainable};
 use super::window::Window;
 use crate::Error;
 use crate::checkpoint::{self, Checkpoint, CheckpointInfo, Checkpoints};
@@ -53,7 +53,7 @@ pub struct StepReport {
     /// The loss of each item, nats.
     pub nats: Vec<f64>,
     /// Parts of the loss, or what belongs beside it, by name: means of the batch, nats per item.
-    pub terms: Vec<Term>,
+    pub terms: Vec<LossTerm>,
 }
 
 /// What the backward pass of a batch leaves on the device.
@@ -71,7 +71,7 @@ struct HostPass {
     loss: f64,
     gradient_norm: f64,
     nats: Vec<f64>,
-    terms: Vec<Term>,
+    terms: Vec<LossTerm>,
     observed: Vec<Vec<f64>>,
 }
 
