@@ -361,7 +361,7 @@ mod tests {
         for name in hostile {
             for outcome in named(name) {
                 let error = format!("{:#}", outcome.unwrap_err());
-                assert!(error.contains("it names a folder: use"), "{name:?}: {error}");
+                assert!(error.contains("first: it names a folder"), "{name:?}: {error}");
                 assert!(!error.contains(char::is_control), "{error:?}");
             }
         }

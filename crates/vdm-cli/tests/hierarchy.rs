@@ -151,7 +151,7 @@ fn a_wrong_hierarchy_is_named() {
         (|c| c["hierarchy"]["dropout"] = 1.into(), "hierarchy.dropout"),
         (|c| c["hierarchy"]["inference"] = "sideways".into(), "unknown variant `sideways`"),
         (|c| c["head"] = "noise".into(), "field `head` is of another kind of model"),
-        (|c| c["training"]["precision"] = "bf16".into(), "a hierarchy is trained in \"f32\""),
+        (|c| c["training"]["precision"] = "bf16".into(), "use \"f32\" for a hierarchy"),
     ];
     for (change, named) in cases {
         let file = config(folder.path(), "digits-ladder", change);

@@ -26,7 +26,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::schedule::{Curve, LogSnrRange, Time};
-use crate::{Dual, Error, Scalar, Schedule, Weighting};
+use crate::setting::{InvalidSetting, require};
+use crate::{Dual, Scalar, Schedule, Weighting};
 
 /// `ln w(λ)` and its name.
 #[derive(Clone)]
@@ -72,17 +73,12 @@ impl CustomWeighting {
     }
 
     /// Itself, if its weights are numbers at the levels in use.
-    pub(crate) fn checked(self) -> Result<Self, Error> {
+    pub(crate) fn checked(self) -> Result<Self, InvalidSetting> {
         for level in (-30..=30).map(f64::from) {
             let Dual { value, derivative } = self.log_weight(Dual::variable(level));
-            if !(value.is_finite() && derivative.is_finite()) {
-                let wanted = "such that its log-weight and slope there are numbers";
-                return Err(Error::Weighting {
-                    field: "a custom weighting at",
-                    value: level,
-                    wanted,
-                });
-            }
+            let legal = value.is_finite() && derivative.is_finite();
+            let remedy = "use one whose log-weight and slope there are finite";
+            require(legal, "custom weighting at log-SNR", level, remedy)?;
         }
         Ok(self)
     }
@@ -216,7 +212,7 @@ mod tests {
         assert!(rises.len() == 1 && (rises[0].levels.max() - 1.0).abs() < 1e-9, "{rises:?}");
         let pole = Weighting::custom("pole", |log_snr| log_snr.lift(1.0) / log_snr);
         let error = pole.checked().unwrap_err().to_string();
-        assert!(error.contains("a custom weighting at") && error.contains('0'), "{error}");
+        assert!(error.contains("custom weighting at log-SNR = 0: use one"), "{error}");
     }
 
     #[test]

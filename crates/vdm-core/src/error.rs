@@ -2,16 +2,14 @@ use thiserror::Error;
 
 use crate::count::TooMany;
 use crate::schedule::LogSnrRange;
-
-/// A number in at most some twenty characters.
-fn short(value: f64) -> String {
-    let usual = value == 0.0 || (1e-5..1e15).contains(&value.abs());
-    if usual { value.to_string() } else { format!("{value:e}") }
-}
+use crate::setting::{InvalidSetting, short};
 
 /// What a constructor of this crate can refuse. Every message names the value and the remedy.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum Error {
+    /// A setting outside of what it may be.
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
     /// The end points of a schedule are not in order, too far out, or infinite where they must not be.
     #[error(
         "a noise schedule needs log_snr_max > log_snr_min, both finite unless it runs to infinity \
@@ -23,25 +21,6 @@ pub enum Error {
         max: f64,
         /// log-SNR at `t = 1`.
         min: f64,
-    },
-    /// A piecewise schedule has no increments, or one that is not a finite number.
-    #[error(
-        "a monotone schedule needs finite increments of which none vanishes beside the others, \
-         got {found:?}"
-    )]
-    ScheduleIncrements {
-        /// The unconstrained increments as given.
-        found: Vec<f64>,
-    },
-    /// A number that a schedule cannot be built from.
-    #[error("a noise schedule needs {field} to be {wanted}, got {}", short(*value))]
-    Schedule {
-        /// The name of the number.
-        field: &'static str,
-        /// The number as given.
-        value: f64,
-        /// The condition that failed.
-        wanted: &'static str,
     },
     /// Numbers with which a formula is no schedule in double precision.
     #[error(
@@ -78,15 +57,6 @@ pub enum Error {
         /// The schedule's own ends.
         whole: (f64, f64),
     },
-    /// A histogram schedule with masses that are no density.
-    #[error(
-        "a histogram schedule needs positive finite masses of which none vanishes beside the \
-         others, got {found:?}"
-    )]
-    ScheduleMasses {
-        /// The masses as given.
-        found: Vec<f64>,
-    },
     /// A table of β that is no diffusion.
     #[error(
         "a table of betas needs at least 2, all between 0 and 1 and large enough to change the level, got \
@@ -110,32 +80,6 @@ pub enum Error {
     /// A count beyond what it may cost.
     #[error(transparent)]
     Count(#[from] TooMany),
-    /// A number that a scaling or a parameterization cannot be built from.
-    #[error("{of} needs {field} to be {wanted}, got {}", short(*value))]
-    Parameter {
-        /// What it is a number of.
-        of: &'static str,
-        /// The name of the number.
-        field: &'static str,
-        /// The number as given.
-        value: f64,
-        /// The condition that failed.
-        wanted: &'static str,
-    },
-    /// A mixture whose parts do not fit together.
-    #[error("a Gaussian mixture needs {wanted}, got {found}")]
-    Mixture {
-        /// The condition that failed.
-        wanted: &'static str,
-        /// What was given.
-        found: String,
-    },
-    /// A discretized likelihood over fewer than two values.
-    #[error("a discretized likelihood needs at least 2 levels, got {found}")]
-    Levels {
-        /// The number of levels as given.
-        found: u16,
-    },
     /// Factors, or a pair of graphs, that do not fit together.
     #[error("a graph of factors needs {wanted}, got {found}")]
     Graph {
@@ -143,16 +87,6 @@ pub enum Error {
         wanted: &'static str,
         /// What was given.
         found: String,
-    },
-    /// A number that a weighting cannot be built from.
-    #[error("a weighting needs {field} to be {wanted}, got {}", short(*value))]
-    Weighting {
-        /// The name of the number.
-        field: &'static str,
-        /// The number as given.
-        value: f64,
-        /// The condition that failed.
-        wanted: &'static str,
     },
     /// A weight that is no distribution of noise levels.
     #[error(

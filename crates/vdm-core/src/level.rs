@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Error, Real};
+use crate::Real;
+use crate::setting::{InvalidSetting, require};
 
 /// Log signal-to-noise ratio `λ = ln(α²/σ²) = −γ`, in nats; `±∞` are legal levels.
 ///
@@ -186,25 +187,22 @@ impl<'de> Deserialize<'de> for Scaling {
     }
 }
 
-/// A standard deviation of data, if its square and what is divided by it are numbers at every level in use.
+/// That the square of a standard deviation of data and what is divided by it are numbers at every level in use.
 ///
 /// # Errors
-/// [`Error::Parameter`] unless it is between 10⁻⁶ and 10⁶.
-pub(crate) fn checked_std(of: &'static str, data_std: f64) -> Result<f64, Error> {
-    if (1e-6..=1e6).contains(&data_std) {
-        return Ok(data_std);
-    }
-    Err(Error::Parameter { of, field: "data_std", value: data_std, wanted: "from 1e-6 to 1e6" })
+/// [`InvalidSetting`] unless it is between 10⁻⁶ and 10⁶.
+pub(crate) fn check_std(field: &'static str, data_std: f64) -> Result<(), InvalidSetting> {
+    require((1e-6..=1e6).contains(&data_std), field, data_std, "use a number from 1e-6 to 1e6")
 }
 
 impl Scaling {
     /// Itself, if its numbers make a scaling.
     ///
     /// # Errors
-    /// [`Error::Parameter`] unless `data_std` is between 10⁻⁶ and 10⁶.
-    pub fn checked(self) -> Result<Self, Error> {
+    /// [`InvalidSetting`] unless `data_std` is between 10⁻⁶ and 10⁶.
+    pub fn checked(self) -> Result<Self, InvalidSetting> {
         if let Self::UnitVariance { data_std } = self {
-            checked_std("a unit-variance scaling", data_std)?;
+            check_std("scaling.data_std", data_std)?;
         }
         Ok(self)
     }
@@ -360,7 +358,7 @@ mod tests {
         for data_std in ["0", "-1", "1e-300", "1e300"] {
             let json = format!(r#"{{"unit_variance": {{"data_std": {data_std}}}}}"#);
             let error = serde_json::from_str::<Scaling>(&json).unwrap_err().to_string();
-            assert!(error.contains("data_std to be from 1e-6 to 1e6"), "{json}: {error}");
+            assert!(error.contains("use a number from 1e-6 to 1e6"), "{json}: {error}");
         }
         for scaling in SCALINGS {
             let json = serde_json::to_string(&scaling).unwrap();

@@ -56,6 +56,7 @@ pub mod quadrature;
 mod real;
 mod rescaled;
 pub mod schedule;
+pub mod setting;
 pub mod times;
 mod transition;
 pub mod weighting;

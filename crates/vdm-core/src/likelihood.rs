@@ -10,7 +10,8 @@
 
 use std::f64::consts::TAU;
 
-use crate::{Error, LogSnr, Scalar, quadrature};
+use crate::setting::{InvalidSetting, require};
+use crate::{LogSnr, Scalar, quadrature};
 
 /// The categorical likelihood over a number of levels (256 for 8-bit images, 17 for digits).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,9 +21,9 @@ pub struct Discretized {
 
 impl Discretized {
     /// # Errors
-    /// [`Error::Levels`] for fewer than two.
-    pub fn new(levels: u16) -> Result<Self, Error> {
-        if levels < 2 { Err(Error::Levels { found: levels }) } else { Ok(Self { levels }) }
+    /// [`InvalidSetting`] for fewer than two.
+    pub fn new(levels: u16) -> Result<Self, InvalidSetting> {
+        require(levels >= 2, "levels", levels, "use at least 2").map(|()| Self { levels })
     }
 
     /// How many values a dimension takes.
@@ -144,7 +145,7 @@ mod tests {
 
     #[test]
     fn fewer_than_two_levels_are_refused() {
-        assert_eq!(Discretized::new(1), Err(Error::Levels { found: 1 }));
+        assert_eq!(Discretized::new(1).unwrap_err().to_string(), "levels = 1: use at least 2");
     }
 
     /// Reference values from 50-digit arithmetic.

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::f64::consts::TAU;
 
+use crate::setting::{positive, require};
 use crate::{
     Denoiser, Divergence, Error, NoiseLevel, Parameterization, Prediction, Products, Real, Vjp,
     quadrature,
@@ -33,20 +34,19 @@ impl GaussianMixture {
     /// standard deviations (positive).
     ///
     /// # Errors
-    /// [`Error::Mixture`] naming the condition that failed.
+    /// [`Error::Setting`] naming what does not fit.
     pub fn new(weights: Vec<f64>, means: Vec<Vec<f64>>, stds: Vec<f64>) -> Result<Self, Error> {
-        let refuse = |wanted, found| Err(Error::Mixture { wanted, found });
-        if weights.is_empty() || weights.len() != means.len() || weights.len() != stds.len() {
-            let found = format!("{}, {} and {}", weights.len(), means.len(), stds.len());
-            return refuse("as many weights as means and stds, at least one", found);
+        let n = weights.len();
+        let value = format_args!("{n} weights, {} means, {} stds", means.len(), stds.len());
+        let fits = n > 0 && n == means.len() && n == stds.len();
+        require(fits, "mixture", value, "use as many of each, at least one")?;
+        for mean in &means {
+            let fits = !mean.is_empty() && mean.len() == means[0].len();
+            let value = format_args!("one of {} components", mean.len());
+            require(fits, "mixture.means", value, "use one dimension for all, at least 1")?;
         }
-        if means[0].is_empty() || means.iter().any(|m| m.len() != means[0].len()) {
-            let found = format!("{:?}", means.iter().map(Vec::len).collect::<Vec<_>>());
-            return refuse("means of one dimension, at least 1", found);
-        }
-        if !weights.iter().chain(&stds).all(|v| v.is_finite() && *v > 0.0) {
-            return refuse("positive finite weights and stds", format!("{weights:?}, {stds:?}"));
-        }
+        weights.iter().try_for_each(|weight| positive("mixture.weights", *weight))?;
+        stds.iter().try_for_each(|std| positive("mixture.stds", *std))?;
         let total: f64 = weights.iter().sum();
         let weights = weights.into_iter().map(|w| w / total).collect();
         Ok(Self { weights, means, stds })
@@ -334,10 +334,10 @@ mod tests {
     #[test]
     fn what_does_not_fit_together_is_refused_by_name() {
         let cases = [
-            (vec![1.0], vec![], vec![1.0], "as many weights"),
+            (vec![1.0], vec![], vec![1.0], "mixture = 1 weights, 0 means"),
             (vec![1.0, 1.0], vec![vec![0.0], vec![0.0, 1.0]], vec![1.0, 1.0], "one dimension"),
-            (vec![-1.0], vec![vec![0.0]], vec![1.0], "positive"),
-            (vec![1.0], vec![vec![0.0]], vec![0.0], "positive"),
+            (vec![-1.0], vec![vec![0.0]], vec![1.0], "mixture.weights = -1"),
+            (vec![1.0], vec![vec![0.0]], vec![0.0], "mixture.stds = 0"),
         ];
         for (weights, means, stds, named) in cases {
             let error = GaussianMixture::new(weights, means, stds).unwrap_err();

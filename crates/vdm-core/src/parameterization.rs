@@ -13,8 +13,9 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::level::checked_std;
-use crate::{Error, Latent, LogSnr, NoiseLevel, Real, Scaling};
+use crate::level::check_std;
+use crate::setting::{InvalidSetting, require};
+use crate::{Latent, LogSnr, NoiseLevel, Real, Scaling};
 
 /// The meaning of a network's output.
 ///
@@ -102,25 +103,18 @@ impl Parameterization {
     /// Itself, if its numbers mean something.
     ///
     /// # Errors
-    /// [`Error::Parameter`] unless `data_std` is between 10⁻⁶ and 10⁶, and the coefficients of a combination
+    /// [`InvalidSetting`] unless `data_std` is between 10⁻⁶ and 10⁶, and the coefficients of a combination
     /// at most 10⁶ and not both below 10⁻⁶.
-    pub fn checked(self) -> Result<Self, Error> {
+    pub fn checked(self) -> Result<Self, InvalidSetting> {
         match self {
-            Self::Edm { data_std } => {
-                checked_std("EDM's parameterization", data_std)?;
-            }
+            Self::Edm { data_std } => check_std("parameterization.data_std", data_std)?,
             Self::Combination { image, noise } => {
-                let of = "a combination of image and noise";
-                let refuse =
-                    |field, value, wanted| Err(Error::Parameter { of, field, value, wanted });
-                for (field, value) in [("image", image), ("noise", noise)] {
-                    if value.is_nan() || value.abs() > 1e6 {
-                        return refuse(field, value, "from -1e6 to 1e6");
-                    }
+                let [field, other] = ["parameterization.image", "parameterization.noise"];
+                for (field, value) in [(field, image), (other, noise)] {
+                    require(value.abs() <= 1e6, field, value, "use a number from -1e6 to 1e6")?;
                 }
-                if image.abs().max(noise.abs()) < 1e-6 {
-                    return refuse("image", image, "away from 0 where noise is 0");
-                }
+                let determines = image.abs().max(noise.abs()) >= 1e-6;
+                require(determines, field, image, "use one away from 0 where noise is 0")?;
             }
             _ => {}
         }

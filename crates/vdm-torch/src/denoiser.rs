@@ -11,6 +11,7 @@
 //! of them is one pass back.
 
 use tch::{Kind, Tensor};
+use vdm_core::setting::require;
 use vdm_core::{Denoiser, Divergence, NoiseLevel, Parameterization, Prediction, Products, Vjp};
 
 use crate::model::Model;
@@ -79,7 +80,7 @@ impl Vjp<Batch> for Model {
 /// latent of several items is the sum over them.
 ///
 /// # Errors
-/// [`Error::Config`] for larger items.
+/// [`Error::Setting`] for larger items.
 impl Divergence<Batch> for Model {
     fn denoise_with_trace(
         &self,
@@ -95,13 +96,9 @@ impl Divergence<Batch> for Model {
         items: &[(&Batch, NoiseLevel)],
     ) -> Result<Vec<(Prediction<Batch>, f64)>, Error> {
         let dims = self.spec().shape.dims();
-        if dims > EXACT_TRACE_DIMS {
-            return Err(Error::Config {
-                field: "components of an item for an exact trace",
-                value: dims.to_string(),
-                remedy: "at most 256; estimate the trace from random directions (Hutchinson)",
-            });
-        }
+        let field = "components of an item for an exact trace";
+        let remedy = "use at most 256, or estimate the trace from random directions (Hutchinson)";
+        require(dims <= EXACT_TRACE_DIMS, field, dims, remedy)?;
         let graph = Graph::new(self, items.iter().copied())?;
         let mut traces = vec![0.0; items.len()];
         for component in 0..dims as i64 {

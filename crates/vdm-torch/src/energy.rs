@@ -26,6 +26,7 @@
 
 use tch::{Device, Kind, Tensor};
 use vdm_core::NoiseLevel;
+use vdm_core::setting::require;
 
 use crate::head::Head;
 use crate::model::Model;
@@ -38,7 +39,7 @@ impl Model {
     /// model's own scaling; with gradients unless the caller turned them off.
     ///
     /// # Errors
-    /// [`Error::Config`] for a head without an energy; [`Error::Shim`] if the precision cannot be had.
+    /// [`Error::Setting`] for a head without an energy; [`Error::Shim`] if the precision cannot be had.
     pub fn energy(
         &self,
         z: &Batch,
@@ -46,13 +47,8 @@ impl Model {
         mode: Mode,
     ) -> Result<Tensor, Error> {
         let head = self.spec().head;
-        if head != Head::Energy {
-            return Err(Error::Config {
-                field: "head",
-                value: format!("{head:?}"),
-                remedy: "only a model with head \"energy\" has an energy",
-            });
-        }
+        let remedy = "use a model with head \"energy\", which alone has one";
+        require(head == Head::Energy, "head", format_args!("{head:?}"), remedy)?;
         let normal = Batch(z.0.square() * 0.5).sum_per_item();
         Ok(normal + self.potential(&z.0, at, mode)? / at.sigma.0.view([-1]))
     }

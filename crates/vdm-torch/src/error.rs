@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use thiserror::Error;
+use vdm_core::setting::InvalidSetting;
 use vdm_sample::SolveError;
 use vdm_sample::guidance::GuidanceError;
 
@@ -34,16 +35,9 @@ pub enum Error {
     /// The shim over libtorch reported an error.
     #[error(transparent)]
     Shim(#[from] vdm_torch_sys::Error),
-    /// A configuration that is not legal.
-    #[error("{field} = {value}: {remedy}")]
-    Config {
-        /// The field, as a path through the configuration.
-        field: &'static str,
-        /// Its value.
-        value: String,
-        /// What it must be.
-        remedy: &'static str,
-    },
+    /// A setting out of its bounds; that of a configuration is named by the path of its field.
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
     /// A weight that the loss does not depend on.
     #[error(
         "the loss does not depend on the weight {name}: use it in the network, or do not create it"
@@ -183,15 +177,4 @@ impl Error {
         let path = path.into();
         move |source| Self::Io { action, path, source }
     }
-}
-
-/// That a count is not 0.
-///
-/// # Errors
-/// [`Error::Config`] naming it.
-pub(crate) fn at_least_one(field: &'static str, value: u64) -> Result<(), Error> {
-    if value > 0 {
-        return Ok(());
-    }
-    Err(Error::Config { field, value: "0".into(), remedy: "use at least 1" })
 }

@@ -23,8 +23,8 @@
 
 use serde::{Deserialize, Serialize};
 use vdm_core::Parameterization;
+use vdm_core::setting::{InvalidSetting, require};
 
-use crate::Error;
 use crate::nn::Requirements;
 
 /// How a network's output becomes a prediction.
@@ -98,17 +98,11 @@ impl Head {
     /// That its numbers make sense.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the one that does not.
-    pub(crate) fn check(self) -> Result<(), Error> {
-        match self {
-            Self::Edm { data_std } if !(data_std > 0.0 && data_std.is_finite()) => {
-                Err(Error::Config {
-                    field: "head.edm.data_std",
-                    value: data_std.to_string(),
-                    remedy: "use the standard deviation of the data in [-1, 1], such as 0.5",
-                })
-            }
-            _ => Ok(()),
-        }
+    /// [`InvalidSetting`] naming the one that does not.
+    pub(crate) fn check(self) -> Result<(), InvalidSetting> {
+        let Self::Edm { data_std } = self else { return Ok(()) };
+        let remedy = "use the standard deviation of the data in [-1, 1], such as 0.5";
+        let legal = data_std > 0.0 && data_std.is_finite();
+        require(legal, "head.edm.data_std", data_std, remedy)
     }
 }

@@ -5,6 +5,7 @@ use tch::{Device, Kind, Tensor};
 use vdm_core::count::{Cost, bounded_product};
 use vdm_core::likelihood::Discretized;
 use vdm_core::schedule::LogSnrRange;
+use vdm_core::setting::require;
 use vdm_core::{NoiseLevel, NoiseSchedule, Prediction, Scaling, Schedule, Weighting};
 use vdm_data::Shape;
 use vdm_sample::Seed;
@@ -79,7 +80,7 @@ impl Model {
     /// With weights drawn from the seed.
     ///
     /// # Errors
-    /// [`Error::Config`] or [`Error::Core`] if the specification is not legal, [`Error::Count`] if it is too large.
+    /// [`Error::Setting`] or [`Error::Core`] if the specification is not legal, [`Error::Count`] if it is too large.
     pub fn new(spec: &ModelSpec, seed: Seed, device: Device) -> Result<Self, Error> {
         Self::build(spec, Parameters::new(seed, device), device, build_named(spec))
     }
@@ -105,7 +106,7 @@ impl Model {
     /// asks for.
     ///
     /// # Errors
-    /// [`Error::Config`] or [`Error::Core`] if the specification is not legal; [`Error::Weights`] if the
+    /// [`Error::Setting`] or [`Error::Core`] if the specification is not legal; [`Error::Weights`] if the
     /// weights are not those of its network.
     pub fn with_weights(
         spec: &ModelSpec,
@@ -127,25 +128,16 @@ impl Model {
         let code = Discretized::new(spec.values)?;
         let Shape { channels, height, width } = spec.shape;
         bounded_product("components of an item", &[channels, height, width], Cost::Numbers)?;
-        if spec.shape.dims() == 0 {
-            return Err(Error::Config {
-                field: "shape",
-                value: format!("{:?}", spec.shape),
-                remedy: "items need at least one component",
-            });
-        }
+        let (shape, dims) = (format_args!("{:?}", spec.shape), spec.shape.dims());
+        require(dims > 0, "shape", shape, "use items of at least one component")?;
         let ranges = [
             ("diffusion.schedule", spec.diffusion.schedule.range()),
             ("clock", spec.clock_range()),
         ];
         for (field, ends) in ranges {
-            if ends.finite().is_err() {
-                return Err(Error::Config {
-                    field,
-                    value: format!("log-SNR from {} to {}", ends.max(), ends.min()),
-                    remedy: "give it finite ends with log_snr_max and log_snr_min",
-                });
-            }
+            let value = format_args!("log-SNR from {} to {}", ends.max(), ends.min());
+            let remedy = "give it finite ends with log_snr_max and log_snr_min";
+            require(ends.finite().is_ok(), field, value, remedy)?;
         }
         let centers: Vec<f32> = (0..spec.values).map(|k| code.encode(k) as f32).collect();
         let centers = Tensor::from_slice(&centers).view([1, 1, -1, 1, 1]).to_device(device);
@@ -171,7 +163,7 @@ impl Model {
     /// The averaged model of a checkpoint, to sample and evaluate with.
     ///
     /// # Errors
-    /// [`Error::Config`] if its model cannot be built, [`Error::Json`] if it is of something else,
+    /// [`Error::Setting`] if its model cannot be built, [`Error::Json`] if it is of something else,
     /// [`Error::Checkpoint`] if the weights are not those of its model, or not finite.
     pub fn of_checkpoint(checkpoint: &Checkpoint, device: Device) -> Result<Self, Error> {
         let model = Self::new(&checkpoint.info().model()?, Seed(0), device)?;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use vdm_core::importance::{Estimator, LossSample};
 use vdm_core::schedule::{LogSnrRange, Partials};
+use vdm_core::setting::{InvalidSetting, require};
 use vdm_core::{Dual, Latent, LogSnr, NoiseLevel, NoiseSchedule, Parameterization, Scaling, bound};
 
 use crate::model::{Diffusion, Model};
@@ -339,17 +340,13 @@ pub(crate) fn end_terms(model: &Model, values: &Tensor, eps: &Batch) -> Tensor {
 /// That the terms above are those of a process they hold for.
 ///
 /// # Errors
-/// [`Error::Config`] for a scaling whose prior is not the unit normal.
-pub(crate) fn check(diffusion: &Diffusion) -> Result<(), Error> {
-    if diffusion.scaling == Scaling::VariancePreserving {
-        return Ok(());
-    }
-    Err(Error::Config {
-        field: "diffusion.scaling",
-        value: format!("{:?}", diffusion.scaling),
-        remedy: "training uses \"variance_preserving\"; a trained model can be sampled under \
-                 any scaling",
-    })
+/// [`InvalidSetting`] for a scaling whose prior is not the unit normal.
+pub(crate) fn check(diffusion: &Diffusion) -> Result<(), InvalidSetting> {
+    let scaling = diffusion.scaling;
+    let (legal, value) = (scaling == Scaling::VariancePreserving, format_args!("{scaling:?}"));
+    let remedy =
+        "use \"variance_preserving\" to train; a trained model can be sampled under any scaling";
+    require(legal, "diffusion.scaling", value, remedy)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use tch::{Device, Kind};
 use vdm_core::count::{Cost, bounded, bounded_product};
+use vdm_core::setting::at_least_one;
 use vdm_core::{Denoiser, Latent, NoiseLevel, NoiseSchedule, Scaling, Schedule};
 use vdm_sample::guidance::{Clip, DynamicThreshold, Projected, Projection};
 use vdm_sample::range::Caution;
@@ -89,7 +90,7 @@ impl<'a> Sampling<'a> {
     /// each kept latent by an adaptive solver.
     ///
     /// # Errors
-    /// [`Error::Torch`] from the network, [`Error::Config`] for an empty batch, [`Error::Count`],
+    /// [`Error::Torch`] from the network, [`Error::Setting`] for an empty batch, [`Error::Count`],
     /// [`Error::Grid`],
     /// [`Error::Noise`] for noise that does not serve the solver, [`Error::Solve`] for
     /// tolerances that cannot be met, [`Error::Caution`] for levels that no sample can begin at, [`Error::NonFiniteSamples`], [`Error::DivergedSamples`].
@@ -102,10 +103,7 @@ impl<'a> Sampling<'a> {
     ) -> Result<Samples, Error> {
         let Self { model, sampler, schedule, scaling, seed, batch } = self;
         let (batch, seed, scaling) = (*batch, *seed, *scaling);
-        if batch == 0 {
-            let remedy = "use at least 1";
-            return Err(Error::Config { field: "batch", value: "0".into(), remedy });
-        }
+        at_least_one("batch", batch)?;
         let shape = model.spec().shape;
         let dims = shape.dims();
         bounded("first", first, Cost::Numbered)?;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bin_of;
 use crate::schedule::LogSnrRange;
+use crate::setting::at_least_one;
 use crate::{Error, LogSnr};
 
 /// One item's part in the estimate of a loss.
@@ -77,9 +78,7 @@ impl TryFrom<RawLossVariance> for LossVariance {
     fn try_from(raw: RawLossVariance) -> Result<Self, Error> {
         let RawLossVariance { log_snr_max, log_snr_min, count, sum, squares, bins } = raw;
         let range = LogSnrRange::new(log_snr_max, log_snr_min)?;
-        if bins.is_empty() {
-            return Err(Error::Schedule { field: "bins", value: 0.0, wanted: "at least 1" });
-        }
+        at_least_one("loss_variance.bins", bins.len())?;
         Ok(Self { range, count, sum, squares, bins })
     }
 }

@@ -22,6 +22,7 @@ pub use loss_variance::{LossSample, LossVariance};
 
 use crate::count::{Cost, bounded};
 use crate::schedule::{Histogram, LogSnrRange};
+use crate::setting::{at_least_one, below_one, non_negative, require};
 use crate::{Error, LogSnr, NoiseSchedule, Weighting, bound, quadrature};
 
 /// A weighted loss, estimated at levels that another schedule proposes.
@@ -49,7 +50,7 @@ impl<'a> Estimator<'a> {
     ///
     /// # Errors
     /// [`Error::Proposal`] unless both schedules have the same end points, between which the
-    /// objective is an integral; [`Error::Weighting`] if the weighting is not
+    /// objective is an integral; [`Error::Setting`] if the weighting is not
     /// [`checked`](Weighting::checked).
     pub fn new(
         weighting: Weighting,
@@ -113,7 +114,7 @@ impl<'a> Estimator<'a> {
 /// exactly, `|h|` itself.
 ///
 /// # Errors
-/// [`Error::ScheduleRange`] if an end of the schedule is infinite; [`Error::ScheduleMasses`] unless
+/// [`Error::ScheduleRange`] if an end of the schedule is infinite; [`Error::Setting`] unless
 /// there is a bin, and `w·error` is a positive finite number in the middle of each; [`Error::Count`] for more
 /// than 2^20 bins.
 pub fn optimal(
@@ -200,13 +201,10 @@ impl TryFrom<RawAdaptive> for Adaptive {
     fn try_from(raw: RawAdaptive) -> Result<Self, Error> {
         let range = LogSnrRange::new(raw.log_snr_max, raw.log_snr_min)?;
         let empty = Self::new(range, raw.bins.len(), raw.decay, raw.uniform)?;
-        match raw.bins.iter().find(|bin| !is_legal(bin.mean_square)) {
-            Some(&Bin { mean_square: value, .. }) => {
-                let wanted = "finite and at least 0";
-                Err(Error::Schedule { field: "mean_square", value, wanted })
-            }
-            None => Ok(Self { bins: raw.bins, ..empty }),
+        for Bin { mean_square, .. } in &raw.bins {
+            non_negative("adaptive.bins.mean_square", *mean_square)?;
         }
+        Ok(Self { bins: raw.bins, ..empty })
     }
 }
 
@@ -236,23 +234,16 @@ impl Adaptive {
     /// [`UNIFORM`](Self::UNIFORM) levels are usual.
     ///
     /// # Errors
-    /// [`Error::ScheduleRange`] if an end is infinite; [`Error::Schedule`] unless there is a bin,
-    /// `decay` is at least 0 and below 1, and `uniform` above 0 and at most 1; [`Error::ScheduleMasses`]
-    /// if the range is too narrow to cut into so many, or one bin's part of `uniform` too small for the
-    /// digits of time; [`Error::Count`] for more than 2^20 bins.
+    /// [`Error::ScheduleRange`] if an end is infinite; [`Error::Setting`] unless there is a bin,
+    /// `decay` is at least 0 and below 1, and `uniform` above 0 and at most 1, or if the range is too narrow to
+    /// cut into so many, or one bin's part of `uniform` too small for the digits of time; [`Error::Count`] for
+    /// more than 2^20 bins.
     pub fn new(range: LogSnrRange, bins: usize, decay: f64, uniform: f64) -> Result<Self, Error> {
-        if bins == 0 {
-            return Err(Error::Schedule { field: "bins", value: 0.0, wanted: "at least 1" });
-        }
-        bounded("bins", bins, Cost::List)?;
-        if !(0.0..1.0).contains(&decay) {
-            let wanted = "at least 0 and below 1";
-            return Err(Error::Schedule { field: "decay", value: decay, wanted });
-        }
-        if !(uniform > 0.0 && uniform <= 1.0) {
-            let wanted = "above 0 and at most 1";
-            return Err(Error::Schedule { field: "uniform", value: uniform, wanted });
-        }
+        at_least_one("adaptive.bins", bins)?;
+        bounded("adaptive.bins", bins, Cost::List)?;
+        below_one("adaptive.decay", decay)?;
+        let legal = uniform > 0.0 && uniform <= 1.0;
+        require(legal, "adaptive.uniform", uniform, "use a share above 0 and at most 1")?;
         // The hardest histogram to tell apart: all in the first bin of time, the rest next to t = 1.
         let mut masses = vec![uniform / bins as f64; bins];
         masses[bins - 1] += 1.0 - uniform;

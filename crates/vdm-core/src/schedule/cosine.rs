@@ -5,6 +5,7 @@ use std::f64::consts::FRAC_PI_2;
 use serde::{Deserialize, Serialize};
 
 use super::{Curve, LogSnrRange, NoiseSchedule, Time, Truncated, solve, sound};
+use crate::setting::require;
 use crate::{Error, LogSnr, Scalar};
 
 /// `λ_t = −2 ln tan(πt/2) + shift`, from `+∞` to `−∞`.
@@ -80,7 +81,7 @@ impl CosineInterpolated {
     /// `range` is that of the cosine schedule before the shifts, both ends finite.
     ///
     /// # Errors
-    /// [`Error::ScheduleRange`] if an end is infinite; [`Error::Schedule`] if a shift is not finite
+    /// [`Error::ScheduleRange`] if an end is infinite; [`Error::Setting`] if a shift is not finite
     /// or rises so much from data to noise that the sum no longer falls; [`Error::ScheduleShape`].
     pub fn new(range: LogSnrRange, shift_data: f64, shift_noise: f64) -> Result<Self, Error> {
         let base = Truncated::new(Cosine::default(), range.finite()?)?;
@@ -88,22 +89,16 @@ impl CosineInterpolated {
         // The cosine falls slowest at λ = 0, or at the end nearest to it.
         let gentlest = 0.0_f64.clamp(range.min(), range.max());
         let slope = -1.0 / base.density(LogSnr::new(gentlest));
-        if !rise.is_finite() || slope + rise >= 0.0 {
-            return Err(Error::Schedule {
-                field: "shift_noise - shift_data",
-                value: rise,
-                wanted: "finite and too small to make log-SNR rise anywhere",
-            });
-        }
+        let falls = rise.is_finite() && slope + rise < 0.0;
+        let remedy = "use a finite difference too small to make log-SNR rise anywhere";
+        require(falls, "schedule.shift_noise - shift_data", rise, remedy)?;
         let ends = [
-            ("shift_data", shift_data, range.max() + shift_data),
-            ("shift_noise", shift_noise, range.min() + shift_noise),
+            ("schedule.shift_data", shift_data, range.max() + shift_data),
+            ("schedule.shift_noise", shift_noise, range.min() + shift_noise),
         ];
         for (field, value, end) in ends {
-            if end.is_nan() || end.abs() > LogSnrRange::LARGEST {
-                let wanted = "such that the shifted end is no further than 1400 from 0";
-                return Err(Error::Schedule { field, value, wanted });
-            }
+            let remedy = "use one that shifts its end to no further than 1400 from 0";
+            require(end.abs() <= LogSnrRange::LARGEST, field, value, remedy)?;
         }
         LogSnrRange::new(ends[0].2, ends[1].2)?;
         let raw = RawInterpolated {

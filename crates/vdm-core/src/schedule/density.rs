@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Curve, LogSnrRange, Time, positive, sound};
+use super::{Curve, LogSnrRange, Time, sound};
+use crate::setting::{finite, positive, require};
 use crate::{Error, Scalar};
 
 /// `λ ~ N(mean, std²)`: `λ_t = mean − std·Φ⁻¹(t)`, from `+∞` to `−∞`.
@@ -37,11 +38,11 @@ macro_rules! impl_spread {
             /// With its center and width, in nats of log-SNR.
             ///
             /// # Errors
-            /// [`Error::Schedule`] unless `mean` is finite and `std` positive,
+            /// [`Error::Setting`] unless `mean` is finite and `std` positive,
             /// [`Error::ScheduleShape`] if double precision has no such schedule.
             pub fn new(mean: f64, std: f64) -> Result<Self, Error> {
-                super::finite("mean", mean)?;
-                positive("std", std)?;
+                finite("schedule.mean", mean)?;
+                positive("schedule.std", std)?;
                 sound(Self { raw: RawSpread { mean, std } })
             }
 
@@ -63,7 +64,7 @@ impl Normal {
     /// `ln σ ~ N(p_mean, p_std²)` of EDM's noise scale; −1.2 and 1.2 in Karras et al. 2022.
     ///
     /// # Errors
-    /// [`Error::Schedule`] unless `p_mean` is finite and `p_std` positive.
+    /// [`Error::Setting`] unless `p_mean` is finite and `p_std` positive.
     pub fn edm(p_mean: f64, p_std: f64) -> Result<Self, Error> {
         Self::new(-2.0 * p_mean, 2.0 * p_std)
     }
@@ -71,7 +72,7 @@ impl Normal {
     /// `logit(t) ~ N(mean, std²)` of the time of a straight line, at which `λ = −2 logit(t)`.
     ///
     /// # Errors
-    /// [`Error::Schedule`] unless `mean` is finite and `std` positive.
+    /// [`Error::Setting`] unless `mean` is finite and `std` positive.
     pub fn logit_normal(mean: f64, std: f64) -> Result<Self, Error> {
         Self::new(-2.0 * mean, 2.0 * std)
     }
@@ -132,15 +133,16 @@ impl Curve for StraightLine {
 
 /// The levels of two of EDM's noise scales.
 fn levels(sigma_min: f64, sigma_max: f64) -> Result<LogSnrRange, Error> {
-    positive("sigma_min", sigma_min)?;
-    positive("sigma_max - sigma_min", sigma_max - sigma_min)?;
-    let [max, min] = [("sigma_min", sigma_min), ("sigma_max", sigma_max)].map(|(field, value)| {
-        let log_snr = -2.0 * value.ln();
-        let wanted = "such that its log-SNR is no further than 1400 from 0";
+    positive("schedule.sigma_min", sigma_min)?;
+    positive("schedule.sigma_max - sigma_min", sigma_max - sigma_min)?;
+    let [max, min] = [sigma_min, sigma_max].map(|sigma| -2.0 * sigma.ln());
+    for (field, sigma, log_snr) in
+        [("schedule.sigma_min", sigma_min, max), ("schedule.sigma_max", sigma_max, min)]
+    {
         let legal = log_snr.abs() <= LogSnrRange::LARGEST;
-        if legal { Ok(log_snr) } else { Err(Error::Schedule { field, value, wanted }) }
-    });
-    LogSnrRange::new(max?, min?)
+        require(legal, field, sigma, "use one whose log-SNR is no further than 1400 from 0")?;
+    }
+    LogSnrRange::new(max, min)
 }
 
 /// `σ_t = (σ_min^{1/ρ}(1 − t) + σ_max^{1/ρ} t)^ρ` of EDM's noise scale `σ = e^{−λ/2}`: the sampling
@@ -170,12 +172,12 @@ impl Karras {
     /// 0.002, 80 and 7 in the paper; a larger `rho` takes shorter steps at low noise.
     ///
     /// # Errors
-    /// [`Error::Schedule`] unless `0 < sigma_min < sigma_max` and `rho > 0`, all finite;
+    /// [`Error::Setting`] unless `0 < sigma_min < sigma_max` and `rho > 0`, all finite;
     /// [`Error::ScheduleRange`] if the two scales are so close that they are one level;
     /// [`Error::ScheduleShape`] if double precision has no such schedule.
     pub fn new(sigma_min: f64, sigma_max: f64, rho: f64) -> Result<Self, Error> {
         let range = levels(sigma_min, sigma_max)?;
-        positive("rho", rho)?;
+        positive("schedule.rho", rho)?;
         sound(Self { raw: RawKarras { sigma_min, sigma_max, rho }, range })
     }
 
@@ -235,12 +237,12 @@ impl Polyexponential {
     /// From the least and the greatest noise scale.
     ///
     /// # Errors
-    /// [`Error::Schedule`] unless `0 < sigma_min < sigma_max` and `rho > 0`, all finite;
+    /// [`Error::Setting`] unless `0 < sigma_min < sigma_max` and `rho > 0`, all finite;
     /// [`Error::ScheduleRange`] if the two scales are so close that they are one level;
     /// [`Error::ScheduleShape`] if double precision has no such schedule.
     pub fn new(sigma_min: f64, sigma_max: f64, rho: f64) -> Result<Self, Error> {
         let range = levels(sigma_min, sigma_max)?;
-        positive("rho", rho)?;
+        positive("schedule.rho", rho)?;
         sound(Self { raw: RawPolyexponential { sigma_min, sigma_max, rho }, range })
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::LogSnrRange;
 use super::knots::{self, Knots};
 use crate::Error;
+use crate::setting::InvalidSetting;
 
 /// `p(λ)` constant on each of `n` equal intervals of `λ`, in proportion to a mass given for each.
 ///
@@ -55,7 +56,7 @@ impl Histogram {
     /// One mass per interval from `log_snr_min` upward, of any scale; both ends finite.
     ///
     /// # Errors
-    /// [`Error::ScheduleRange`] if an end is infinite. [`Error::ScheduleMasses`] if there is no
+    /// [`Error::ScheduleRange`] if an end is infinite. [`Error::Setting`] if there is no
     /// mass, or one is not a positive number, or too small beside the others to take any time.
     pub fn new(range: LogSnrRange, masses: Vec<f64>) -> Result<Self, Error> {
         let range = range.finite()?;
@@ -76,7 +77,11 @@ impl Histogram {
         let legal = masses.iter().all(|mass| *mass > 0.0) && total.is_finite();
         match Knots::new(times, log_snrs) {
             Some(knots) if legal && !masses.is_empty() => Ok(Self { masses, knots }),
-            _ => Err(Error::ScheduleMasses { found: masses }),
+            _ => {
+                let remedy = "use positive numbers of which none vanishes beside the others";
+                let value = format_args!("{masses:?}");
+                Err(InvalidSetting::new("schedule.masses", value, remedy).into())
+            }
         }
     }
 }

@@ -75,6 +75,7 @@ pub use truncated::Truncated;
 pub use vp::{IddpmCosine, Sigmoid, VpLinear};
 
 use crate::custom::CustomSchedule;
+use crate::setting::positive;
 use crate::{Dual, Error, LogSnr, Scalar};
 use sound::sound;
 
@@ -452,10 +453,11 @@ impl Schedule {
     /// EDM noise scales in geometric sequence, `σ_t = σ_min (σ_max/σ_min)^t` (VE of Song et al. 2021).
     ///
     /// # Errors
-    /// [`Error::Schedule`] or [`Error::ScheduleRange`] unless `0 < sigma_min < sigma_max`.
+    /// [`Error::Setting`] or [`Error::ScheduleRange`] unless `0 < sigma_min < sigma_max`.
     pub fn geometric(sigma_min: f64, sigma_max: f64) -> Result<Self, Error> {
         let level = |sigma| LogSnr::from_edm_sigma(sigma).value();
-        Self::linear(level(positive("sigma_min", sigma_min)?), level(sigma_max))
+        positive("schedule.sigma_min", sigma_min)?;
+        Self::linear(level(sigma_min), level(sigma_max))
     }
 
     /// The cosine schedule between two levels.
@@ -465,22 +467,6 @@ impl Schedule {
     pub fn cosine(log_snr_max: f64, log_snr_min: f64) -> Result<Self, Error> {
         let range = LogSnrRange::new(log_snr_max, log_snr_min)?;
         Ok(Self::Cosine(Truncated::new(Cosine::default(), range)?))
-    }
-}
-
-fn finite(field: &'static str, value: f64) -> Result<f64, Error> {
-    if value.is_finite() {
-        Ok(value)
-    } else {
-        Err(Error::Schedule { field, value, wanted: "finite" })
-    }
-}
-
-fn positive(field: &'static str, value: f64) -> Result<f64, Error> {
-    if value > 0.0 && value.is_finite() {
-        Ok(value)
-    } else {
-        Err(Error::Schedule { field, value, wanted: "positive and finite" })
     }
 }
 
@@ -538,7 +524,7 @@ mod tests {
         for increments in [vec![], vec![f64::NAN], vec![f64::INFINITY, 1.0], vec![1.0, -50.0, 1.0]]
         {
             let error = Monotone::new(range, increments).unwrap_err();
-            assert!(matches!(error, Error::ScheduleIncrements { .. }), "{error}");
+            assert!(error.to_string().starts_with("schedule.increments = ["), "{error}");
         }
         assert!(Monotone::new(range, vec![1.0, -25.0]).is_ok());
     }

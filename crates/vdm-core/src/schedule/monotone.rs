@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LogSnrRange;
 use super::knots::{self, Knots};
+use crate::setting::InvalidSetting;
 use crate::{Error, Scalar};
 
 /// `λ` falls through `n` equal intervals of time by positive amounts that sum to the whole range.
@@ -51,7 +52,7 @@ impl Monotone {
     /// From one unconstrained number per interval; both ends of the range finite.
     ///
     /// # Errors
-    /// [`Error::ScheduleRange`] if an end is infinite. [`Error::ScheduleIncrements`] if there is no
+    /// [`Error::ScheduleRange`] if an end is infinite. [`Error::Setting`] if there is no
     /// increment, or one is not finite or so far below the others (by about 27) that levels within its share
     /// of the range could not be told apart.
     pub fn new(range: LogSnrRange, increments: Vec<f64>) -> Result<Self, Error> {
@@ -72,7 +73,11 @@ impl Monotone {
             Some(knots) if total.is_finite() && !increments.is_empty() => {
                 Ok(Self { increments, knots })
             }
-            _ => Err(Error::ScheduleIncrements { found: increments }),
+            _ => {
+                let remedy = "use finite numbers of which none vanishes beside the others";
+                let value = format_args!("{increments:?}");
+                Err(InvalidSetting::new("schedule.increments", value, remedy).into())
+            }
         }
     }
 

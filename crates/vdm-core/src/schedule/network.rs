@@ -12,7 +12,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Curve, LogSnrRange, Time, finite, sound};
+use super::{Curve, LogSnrRange, Time, sound};
+use crate::setting::{InvalidSetting, finite, positive, require};
 use crate::{Dual, Error, Scalar};
 
 /// A noise schedule that a small monotone network bends, smooth where
@@ -121,8 +122,8 @@ impl MonotoneWeights {
     /// As many units with other weights, in the order of [`to_vec`](Self::to_vec).
     ///
     /// # Errors
-    /// [`Error::Schedule`] if there are not as many.
-    pub(super) fn with(&self, weights: &[f64]) -> Result<Self, Error> {
+    /// [`InvalidSetting`] if there are not as many.
+    pub(super) fn with(&self, weights: &[f64]) -> Result<Self, InvalidSetting> {
         let units = self.hidden.len();
         match weights {
             [slope, lists @ ..] if lists.len() == 3 * units => {
@@ -131,8 +132,8 @@ impl MonotoneWeights {
                 Ok(Self { slope: *slope, hidden, hidden_bias, output })
             }
             _ => {
-                let (field, wanted) = ("the number of weights", "that of its network");
-                Err(Error::Schedule { field, value: weights.len() as f64, wanted })
+                let (field, remedy) = ("schedule's number of weights", "use that of its network");
+                Err(InvalidSetting::new(field, weights.len(), remedy))
             }
         }
     }
@@ -164,31 +165,27 @@ impl MonotoneNetwork {
     /// From finite ends and weights.
     ///
     /// # Errors
-    /// [`Error::ScheduleRange`] if an end is infinite. [`Error::Schedule`] if a weight is not finite,
+    /// [`Error::ScheduleRange`] if an end is infinite. [`Error::Setting`] if a weight is not finite,
     /// the three lists differ in length, or the network is flat; [`Error::ScheduleShape`] if it is flat somewhere.
     pub fn new(range: LogSnrRange, weights: MonotoneWeights) -> Result<Self, Error> {
         let range = range.finite()?;
         let MonotoneWeights { slope, hidden, hidden_bias, output } = &weights;
-        finite("slope", *slope)?;
-        for (name, list) in [("hidden", hidden), ("hidden_bias", hidden_bias), ("output", output)] {
-            for value in list {
-                finite(name, *value)?;
-            }
+        finite("schedule.slope", *slope)?;
+        let lists = [
+            ("schedule.hidden", hidden),
+            ("schedule.hidden_bias", hidden_bias),
+            ("schedule.output", output),
+        ];
+        for (field, list) in lists {
+            list.iter().try_for_each(|value| finite(field, *value))?;
         }
-        for (field, list) in
-            [("the length of hidden_bias", hidden_bias), ("the length of output", output)]
-        {
-            if list.len() != hidden.len() {
-                let value = list.len() as f64;
-                return Err(Error::Schedule { field, value, wanted: "that of hidden" });
-            }
+        for (field, list) in lists {
+            let value = format_args!("{} numbers", list.len());
+            require(list.len() == hidden.len(), field, value, "use as many as in hidden")?;
         }
         let [start, end] = [0.0, 1.0].map(|t| weights.at(&Time::new(t)));
         let rise: f64 = end - start;
-        if !(rise > 0.0 && rise.is_finite()) {
-            let (field, wanted) = ("the rise of its network", "above 0 and finite");
-            return Err(Error::Schedule { field, value: rise, wanted });
-        }
+        positive("rise of the schedule's network", rise)?;
         sound(Self { range, weights, start, rise })
     }
 
@@ -341,10 +338,10 @@ mod tests {
             change(&mut weights);
             MonotoneNetwork::new(range, weights).unwrap_err().to_string()
         };
-        assert!(refused(|w| w.output[2] = f64::NAN).contains("output to be finite, got NaN"));
-        assert!(refused(|w| w.output.truncate(3)).contains("length of output"));
+        assert!(refused(|w| w.output[2] = f64::NAN).contains("output = NaN: use a finite"));
+        assert!(refused(|w| w.output.truncate(3)).contains("output = 3 numbers"));
         let flat = refused(|w| (w.slope, w.output) = (0.0, vec![0.0; 4]));
-        assert!(flat.contains("rise of its network to be above 0 and finite, got 0"), "{flat}");
+        assert!(flat.contains("rise of the schedule's network = 0"), "{flat}");
     }
 
     proptest! {

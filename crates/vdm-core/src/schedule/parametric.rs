@@ -318,10 +318,7 @@ mod tests {
         }
         let too_few = Parameters { ends: [9.0, -6.0], interior: vec![1.0; 9] };
         let error = network().parametric().unwrap().with(too_few).unwrap_err().to_string();
-        assert!(
-            error.contains("the number of weights to be that of its network, got 9"),
-            "{error}"
-        );
+        assert!(error.contains("number of weights = 9: use that of its network"), "{error}");
         assert!(Schedule::cosine(9.0, -6.0).unwrap().parametric().is_none());
     }
 }

@@ -5,7 +5,8 @@ use std::f64::consts::FRAC_PI_2;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Curve, LogSnrRange, Time, positive, sound};
+use super::{Curve, LogSnrRange, Time, sound};
+use crate::setting::{positive, require};
 use crate::{Error, Scalar};
 
 /// `α² = e^{−B}` with `B(t) = β_min t + ½(β_max − β_min)t²`: the VP SDE of Song et al. 2021, the
@@ -28,18 +29,16 @@ impl VpLinear {
     /// `β` at `t = 0` and at `t = 1`, per unit of time; the usual pair is 0.1 and 20.
     ///
     /// # Errors
-    /// [`Error::Schedule`] unless both are positive and finite, [`Error::ScheduleShape`] if double
+    /// [`Error::Setting`] unless both are positive and finite, [`Error::ScheduleShape`] if double
     /// precision has no such schedule.
     pub fn new(beta_min: f64, beta_max: f64) -> Result<Self, Error> {
-        positive("beta_min", beta_min)?;
-        positive("beta_max", beta_max)?;
+        let [min, max] = [("schedule.beta_min", beta_min), ("schedule.beta_max", beta_max)];
+        positive(min.0, beta_min)?;
+        positive(max.0, beta_max)?;
         // λ at t = 1, which is their mean below 0 where that is large.
-        if 0.5 * beta_min + 0.5 * beta_max > LogSnrRange::LARGEST {
-            let larger =
-                if beta_min > beta_max { ("beta_min", beta_min) } else { ("beta_max", beta_max) };
-            let wanted = "such that its mean with the other is at most 1400";
-            return Err(Error::Schedule { field: larger.0, value: larger.1, wanted });
-        }
+        let legal = 0.5 * beta_min + 0.5 * beta_max <= LogSnrRange::LARGEST;
+        let (field, larger) = if beta_min > beta_max { min } else { max };
+        require(legal, field, larger, "use one whose mean with the other is at most 1400")?;
         sound(Self { raw: RawVpLinear { beta_min, beta_max } })
     }
 
@@ -98,10 +97,10 @@ impl IddpmCosine {
     /// With the offset `s`, 0.008 in the paper.
     ///
     /// # Errors
-    /// [`Error::Schedule`] unless it is positive and finite; without an offset it is
+    /// [`Error::Setting`] unless it is positive and finite; without an offset it is
     /// [`Cosine`](super::Cosine). [`Error::ScheduleShape`] if double precision has no such schedule.
     pub fn new(offset: f64) -> Result<Self, Error> {
-        positive("offset", offset)?;
+        positive("schedule.offset", offset)?;
         sound(Self { raw: RawIddpm { offset } })
     }
 
@@ -165,11 +164,11 @@ impl Sigmoid {
     /// The piece of the curve and its temperature; −3, 3 and 1 are usual.
     ///
     /// # Errors
-    /// [`Error::Schedule`] unless `start < end` are finite and `tau` is positive,
+    /// [`Error::Setting`] unless `start < end` are finite and `tau` is positive,
     /// [`Error::ScheduleShape`] if double precision has no such schedule.
     pub fn new(start: f64, end: f64, tau: f64) -> Result<Self, Error> {
-        positive("end - start", end - start)?;
-        positive("tau", tau)?;
+        positive("schedule.end - start", end - start)?;
+        positive("schedule.tau", tau)?;
         sound(Self { raw: RawSigmoid { start, end, tau } })
     }
 

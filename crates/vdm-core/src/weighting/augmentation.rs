@@ -53,7 +53,7 @@ impl<'a> Augmentation<'a> {
     ///
     /// # Errors
     /// [`Error::NotMonotone`] naming the levels between which the weight rises most;
-    /// [`Error::ScheduleRange`] if an end of the schedule is infinite; [`Error::Weighting`] if the
+    /// [`Error::ScheduleRange`] if an end of the schedule is infinite; [`Error::Setting`] if the
     /// weighting is not [`checked`](Weighting::checked).
     pub fn new(weighting: Weighting, schedule: &'a dyn NoiseSchedule) -> Result<Self, Error> {
         let range = schedule.range();

@@ -42,8 +42,9 @@ pub use monotone::NonMonotoneInterval;
 pub use sum::WeightingTerm;
 
 use crate::custom::CustomWeighting;
-use crate::level::checked_std;
-use crate::{Dual, Error, LogSnr, NoiseSchedule, Parameterization, Real, Scalar, Scaling};
+use crate::level::check_std;
+use crate::setting::{InvalidSetting, finite, positive, require};
+use crate::{Dual, LogSnr, NoiseSchedule, Parameterization, Real, Scalar, Scaling};
 
 /// `w(λ)` of the weighted loss `L_w = ½ ∫ w(λ) E‖ε − ε̂‖² dλ`, up to a constant.
 ///
@@ -266,19 +267,19 @@ impl Weighting {
     /// Itself, if its numbers make a weight.
     ///
     /// # Errors
-    /// [`Error::Weighting`] naming the first that does not, [`Error::Parameter`] for `data_std`.
-    pub fn checked(self) -> Result<Self, Error> {
-        let refuse = |field, value, wanted| Err(Error::Weighting { field, value, wanted });
-        let (any, positive) = match self {
+    /// [`InvalidSetting`] naming the first that does not.
+    pub fn checked(self) -> Result<Self, InvalidSetting> {
+        let (any, above_zero) = match self {
             Self::Sum { terms } => return Ok(Self::Sum { terms: sum::checked(terms)? }),
             Self::Custom(custom) => return Ok(Self::Custom(custom.checked()?)),
-            Self::Sigmoid { bias } => (Some(("bias", bias)), vec![]),
+            Self::Sigmoid { bias } => (Some(("weighting.bias", bias)), vec![]),
             Self::Edm { p_mean, p_std, data_std }
-            | Self::EdmMonotonic { p_mean, p_std, data_std } => {
-                (Some(("p_mean", p_mean)), vec![("p_std", p_std), ("data_std", data_std)])
-            }
-            Self::P2 { gamma, k } => (None, vec![("gamma", gamma), ("k", k)]),
-            Self::MinSnr { gamma } => (None, vec![("gamma", gamma)]),
+            | Self::EdmMonotonic { p_mean, p_std, data_std } => (
+                Some(("weighting.p_mean", p_mean)),
+                vec![("weighting.p_std", p_std), ("weighting.data_std", data_std)],
+            ),
+            Self::P2 { gamma, k } => (None, vec![("weighting.gamma", gamma), ("weighting.k", k)]),
+            Self::MinSnr { gamma } => (None, vec![("weighting.gamma", gamma)]),
             Self::Elbo
             | Self::Simple
             | Self::IddpmCosine
@@ -286,26 +287,20 @@ impl Weighting {
             | Self::FlowMatching
             | Self::Indi => (None, vec![]),
         };
-        if let Some((field, value)) = any.filter(|(_, value)| !value.is_finite()) {
-            return refuse(field, value, "finite");
-        }
-        if let Some((field, value)) = positive.iter().find(|(_, v)| !(*v > 0.0 && v.is_finite())) {
-            return refuse(field, *value, "positive and finite");
-        }
-        let data_std = positive.iter().find(|(field, _)| *field == "data_std");
-        if let Some((_, std)) = data_std {
-            checked_std("a weighting", *std)?;
+        any.iter().try_for_each(|(field, value)| finite(field, *value))?;
+        above_zero.iter().try_for_each(|(field, value)| positive(field, *value))?;
+        if let Self::Edm { data_std, .. } | Self::EdmMonotonic { data_std, .. } = self {
+            check_std("weighting.data_std", data_std)?;
         }
         // The one that is furthest from 1 in size is the one to name.
         let size = |value: f64| if value == 0.0 { 0.0 } else { value.abs().ln().abs() };
         let extreme =
-            any.into_iter().chain(positive).max_by(|a, b| size(a.1).total_cmp(&size(b.1)));
-        match extreme {
-            Some((field, value)) if !self.is_finite() => {
-                refuse(field, value, "such that log-weights from -30 to 30 are numbers")
-            }
-            _ => Ok(self),
+            any.into_iter().chain(above_zero).max_by(|a, b| size(a.1).total_cmp(&size(b.1)));
+        if let Some((field, value)) = extreme {
+            let remedy = "use one with which log-weights from -30 to 30 are finite";
+            require(self.is_finite(), field, value, remedy)?;
         }
+        Ok(self)
     }
 
     /// Whether `ln w` and its slope are numbers at the levels in use.
@@ -455,7 +450,7 @@ mod tests {
             (r#"{"kind":"edm","p_mean":-1.2,"p_std":0,"data_std":0.5}"#, "p_std"),
             (r#"{"kind":"edm_monotonic","p_mean":0,"p_std":1,"data_std":-1}"#, "data_std"),
             (r#"{"kind":"min_snr","gamma":-5}"#, "gamma"),
-            (r#"{"kind":"p2","gamma":1,"k":0}"#, "k to be positive"),
+            (r#"{"kind":"p2","gamma":1,"k":0}"#, "k = 0: use a finite number above 0"),
             (r#"{"kind":"sigmoid","bias":1,"shift":2}"#, "shift"),
             (r#"{"kind":"elbo","bias":1}"#, "bias"),
             (r#"{"kind":"simple","bias":1}"#, "bias"),

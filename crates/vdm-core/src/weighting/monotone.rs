@@ -41,7 +41,7 @@ impl Weighting {
     /// ```
     ///
     /// # Errors
-    /// [`Error::ScheduleRange`] unless both ends are finite; [`Error::Weighting`] if the weighting
+    /// [`Error::ScheduleRange`] unless both ends are finite; [`Error::Setting`] if the weighting
     /// itself is not [`checked`](Self::checked).
     pub fn rises(
         &self,

@@ -10,7 +10,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Weighting;
-use crate::{Error, LogSnr, NoiseSchedule, Scalar};
+use crate::setting::{InvalidSetting, positive, require};
+use crate::{LogSnr, NoiseSchedule, Scalar};
 
 /// One objective of a [`Weighting::Sum`], and what it counts for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -85,11 +86,8 @@ pub(super) fn log_slope(
 }
 
 /// The terms, if there are any and each makes a weight.
-pub(super) fn checked(terms: Vec<WeightingTerm>) -> Result<Vec<WeightingTerm>, Error> {
-    if terms.is_empty() {
-        let (field, wanted) = ("the number of terms", "at least 1");
-        return Err(Error::Weighting { field, value: 0.0, wanted });
-    }
+pub(super) fn checked(terms: Vec<WeightingTerm>) -> Result<Vec<WeightingTerm>, InvalidSetting> {
+    require(!terms.is_empty(), "weighting.terms", "[]", "use at least one")?;
     terms.into_iter().map(WeightingTerm::checked).collect()
 }
 
@@ -98,12 +96,9 @@ impl WeightingTerm {
         self.factor.ln() + self.weighting.log_at(log_snr, schedule)
     }
 
-    fn checked(self) -> Result<Self, Error> {
+    fn checked(self) -> Result<Self, InvalidSetting> {
         let Self { factor, weighting } = self;
-        if !(factor > 0.0 && factor.is_finite()) {
-            let wanted = "positive and finite";
-            return Err(Error::Weighting { field: "factor", value: factor, wanted });
-        }
+        positive("weighting.terms.factor", factor)?;
         Ok(Self { factor, weighting: weighting.checked()? })
     }
 }
@@ -211,7 +206,7 @@ mod tests {
         assert_eq!(hybrid, Weighting::hybrid(0.001));
         assert_eq!(serde_json::to_string(&hybrid).unwrap(), json);
         let refused = [
-            (r#"{"kind":"sum","terms":[]}"#, "the number of terms to be at least 1"),
+            (r#"{"kind":"sum","terms":[]}"#, "weighting.terms = []: use at least one"),
             (r#"{"kind":"sum"}"#, "terms"),
             (r#"{"kind":"sum","terms":[{"factor":0,"weighting":{"kind":"elbo"}}]}"#, "factor"),
             (r#"{"kind":"sum","terms":[{"factor":1,"weighting":{"kind":"elbo","k":1}}]}"#, "k"),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tch::Device;
 use vdm_core::count::{Cost, bounded_product};
 use vdm_core::schedule::LogSnrRange;
+use vdm_core::setting::{InvalidSetting, require};
 use vdm_core::{NoiseSchedule, Scaling};
 use vdm_data::{Dataset, Source};
 use vdm_sample::{Method, SamplerSpec, Seed};
@@ -56,7 +57,7 @@ pub trait ModelConfig: Clone + Fields {
     /// That its numbers make sense, together with those of the run.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the first field that does not, [`Error::Count`] for one that costs too much.
+    /// [`Error::Setting`] naming the first field that does not, [`Error::Count`] for one that costs too much.
     fn check_with(&self, training: &TrainingSpec) -> Result<(), Error>;
 }
 
@@ -68,7 +69,7 @@ pub trait Family: ModelConfig {
     /// A training of a configuration, before its first step.
     ///
     /// # Errors
-    /// [`Error::Config`], [`Error::Core`] or [`Error::Count`] if it is not legal for these data.
+    /// [`Error::Setting`], [`Error::Core`] or [`Error::Count`] if it is not legal for these data.
     fn training(
         config: &RunConfig<Self>,
         data: &Dataset,
@@ -142,7 +143,7 @@ impl<M: ModelConfig> RunConfig<M> {
     /// That all numbers make sense together.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the first field that does not, [`Error::Count`] for one that costs too much.
+    /// [`Error::Setting`] naming the first field that does not, [`Error::Count`] for one that costs too much.
     pub fn check(&self) -> Result<(), Error> {
         check_preset_name(&self.preset)?;
         self.training.check()?;
@@ -164,7 +165,7 @@ impl<M: Family> RunConfig<M> {
     /// A training of this configuration, from its beginning.
     ///
     /// # Errors
-    /// [`Error::Config`], [`Error::Core`] or [`Error::Count`] if it is not legal for these data.
+    /// [`Error::Setting`], [`Error::Core`] or [`Error::Count`] if it is not legal for these data.
     pub fn trainer(&self, data: &Dataset, device: Device) -> Result<Trainer<M::Training>, Error> {
         self.check_for(data)?;
         Trainer::new(self.plan()?, data, || M::training(self, data, device))
@@ -207,15 +208,10 @@ impl ModelConfig for DiffusionConfig {
         if let Method::OnGrid { grid, steps, .. } = &self.sampler.method {
             grid.time_grid(*steps, &self.diffusion.schedule, Scaling::VariancePreserving)?;
         }
-        if self.head == Head::Image && training.precision == Precision::Bf16 {
-            // Its rounding, 2^-9, would be multiplied by √SNR at the data end.
-            return Err(Error::Config {
-                field: "training.precision",
-                value: "bf16".into(),
-                remedy: "with head \"image\" use \"f32\"; other heads can use \"bf16\"",
-            });
-        }
-        Ok(())
+        // The rounding of bf16, 2^-9, would be multiplied by √SNR at the data end.
+        let amplified = self.head == Head::Image && training.precision == Precision::Bf16;
+        let remedy = "use \"f32\" with head \"image\"; other heads can use \"bf16\"";
+        Ok(require(!amplified, "training.precision", "bf16", remedy)?)
     }
 }
 
@@ -241,13 +237,8 @@ impl Family for DiffusionConfig {
 
 impl ModelConfig for HierarchySpec {
     fn check_with(&self, training: &TrainingSpec) -> Result<(), Error> {
-        if training.precision == Precision::Bf16 {
-            return Err(Error::Config {
-                field: "training.precision",
-                value: "bf16".into(),
-                remedy: "a hierarchy is trained in \"f32\"",
-            });
-        }
+        let legal = training.precision != Precision::Bf16;
+        require(legal, "training.precision", "bf16", "use \"f32\" for a hierarchy")?;
         self.check()
     }
 }
@@ -281,16 +272,11 @@ const LONGEST_NAME: usize = 100;
 
 /// That a name is one of a folder, wherever it stands: neither a path, nor hidden, nor taken for an option,
 /// nor with anything in it that a terminal obeys.
-fn check_preset_name(name: &str) -> Result<(), Error> {
+fn check_preset_name(name: &str) -> Result<(), InvalidSetting> {
     let plain = name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c));
-    if plain && name.len() <= LONGEST_NAME && name.starts_with(char::is_alphanumeric) {
-        return Ok(());
-    }
-    Err(Error::Config {
-        field: "preset",
-        value: format!("{name:?}"),
-        remedy: "it names a folder: use up to 100 letters, digits, \"-\", \"_\" and \".\", a letter or digit first",
-    })
+    let legal = plain && name.len() <= LONGEST_NAME && name.starts_with(char::is_alphanumeric);
+    let remedy = "use up to 100 letters, digits, \"-\", \"_\" and \".\", a letter or digit first: it names a folder";
+    require(legal, "preset", format_args!("{name:?}"), remedy)
 }
 
 /// The configurations that come with the program, by name.

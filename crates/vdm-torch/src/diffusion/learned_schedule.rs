@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 use vdm_core::schedule::{Parameters, Parametric, Partials};
+use vdm_core::setting::{InvalidSetting, positive, require};
 use vdm_core::{Schedule, Weighting};
 
 use super::{ObjectiveSpec, TimeSampler};
@@ -81,7 +82,7 @@ impl Learner {
     /// Before the first step; `None` if the schedule stays.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the first field that does not fit.
+    /// [`Error::Setting`] naming the first field that does not fit.
     pub(super) fn new(
         objective: &ObjectiveSpec,
         diffusion: &Diffusion,
@@ -175,45 +176,36 @@ fn check(
     objective: &ObjectiveSpec,
     diffusion: &Diffusion,
     spec: LearnedSchedule,
-) -> Result<ScheduleMoments, Error> {
-    let refuse = |field, value: String, remedy| Err(Error::Config { field, value, remedy });
-    let Some(parametric) = diffusion.schedule.parametric() else {
-        let remedy = "a schedule that is learned is \"monotone\" or \"monotone_network\", or \"linear\" \
-                      to learn its ends";
-        return refuse("diffusion.schedule", format!("{:?}", diffusion.schedule), remedy);
+) -> Result<ScheduleMoments, InvalidSetting> {
+    let (schedule, weighting) = (&diffusion.schedule, &diffusion.weighting);
+    let (sampler, time) = (&objective.time_sampler, objective.time);
+    let Some(parametric) = schedule.parametric() else {
+        let remedy =
+            "use \"monotone\" or \"monotone_network\" to learn it, or \"linear\" to learn its ends";
+        return Err(InvalidSetting::new("diffusion.schedule", format!("{schedule:?}"), remedy));
     };
     let parameters = parametric.parameters();
-    if spec.interior == Part::Learned && parameters.interior.is_empty() {
-        let remedy = "use a \"monotone\" diffusion.schedule, with an increment for each interval, or a \
-                      \"monotone_network\"; \"linear\" has no interior";
-        return refuse("objective.schedule.learned.interior", "learned".into(), remedy);
-    }
-    if [spec.ends, spec.interior] == [Part::Pinned; 2] {
-        let remedy = "learn the ends or the interior, or use \"fixed\"";
-        return refuse("objective.schedule.learned", "nothing".into(), remedy);
-    }
-    if !(spec.learning_rate > 0.0 && spec.learning_rate.is_finite()) {
-        let value = spec.learning_rate.to_string();
-        return refuse("objective.schedule.learned.learning_rate", value, "use a positive number");
-    }
-    if objective.time_sampler != TimeSampler::Schedule {
-        let remedy = "use \"schedule\" while the schedule is learned: it is what it learns to draw";
-        return refuse("objective.time_sampler", format!("{:?}", objective.time_sampler), remedy);
-    }
-    if objective.time != TimeDiscretization::Continuous {
-        let remedy = "use \"continuous\" while the schedule is learned";
-        return refuse("objective.time", format!("{:?}", objective.time), remedy);
-    }
-    let weighting = &diffusion.weighting;
-    if weighting.depends_on_schedule() {
-        let remedy = "\"simple\" weighs by the schedule's own density, which would move to where errors \
-                      are small; use another while the schedule is learned";
-        return refuse("diffusion.weighting", format!("{weighting:?}"), remedy);
-    }
-    if spec.ends == Part::Learned && *weighting != Weighting::Elbo {
-        let remedy = "use \"elbo\" to learn the ends: no other weighting is a bound with them";
-        return refuse("diffusion.weighting", format!("{weighting:?}"), remedy);
-    }
+    let legal = spec.interior == Part::Pinned || !parameters.interior.is_empty();
+    let remedy = "use a \"monotone\" diffusion.schedule, with an increment for each interval, or a \
+                  \"monotone_network\"; \"linear\" has no interior";
+    require(legal, "objective.schedule.learned.interior", "learned", remedy)?;
+    let legal = [spec.ends, spec.interior] != [Part::Pinned; 2];
+    let remedy = "learn the ends or the interior, or use \"fixed\"";
+    require(legal, "objective.schedule.learned", "nothing", remedy)?;
+    positive("objective.schedule.learned.learning_rate", spec.learning_rate)?;
+    let legal = *sampler == TimeSampler::Schedule;
+    let remedy = "use \"schedule\" while the schedule is learned: it is what it learns to draw";
+    require(legal, "objective.time_sampler", format_args!("{sampler:?}"), remedy)?;
+    let legal = time == TimeDiscretization::Continuous;
+    let remedy = "use \"continuous\" while the schedule is learned";
+    require(legal, "objective.time", format_args!("{time:?}"), remedy)?;
+    let (field, value) = ("diffusion.weighting", format_args!("{weighting:?}"));
+    let remedy = "use another while the schedule is learned: \"simple\" weighs by its own density, which \
+                  would move to where errors are small";
+    require(!weighting.depends_on_schedule(), field, value, remedy)?;
+    let legal = spec.ends == Part::Pinned || *weighting == Weighting::Elbo;
+    let remedy = "use \"elbo\" to learn the ends: no other weighting is a bound with them";
+    require(legal, field, value, remedy)?;
     let zeros = parameters.zeros_like();
     Ok(ScheduleMoments { exp_avg: zeros.clone(), exp_avg_sq: zeros })
 }

@@ -23,7 +23,7 @@ impl Levels {
     /// Before the first step.
     ///
     /// # Errors
-    /// [`Error::Config`] or [`Error::Core`] if the objective's fields do not fit the process or each other.
+    /// [`Error::Setting`] or [`Error::Core`] if the objective's fields do not fit the process or each other.
     pub(crate) fn new(
         objective: &ObjectiveSpec,
         diffusion: &Diffusion,

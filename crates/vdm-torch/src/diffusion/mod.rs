@@ -15,6 +15,7 @@ use tch::Tensor;
 pub use time_sampler::TimeSampler;
 use vdm_core::count::{Cost, bounded};
 use vdm_core::importance::{Adaptive, LossSample, LossVariance};
+use vdm_core::setting::{at_least_one, require};
 use vdm_core::{NoiseSchedule, Schedule, times};
 use vdm_data::{Items, Shape};
 use vdm_sample::noise::{Purpose, fill_normal};
@@ -22,7 +23,6 @@ use vdm_sample::{SamplerSpec, Seed};
 
 use self::learned_schedule::Observed;
 use self::levels::Levels;
-use crate::error::at_least_one;
 use crate::evaluate::{EvaluationSpec, Likelihood, evaluate};
 use crate::model::{Diffusion, Model, ModelSpec};
 use crate::nn::{Mode, Parameters};
@@ -54,7 +54,7 @@ impl ObjectiveSpec {
     /// That its fields fit the process and each other.
     ///
     /// # Errors
-    /// [`Error::Config`] or [`Error::Core`] naming what does not, below `objective`; [`Error::Count`] for what
+    /// [`Error::Setting`] or [`Error::Core`] naming what does not, below `objective`; [`Error::Count`] for what
     /// costs too much.
     pub fn check(&self, diffusion: &Diffusion, optimizer: &OptimizerSpec) -> Result<(), Error> {
         self.levels(diffusion, optimizer).map(|_| ())
@@ -69,7 +69,7 @@ impl ObjectiveSpec {
         if let Some(steps) = self.time.steps() {
             let field = "objective.time.discrete.steps";
             bounded(field, steps, Cost::List)?;
-            at_least_one(field, steps.into())?;
+            at_least_one(field, steps)?;
         }
         Levels::new(self, diffusion, optimizer)
     }
@@ -132,18 +132,14 @@ impl DiffusionTraining {
     /// Of a model under an objective.
     ///
     /// # Errors
-    /// [`Error::Config`] or [`Error::Core`] if objective and process do not fit each other.
+    /// [`Error::Setting`] or [`Error::Core`] if objective and process do not fit each other.
     pub fn new(model: Model, plan: &DiffusionPlan) -> Result<Self, Error> {
         let ModelSpec { diffusion, .. } = model.spec();
         let levels = plan.objective.levels(diffusion, &plan.optimizer)?;
-        if levels.are_learned() && !model.network().has_differentiable_time() {
-            return Err(Error::Config {
-                field: "objective.schedule",
-                value: "learned".into(),
-                remedy: "use \"fixed\" with a network that looks its timesteps up in a table, as a \
-                         \"diffusers\" one: they have no slope to learn by",
-            });
-        }
+        let legal = !levels.are_learned() || model.network().has_differentiable_time();
+        let remedy = "use \"fixed\" with a network that looks its timesteps up in a table, as a \
+                      \"diffusers\" one: they have no slope to learn by";
+        require(legal, "objective.schedule", "learned", remedy)?;
         let range = levels.proposal().as_ref().unwrap_or(&diffusion.schedule).range();
         Ok(Self {
             levels,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use vdm_core::importance::{Adaptive, Estimator, LossSample};
+use vdm_core::setting::require;
 use vdm_core::{NoiseSchedule, Schedule};
 
 use crate::Error;
@@ -51,7 +52,7 @@ impl Proposal {
     ///
     /// # Errors
     /// [`Error::Core`] if the ends differ from the process's or a number is not legal,
-    /// [`Error::Config`] if a hierarchy of discrete times is to be drawn from by anything but itself.
+    /// [`Error::Setting`] if a hierarchy of discrete times is to be drawn from by anything but itself.
     pub(super) fn new(
         sampler: &TimeSampler,
         diffusion: &Diffusion,
@@ -65,14 +66,9 @@ impl Proposal {
                 Self::Adaptive(Adaptive::new(own.range(), *bins, *decay, *uniform)?)
             }
         };
-        if time != TimeDiscretization::Continuous {
-            return Err(Error::Config {
-                field: "objective.time_sampler",
-                value: format!("{sampler:?}"),
-                remedy: "with a discrete objective.time use \"schedule\": the levels of a \
-                         hierarchy are its own",
-            });
-        }
+        let (field, value) = ("objective.time_sampler", format_args!("{sampler:?}"));
+        let remedy = "use \"schedule\" with a discrete objective.time: the levels of a hierarchy are its own";
+        require(time == TimeDiscretization::Continuous, field, value, remedy)?;
         if let Self::Fixed(proposal) = &proposal {
             Estimator::new(diffusion.weighting.clone(), own, proposal)?;
         }

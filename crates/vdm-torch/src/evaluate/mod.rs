@@ -4,6 +4,7 @@ mod process;
 
 use serde::{Deserialize, Serialize};
 use vdm_core::count::{Cost, TooMany, bounded, bounded_product};
+use vdm_core::setting::{InvalidSetting, at_least_one};
 use vdm_core::{NoiseSchedule, Scaling, Schedule, bound};
 use vdm_data::Items;
 use vdm_sample::estimate::{
@@ -13,7 +14,6 @@ use vdm_sample::estimate::{
 use vdm_sample::grid::LossTable;
 use vdm_sample::{GridSpec, Seed};
 
-use crate::error::at_least_one;
 use crate::model::Model;
 use crate::objective::TimeDiscretization;
 use crate::{Batch, Error};
@@ -33,7 +33,7 @@ impl EvaluationSpec {
     /// That its numbers make sense.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the first that does not, below `evaluation`; [`Error::Count`] for one that costs
+    /// [`Error::Setting`] naming the first that does not, below `evaluation`; [`Error::Count`] for one that costs
     /// too much.
     pub fn check(&self) -> Result<(), Error> {
         for (field, value, cost) in [
@@ -143,26 +143,24 @@ fn of_bound(error: EstimateError<Error>) -> Error {
     match error {
         EstimateError::Model(error) => error,
         EstimateError::Setting { field, value, wanted } => {
-            let value = value.to_string();
-            Error::Config { field, value, remedy: wanted }
+            InvalidSetting::new(field, value, wanted).into()
         }
         EstimateError::Range { min, max } => {
             let value = format!("log-SNR {min} to {max}");
             let remedy = "a likelihood needs finite ends: truncate it";
-            Error::Config { field: "schedule", value, remedy }
+            InvalidSetting::new("schedule", value, remedy).into()
         }
         EstimateError::Count(error) => Error::Count(error),
         EstimateError::Grid(error) => Error::Grid(error),
         EstimateError::Ends { min, max, .. } => {
             let value = format!("log-SNR {min} to {max}");
-            Error::Config { field: "grid", value, remedy: "give it the schedule's ends" }
+            InvalidSetting::new("grid", value, "give it the schedule's ends").into()
         }
         EstimateError::NotFinite { term, item, value } => {
             Error::NonFiniteLikelihood { term, item, value }
         }
         EstimateError::Solve(error) => {
-            let value = error.to_string();
-            Error::Config { field: "probability-flow ODE", value, remedy: "change its settings" }
+            InvalidSetting::new("probability-flow ODE", error, "change its settings").into()
         }
     }
 }
@@ -222,7 +220,7 @@ impl<'a> Evaluation<'a> {
     /// done.
     ///
     /// # Errors
-    /// [`Error::Config`] for no draws, no steps, an empty batch or a grid with other ends, [`Error::Count`],
+    /// [`Error::Setting`] for no draws, no steps, an empty batch or a grid with other ends, [`Error::Count`],
     /// [`Error::Grid`];
     /// [`Error::NonFiniteLikelihood`].
     pub fn likelihood(

@@ -5,6 +5,7 @@ use std::f64::consts::TAU;
 
 use serde::Serialize;
 use tch::{Kind, Tensor};
+use vdm_core::setting::require;
 use vdm_sample::estimate::{Moments, Summary};
 
 use super::evaluate::{HierarchyEvaluation, host};
@@ -80,17 +81,11 @@ impl HierarchyEvaluation<'_> {
     /// [`None`] of any other.
     ///
     /// # Errors
-    /// [`Error::Config`] for fewer than two points a side; [`Error::Torch`] if the device has no memory for a batch.
+    /// [`Error::Setting`] for fewer than two points a side; [`Error::Torch`] if the device has no memory for a batch.
     pub fn exact(&self, side: usize) -> Result<Option<Vec<f64>>, Error> {
         self.check("quadrature side", side)?;
         let model = self.model;
-        if side < 2 {
-            return Err(Error::Config {
-                field: "quadrature side",
-                value: side.to_string(),
-                remedy: "use at least 2",
-            });
-        }
+        require(side >= 2, "quadrature side", side, "use at least 2")?;
         if model.latents().len() != 1 || model.latent_dims() != 2 {
             return Ok(None);
         }

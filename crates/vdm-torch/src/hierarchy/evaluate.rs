@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 use vdm_core::count::{Cost, bounded, bounded_product};
 use vdm_core::hlvm::Integrals;
+use vdm_core::setting::at_least_one;
 use vdm_data::Items;
 use vdm_sample::Seed;
 use vdm_sample::estimate::{Estimate, EstimateTerm, Moments, Summary};
 use vdm_sample::noise::Purpose;
 
 use super::{Belief, Hierarchy, bytes};
-use crate::error::at_least_one;
 use crate::train::Bound;
 use crate::{Batch, Error};
 
@@ -56,7 +56,7 @@ impl HierarchyEvaluation<'_> {
     /// Draws are a function of (seed, item, draw). `progress(done)` is told how many items are done.
     ///
     /// # Errors
-    /// [`Error::Config`] for no draws, no items or an empty batch; [`Error::Torch`] if the device has no memory for a
+    /// [`Error::Setting`] for no draws, no items or an empty batch; [`Error::Torch`] if the device has no memory for a
     /// batch; [`Error::NonFiniteLikelihood`].
     pub fn bound(
         &self,
@@ -119,7 +119,7 @@ impl HierarchyEvaluation<'_> {
 
     pub(super) fn check(&self, field: &'static str, draws: usize) -> Result<(), Error> {
         for (field, count) in [(field, draws), ("items", self.items.len()), ("batch", self.batch)] {
-            at_least_one(field, count as u64)?;
+            at_least_one(field, count)?;
         }
         bounded(field, draws, Cost::Items)?;
         let dims = self.model.spec().shape.dims().max(self.model.latent_dims());

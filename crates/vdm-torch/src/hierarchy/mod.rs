@@ -26,6 +26,7 @@ use tch::{Device, Kind, Tensor};
 use vdm_core::count::{Cost, bounded, bounded_product};
 use vdm_core::hlvm::{Conditional, Hlvm, layered};
 use vdm_core::likelihood::Discretized;
+use vdm_core::setting::{at_least_one, require};
 use vdm_data::Shape;
 use vdm_sample::Seed;
 use vdm_sample::noise::{Purpose, fill_normal};
@@ -37,7 +38,6 @@ pub use self::node::{Belief, Gaussian, Node, State};
 pub use self::spec::{HierarchySpec, Inference, LayerSpec};
 pub use self::training::{HierarchyDraws, HierarchyTraining};
 use crate::checkpoint::Checkpoint;
-use crate::error::at_least_one;
 use crate::nn::{Parameters, Scope};
 use crate::{Error, weights};
 
@@ -71,26 +71,21 @@ impl Hierarchy {
     /// With weights drawn from the seed.
     ///
     /// # Errors
-    /// [`Error::Config`] or [`Error::Core`] if the specification is not legal, [`Error::Count`] if it is too large.
+    /// [`Error::Setting`] or [`Error::Core`] if the specification is not legal, [`Error::Count`] if it is too large.
     pub fn new(spec: &HierarchyModelSpec, seed: Seed, device: Device) -> Result<Self, Error> {
         spec.hierarchy.check()?;
         Discretized::new(spec.values)?;
         let dims = spec.shape.dims();
         bounded_product("components of an item", &[dims], Cost::Numbers)?;
-        if dims == 0 {
-            return Err(Error::Config {
-                field: "shape",
-                value: format!("{:?}", spec.shape),
-                remedy: "items need at least one component",
-            });
-        }
+        let shape = format_args!("{:?}", spec.shape);
+        require(dims > 0, "shape", shape, "use items of at least one component")?;
         Ok(Self::build(spec, Parameters::new(seed, device)))
     }
 
     /// The averaged model of a checkpoint, to sample and evaluate with.
     ///
     /// # Errors
-    /// [`Error::Config`] if its model cannot be built, [`Error::Json`] if it is of something else,
+    /// [`Error::Setting`] if its model cannot be built, [`Error::Json`] if it is of something else,
     /// [`Error::Checkpoint`] if the weights are not those of its model, or not finite.
     pub fn of_checkpoint(checkpoint: &Checkpoint, device: Device) -> Result<Self, Error> {
         let model = Self::new(&checkpoint.info().model()?, Seed(0), device)?;
@@ -254,7 +249,7 @@ impl Hierarchy {
     /// Sample `i` is the same whatever `first`, `count` and `batch` are, up to the rounding of libtorch's kernels.
     ///
     /// # Errors
-    /// [`Error::Config`] for an empty batch, [`Error::Count`], [`Error::Torch`] if the device has no memory for a batch.
+    /// [`Error::Setting`] for an empty batch, [`Error::Count`], [`Error::Torch`] if the device has no memory for a batch.
     pub fn samples(
         &self,
         seed: Seed,
@@ -263,7 +258,7 @@ impl Hierarchy {
         batch: usize,
         temperature: f64,
     ) -> Result<Vec<u8>, Error> {
-        at_least_one("batch", batch as u64)?;
+        at_least_one("batch", batch)?;
         let dims = self.spec.shape.dims().max(self.latent_dims());
         bounded("first", first, Cost::Numbered)?;
         bounded("count", count, Cost::Items)?;

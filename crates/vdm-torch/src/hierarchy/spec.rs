@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use vdm_core::count::{Cost, bounded, bounded_product};
+use vdm_core::setting::{at_least_one, below_one, non_negative, require};
 
 use crate::Error;
 
@@ -80,60 +81,37 @@ impl HierarchySpec {
     /// That its numbers make sense.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the first that does not, below `hierarchy`; [`Error::Count`] for one that costs
+    /// [`Error::Setting`] naming the first that does not, below `hierarchy`; [`Error::Count`] for one that costs
     /// too much.
     pub fn check(&self) -> Result<(), Error> {
-        let refuse = |field, value: String, remedy| Err(Error::Config { field, value, remedy });
         let layers = self.layers.iter().try_fold(0_usize, |sum, l| sum.checked_add(l.repeat));
-        if !layers.is_some_and(|layers| (1..=MOST_LAYERS).contains(&layers)) {
-            let value = self.layers.len().to_string();
-            return refuse("hierarchy.layers", value, "name 1 to 256 layers in all");
-        }
+        let legal = layers.is_some_and(|layers| (1..=MOST_LAYERS).contains(&layers));
+        require(legal, "hierarchy.layers", self.layers.len(), "name 1 to 256 layers in all")?;
         for LayerSpec { scale, channels, repeat } in &self.layers {
-            if *repeat == 0 {
-                return refuse("hierarchy.layers.repeat", "0".into(), "use at least 1");
-            }
-            if !(1..=4096).contains(scale) {
-                let remedy = "use 1 for the data's resolution, 2 for half of it, and so on";
-                return refuse("hierarchy.layers.scale", scale.to_string(), remedy);
-            }
-            if !(1..=4096).contains(channels) {
-                return refuse("hierarchy.layers.channels", channels.to_string(), "use 1 to 4096");
-            }
+            at_least_one("hierarchy.layers.repeat", *repeat)?;
+            let remedy = "use 1 for the data's resolution, 2 for half of it, and so on";
+            require((1..=4096).contains(scale), "hierarchy.layers.scale", scale, remedy)?;
+            let legal = (1..=4096).contains(channels);
+            require(legal, "hierarchy.layers.channels", channels, "use 1 to 4096")?;
         }
-        if let Some(pair) = self.layers.windows(2).find(|pair| pair[0].scale < pair[1].scale) {
-            let value = format!("{} above {}", pair[0].scale, pair[1].scale);
-            return refuse(
-                "hierarchy.layers.scale",
-                value,
-                "name layers from the top, coarsest first",
-            );
+        for pair in self.layers.windows(2) {
+            let [above, below] = [pair[0].scale, pair[1].scale];
+            let value = format_args!("{above} above {below}");
+            let remedy = "name layers from the top, coarsest first";
+            require(above >= below, "hierarchy.layers.scale", value, remedy)?;
         }
-        if !(4..=16_384).contains(&self.width) {
-            return refuse(
-                "hierarchy.width",
-                self.width.to_string(),
-                "use a number from 4 to 16384",
-            );
-        }
-        if self.blocks > 64 {
-            return refuse("hierarchy.blocks", self.blocks.to_string(), "use at most 64");
-        }
+        let legal = (4..=16_384).contains(&self.width);
+        require(legal, "hierarchy.width", self.width, "use a number from 4 to 16384")?;
+        require(self.blocks <= 64, "hierarchy.blocks", self.blocks, "use at most 64")?;
         let side = self.width as usize;
         let field = "hierarchy.layers times hierarchy.width squared";
         bounded_product(field, &[layers.unwrap_or(1), 9, side, side], Cost::Numbers)?;
-        if let Some(n) = self.fourier.iter().find(|n| !(-16..=16).contains(*n)) {
-            let remedy = "use exponents from -16 to 16";
-            return refuse("hierarchy.fourier", n.to_string(), remedy);
+        for n in &self.fourier {
+            let legal = (-16..=16).contains(n);
+            require(legal, "hierarchy.fourier", n, "use exponents from -16 to 16")?;
         }
-        if !(0.0..1.0).contains(&self.dropout) {
-            let remedy = "use a share of at least 0 and below 1, such as 0.1";
-            return refuse("hierarchy.dropout", self.dropout.to_string(), remedy);
-        }
+        below_one("hierarchy.dropout", self.dropout)?;
         bounded("hierarchy.kl_warmup", self.kl_warmup, Cost::Training)?;
-        if !(0.0..f64::INFINITY).contains(&self.free_nats) {
-            return refuse("hierarchy.free_nats", self.free_nats.to_string(), "use 0 or more nats");
-        }
-        Ok(())
+        Ok(non_negative("hierarchy.free_nats", self.free_nats)?)
     }
 }

@@ -216,12 +216,12 @@ fn class_offset(
             None => Ok(None),
             Some(label) => {
                 Err(found
-                    .refuse(format!("is not conditioned on classes; leave out --label {label}")))
+                    .refuse(format!("is not conditioned on classes; leave out the label {label}")))
             }
         };
     };
     let label = label.filter(|label| (0..classes).contains(label)).ok_or_else(|| {
-        found.refuse(format!("is conditioned on {classes} classes; name one from 0 with --label"))
+        found.refuse(format!("is conditioned on {classes} classes; name one from 0 by the label"))
     })?;
     let shape = [[classes].as_slice(), &found.shape(EMBEDDING_BIAS)?].concat();
     Ok(Some(found.take("class_embedding.weight", &shape)?.get(label)))

@@ -62,7 +62,7 @@ impl Imported {
     ///
     /// # Errors
     /// [`Error::Interop`] if a tensor is missing, extra or mis-shaped, or the data have another
-    /// number of values; [`Error::Config`] if the architecture does not fit the shape.
+    /// number of values; [`Error::Setting`] if the architecture does not fit the shape.
     pub fn model(&self, shape: Shape, values: u16, device: Device) -> Result<Model, Error> {
         let refuse = |problem| Error::Interop { path: self.path.clone(), problem };
         if values != self.values {

@@ -49,7 +49,7 @@ impl Mlp {
     /// For items of `shape`.
     ///
     /// # Errors
-    /// [`Error::Config`] if a size is out of range.
+    /// [`Error::Setting`] if a size is out of range.
     pub fn new(
         spec: &MlpSpec,
         shape: Shape,

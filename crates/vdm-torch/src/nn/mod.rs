@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use vdm_core::count::{Cost, bounded_product};
 use vdm_core::schedule::LogSnrRange;
+use vdm_core::setting::{InvalidSetting, require};
 use vdm_data::Shape;
 
 use crate::Error;
@@ -119,27 +120,26 @@ impl NetworkSpec {
     /// Builds the network for items of `shape`, registering its weights in `scope`.
     ///
     /// # Errors
-    /// [`Error::Config`] if the sizes do not fit together, or if the network is another program's.
+    /// [`Error::Setting`] if the sizes do not fit together, or if the network is another program's.
     pub fn build(
         &self,
         shape: Shape,
         requirements: Requirements,
         scope: &Scope<'_>,
     ) -> Result<Box<dyn Network>, Error> {
-        let refuse = |field, value: &str, remedy| {
-            Err(Error::Config { field, value: value.to_owned(), remedy })
-        };
+        let refuse =
+            |field, value: &str, remedy| Err(InvalidSetting::new(field, value, remedy).into());
         Ok(match self {
             Self::Unet(spec) => Box::new(UNet::new(spec, shape, requirements, scope)?),
             Self::Mlp(spec) => Box::new(Mlp::new(spec, shape, requirements, scope)?),
             Self::Diffusers(_) if requirements != Requirements::PLAIN => {
-                let remedy = "heads \"categorical\" and \"energy\" need a network of kind \"unet\" or \"mlp\"";
+                let remedy =
+                    "use \"unet\" or \"mlp\", which heads \"categorical\" and \"energy\" need";
                 return refuse("network.kind", "diffusers", remedy);
             }
             Self::Diffusers(spec) => Box::new(DiffusersUNet::new(spec, shape, scope)?),
             Self::Custom { name, .. } => {
-                let remedy =
-                    "it is of another program: use that, or build it by Model::with_network";
+                let remedy = "use the program that it is of, or build it by Model::with_network";
                 return refuse("network.custom", name, remedy);
             }
         })
@@ -156,18 +156,15 @@ pub(crate) fn fourier_features(z: &Tensor, frequencies: &[i32]) -> Vec<Tensor> {
 
 /// Numbers that both networks share, with limits that keep a slip of the pen from taking all memory.
 fn check_sizes(width: i64, depth: usize, fourier: &[i32], band_limit: f64) -> Result<(), Error> {
-    let refuse = |field, value, remedy| Err(Error::Config { field, value, remedy });
-    if !(4..=16_384).contains(&width) || width % 2 != 0 {
-        return refuse("network.width", width.to_string(), "use an even number from 4 to 16384");
-    }
-    if depth > 1024 {
-        return refuse("network.depth", depth.to_string(), "use at most 1024");
-    }
+    let legal = (4..=16_384).contains(&width) && width % 2 == 0;
+    require(legal, "network.width", width, "use an even number from 4 to 16384")?;
+    require(depth <= 1024, "network.depth", depth, "use at most 1024")?;
     let side = width as usize;
     let field = "network.depth times network.width squared";
     bounded_product(field, &[depth.max(1), side, side], Cost::Numbers)?;
-    if let Some(n) = fourier.iter().find(|n| !(-16..=16).contains(*n)) {
-        return refuse("network.fourier", n.to_string(), "use exponents from -16 to 16");
+    for n in fourier {
+        let legal = (-16..=16).contains(n);
+        require(legal, "network.fourier", n, "use exponents from -16 to 16")?;
     }
-    layers::check_band_limit(band_limit)
+    Ok(layers::check_band_limit(band_limit)?)
 }

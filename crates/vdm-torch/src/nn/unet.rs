@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
+use vdm_core::setting::{below_one, require};
 use vdm_data::Shape;
 
 use super::layers::{Conv, GroupNorm, Linear, Start, TimeEmbedding, attend, band_limit};
@@ -83,39 +84,26 @@ pub enum Attention {
 
 impl UNetSpec {
     fn check(&self, shape: Shape) -> Result<(), Error> {
-        let refuse = |field, value: String, remedy| Err(Error::Config { field, value, remedy });
         check_sizes(self.width, self.depth, &self.fourier, self.band_limit)?;
-        if self.groups < 1 || self.width % self.groups != 0 {
-            let remedy = "use a divisor of network.width";
-            return refuse("network.groups", self.groups.to_string(), remedy);
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return refuse("network.dropout", self.dropout.to_string(), "use 0 to below 1");
-        }
-        if !(1..=9).contains(&self.output_kernel) || self.output_kernel % 2 == 0 {
-            let remedy = "use an odd number from 1 to 9";
-            return refuse("network.output_kernel", self.output_kernel.to_string(), remedy);
-        }
+        let divides = self.groups > 0 && self.width % self.groups == 0;
+        require(divides, "network.groups", self.groups, "use a divisor of network.width")?;
+        below_one("network.dropout", self.dropout)?;
+        let (field, kernel) = ("network.output_kernel", self.output_kernel);
+        let legal = (1..=9).contains(&kernel) && kernel % 2 == 1;
+        require(legal, field, kernel, "use an odd number from 1 to 9")?;
         let divides = |side: usize| self.patch > 0 && side as i64 % self.patch == 0;
-        if !divides(shape.height) || !divides(shape.width) {
-            let remedy = "use a divisor of the images' height and width, such as 1";
-            return refuse("network.patch", self.patch.to_string(), remedy);
-        }
-        if let Some(trunk) = self.trunk {
-            if !(1..=16_384).contains(&trunk.width) || trunk.width % self.groups != 0 {
-                let remedy = "use a multiple of network.groups, at most 16384";
-                return refuse("network.trunk.width", trunk.width.to_string(), remedy);
-            }
-            if trunk.depth > 1024 {
-                let remedy = "use at most 1024";
-                return refuse("network.trunk.depth", trunk.depth.to_string(), remedy);
-            }
-            let divides =
-                |side: usize| trunk.factor > 1 && (side as i64 / self.patch) % trunk.factor == 0;
-            if !divides(shape.height) || !divides(shape.width) {
-                let remedy = "use a divisor of the images' height and width, from 2";
-                return refuse("network.trunk.factor", trunk.factor.to_string(), remedy);
-            }
+        let remedy = "use a divisor of the images' height and width, such as 1";
+        let legal = divides(shape.height) && divides(shape.width);
+        require(legal, "network.patch", self.patch, remedy)?;
+        if let Some(TrunkSpec { width, depth, factor, .. }) = self.trunk {
+            let legal = (1..=16_384).contains(&width) && width % self.groups == 0;
+            let remedy = "use a multiple of network.groups, at most 16384";
+            require(legal, "network.trunk.width", width, remedy)?;
+            require(depth <= 1024, "network.trunk.depth", depth, "use at most 1024")?;
+            let divides = |side: usize| factor > 1 && (side as i64 / self.patch) % factor == 0;
+            let remedy = "use a divisor of the images' height and width, from 2";
+            let legal = divides(shape.height) && divides(shape.width);
+            require(legal, "network.trunk.factor", factor, remedy)?;
         }
         Ok(())
     }
@@ -295,7 +283,7 @@ impl UNet {
     /// For images of `shape`.
     ///
     /// # Errors
-    /// [`Error::Config`] if the sizes do not fit together.
+    /// [`Error::Setting`] if the sizes do not fit together.
     pub fn new(
         spec: &UNetSpec,
         shape: Shape,

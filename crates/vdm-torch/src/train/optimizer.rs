@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use vdm_core::count::{Cost, bounded};
+use vdm_core::setting::{InvalidSetting, below_one, require};
 use vdm_torch_sys::{AdamW, AdamWState};
 
 use crate::Error;
@@ -47,24 +48,20 @@ impl OptimizerSpec {
     /// That its numbers make sense.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the first that does not, below `training.optimizer`; [`Error::Count`] for one
+    /// [`Error::Setting`] naming the first that does not, below `training.optimizer`; [`Error::Count`] for one
     /// that costs too much.
     pub fn check(&self) -> Result<(), Error> {
         let Self { learning_rate, warmup, beta1, beta2, weight_decay, clip, .. } = *self;
         bounded("training.optimizer.warmup", warmup, Cost::Training)?;
-        let (positive, below_one) = ("use a positive number", "use a number from 0 to below 1");
-        for (field, value, holds, remedy) in [
-            ("training.optimizer.learning_rate", learning_rate, learning_rate > 0.0, positive),
-            ("training.optimizer.clip", clip, clip > 0.0, positive),
-            ("training.optimizer.beta1", beta1, (0.0..1.0).contains(&beta1), below_one),
-            ("training.optimizer.beta2", beta2, (0.0..1.0).contains(&beta2), below_one),
-            ("training.optimizer.weight_decay", weight_decay, weight_decay >= 0.0, "use 0 or more"),
-        ] {
-            if !holds {
-                return Err(Error::Config { field, value: value.to_string(), remedy });
-            }
+        for (field, value) in
+            [("training.optimizer.learning_rate", learning_rate), ("training.optimizer.clip", clip)]
+        {
+            require(value > 0.0, field, value, "use a number above 0")?;
         }
-        Ok(())
+        below_one("training.optimizer.beta1", beta1)?;
+        below_one("training.optimizer.beta2", beta2)?;
+        let (field, legal) = ("training.optimizer.weight_decay", weight_decay >= 0.0);
+        Ok(require(legal, field, weight_decay, "use 0 or more")?)
     }
 
     /// The rate of step `step` (from 1) of a run of `steps`.
@@ -105,22 +102,16 @@ impl Ema {
     /// That its number makes sense.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the one that does not, below `training.ema`.
-    pub fn check(self) -> Result<(), Error> {
-        let (field, value, holds, remedy) = match self {
-            Self::Exponential { rate } => {
-                let remedy = "use a number from 0 to below 1";
-                ("training.ema.rate", rate, (0.0..1.0).contains(&rate), remedy)
-            }
+    /// [`InvalidSetting`] naming the one that does not, below `training.ema`.
+    pub fn check(self) -> Result<(), InvalidSetting> {
+        match self {
+            Self::Exponential { rate } => below_one("training.ema.rate", rate),
             Self::Power { exponent } => {
-                let holds = (0.0..=1e6).contains(&exponent);
-                ("training.ema.exponent", exponent, holds, "use 0 or more, such as 6.94")
+                let remedy = "use 0 to 1e6, such as 6.94";
+                let legal = (0.0..=1e6).contains(&exponent);
+                require(legal, "training.ema.exponent", exponent, remedy)
             }
-        };
-        if holds {
-            return Ok(());
         }
-        Err(Error::Config { field, value: value.to_string(), remedy })
     }
 
     /// What remains of the average at step `step`, from 1.

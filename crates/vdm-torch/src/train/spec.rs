@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 use vdm_core::count::{Cost, bounded};
+use vdm_core::setting::{at_least_one, require};
 use vdm_sample::Seed;
 
 use super::optimizer::{Ema, OptimizerSpec};
 use crate::Error;
-use crate::error::at_least_one;
 use crate::identity::RunIdentity;
 use crate::nn::Precision;
 
@@ -32,7 +32,7 @@ impl TrainingSpec {
     /// That its numbers make sense.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the first that does not, below `training`; [`Error::Count`] for one that
+    /// [`Error::Setting`] naming the first that does not, below `training`; [`Error::Count`] for one that
     /// costs too much.
     pub fn check(&self) -> Result<(), Error> {
         let Self { steps, batch, accumulate, optimizer, ema, .. } = self;
@@ -45,15 +45,10 @@ impl TrainingSpec {
             bounded(field, value, cost)?;
             at_least_one(field, value)?;
         }
-        if batch % accumulate != 0 {
-            return Err(Error::Config {
-                field: "training.accumulate",
-                value: accumulate.to_string(),
-                remedy: "use a divisor of training.batch",
-            });
-        }
+        let (field, divides) = ("training.accumulate", batch % accumulate == 0);
+        require(divides, field, accumulate, "use a divisor of training.batch")?;
         optimizer.check()?;
-        ema.check()
+        Ok(ema.check()?)
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use vdm_core::count::{Cost, bounded_product};
+use vdm_core::setting::InvalidSetting;
 use vdm_data::{Dataset, Items, Prefetch};
 use vdm_sample::noise::Purpose;
 
@@ -142,7 +143,7 @@ impl<T: Trainable> Trainer<T> {
     /// as a copy of them.
     ///
     /// # Errors
-    /// [`Error::Config`] or [`Error::Count`] if the plan is not legal for these data, or what `make` fails
+    /// [`Error::Setting`] or [`Error::Count`] if the plan is not legal for these data, or what `make` fails
     /// with.
     pub fn new(
         plan: Plan,
@@ -203,12 +204,12 @@ impl<T: Trainable> Trainer<T> {
     /// Takes over other weights, trained elsewhere, in place of random ones.
     ///
     /// # Errors
-    /// [`Error::Config`] if they have other names or shapes.
+    /// [`Error::Setting`] if they have other names or shapes.
     pub fn start_from(&mut self, weights: &Parameters) -> Result<(), Error> {
         for own in [&self.model, &self.average] {
             weights::copy_into(weights.named(), &own.parameters().named()).map_err(|value| {
                 let remedy = "start from a model of the same configuration";
-                Error::Config { field: "network", value, remedy }
+                InvalidSetting::new("network", value, remedy)
             })?;
         }
         Ok(())

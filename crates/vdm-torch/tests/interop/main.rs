@@ -164,7 +164,7 @@ fn options_that_are_not_supported_are_named() {
         ("layers_per_block", json!(2), "has no tensor down_blocks.0.resnets.1.norm1.weight"),
         ("add_attention", json!(false), "has a tensor mid_block.attentions.0"),
         ("block_out_channels", json!([8, 16]), "of shape [12"),
-        ("num_class_embeds", json!(3), "name one from 0 with --label"),
+        ("num_class_embeds", json!(3), "name one from 0 by the label"),
         (
             "num_class_embeds",
             json!("3"),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::count::{Cost, bounded_product};
 use vdm_core::schedule::Discrete;
+use vdm_core::setting::{InvalidSetting, below_one, positive, require};
 use vdm_data::Shape;
 
 use crate::Error;
@@ -186,6 +187,8 @@ impl Default for UNet2DConfig {
     }
 }
 
+const BLOCK_OUT_CHANNELS: &str = "network.config.block_out_channels";
+
 impl UNet2DConfig {
     /// Channels of the time embedding.
     pub(super) fn embedding(&self) -> i64 {
@@ -199,117 +202,76 @@ impl UNet2DConfig {
     }
 
     pub(super) fn check(&self, shape: Shape) -> Result<(), Error> {
-        let refuse = |field, value: String, remedy| Err(Error::Config { field, value, remedy });
-        if self.in_channels != shape.channels as i64 {
-            let remedy = "use data with this many channels";
-            return refuse("network.config.in_channels", self.in_channels.to_string(), remedy);
-        }
-        if self.out_channels != self.in_channels && self.out_channels != 2 * self.in_channels {
-            let remedy = "use in_channels, or twice that for a learned variance";
-            return refuse("network.config.out_channels", self.out_channels.to_string(), remedy);
-        }
-        let levels = self.block_out_channels.len();
-        if levels == 0 || levels > 16 {
-            let remedy = "use 1 to 16 resolutions";
-            return refuse("network.config.block_out_channels", levels.to_string(), remedy);
-        }
-        let lists = [
+        let (inputs, outputs) = (self.in_channels, self.out_channels);
+        let legal = inputs == shape.channels as i64;
+        require(legal, "network.config.in_channels", inputs, "use data with this many channels")?;
+        let legal = outputs == inputs || outputs == 2 * inputs;
+        let remedy = "use in_channels, or twice that for a learned variance";
+        require(legal, "network.config.out_channels", outputs, remedy)?;
+        let (field, levels) = (BLOCK_OUT_CHANNELS, self.block_out_channels.len());
+        require((1..=16).contains(&levels), field, levels, "use 1 to 16 resolutions")?;
+        for (field, count) in [
             ("network.config.down_block_types", self.down_block_types.len()),
             ("network.config.up_block_types", self.up_block_types.len()),
-        ];
-        if let Some((field, count)) = lists.into_iter().find(|(_, count)| *count != levels) {
+        ] {
             let remedy = "name one block for each entry of block_out_channels";
-            return refuse(field, format!("{count} blocks"), remedy);
+            require(count == levels, field, format_args!("{count} blocks"), remedy)?;
         }
+        let Shape { height, width, .. } = shape;
         let side = 1 << (levels - 1);
-        if !shape.height.is_multiple_of(side) || !shape.width.is_multiple_of(side) {
-            let remedy = "every resolution but the last halves the sides, which must be even there";
-            let value = format!("{levels} resolutions of {}×{}", shape.height, shape.width);
-            return refuse("network.config.block_out_channels", value, remedy);
-        }
+        let legal = height.is_multiple_of(side) && width.is_multiple_of(side);
+        let value = format_args!("{levels} resolutions of {height}×{width}");
+        let remedy = "use fewer: every one but the last halves the sides, which must be even there";
+        require(legal, field, value, remedy)?;
         self.check_sizes()?;
-        self.check_numbers()
+        Ok(self.check_numbers()?)
     }
 
     /// Channels, groups and heads.
     fn check_sizes(&self) -> Result<(), Error> {
-        let refuse = |field, value: i64, remedy| {
-            Err(Error::Config { field, value: value.to_string(), remedy })
-        };
         let groups = self.norm_num_groups;
         let fits = |channels: i64, groups: i64| groups > 0 && channels % groups == 0;
         for &channels in &self.block_out_channels {
-            if !(1..=16_384).contains(&channels) {
-                let remedy = "use 1 to 16384 channels";
-                return refuse("network.config.block_out_channels", channels, remedy);
-            }
-            if !fits(channels, groups) {
-                let remedy = "use a divisor of all block_out_channels";
-                return refuse("network.config.norm_num_groups", groups, remedy);
-            }
-            if let Some(head) = self.attention_head_dim.filter(|d| !(1..=channels).contains(d)) {
+            let legal = (1..=16_384).contains(&channels);
+            require(legal, BLOCK_OUT_CHANNELS, channels, "use 1 to 16384 channels")?;
+            let (legal, remedy) =
+                (fits(channels, groups), "use a divisor of all block_out_channels");
+            require(legal, "network.config.norm_num_groups", groups, remedy)?;
+            if let Some(dim) = self.attention_head_dim {
                 let remedy = "use 1 to the smallest of block_out_channels";
-                return refuse("network.config.attention_head_dim", head, remedy);
+                let legal = (1..=channels).contains(&dim);
+                require(legal, "network.config.attention_head_dim", dim, remedy)?;
             }
         }
-        if self.block_out_channels[0] % 2 != 0 {
-            let remedy = "use an even number first: half are sines, half cosines";
-            return refuse("network.config.block_out_channels", self.block_out_channels[0], remedy);
-        }
+        let first = self.block_out_channels[0];
+        let remedy = "use an even number first: half are sines, half cosines";
+        require(first % 2 == 0, BLOCK_OUT_CHANNELS, first, remedy)?;
         let last = self.block_out_channels[self.block_out_channels.len() - 1];
-        if let Some(groups) = self.attn_norm_num_groups.filter(|groups| !fits(last, *groups)) {
+        if let Some(groups) = self.attn_norm_num_groups {
             let remedy = "use a divisor of the last of block_out_channels";
-            return refuse("network.config.attn_norm_num_groups", groups, remedy);
+            require(fits(last, groups), "network.config.attn_norm_num_groups", groups, remedy)?;
         }
-        if let Some(dims) = self.time_embedding_dim.filter(|d| !(1..=65_536).contains(d)) {
-            return refuse("network.config.time_embedding_dim", dims, "use 1 to 65536, or null");
+        if let Some(dims) = self.time_embedding_dim {
+            let (field, remedy) = ("network.config.time_embedding_dim", "use 1 to 65536, or null");
+            require((1..=65_536).contains(&dims), field, dims, remedy)?;
         }
-        if !(1..=256).contains(&self.layers_per_block) {
-            let layers = i64::try_from(self.layers_per_block).unwrap_or(i64::MAX);
-            return refuse("network.config.layers_per_block", layers, "use 1 to 256");
-        }
+        let (field, layers) = ("network.config.layers_per_block", self.layers_per_block);
+        require((1..=256).contains(&layers), field, layers, "use 1 to 256")?;
         let widest = self.block_out_channels.iter().copied().max().unwrap_or(1) as usize;
         let layers = self.layers_per_block * self.block_out_channels.len();
         let field = "network.config.layers_per_block times resolutions times channels squared";
         bounded_product(field, &[layers, widest, widest], Cost::Numbers)?;
-        if !(0..=1).contains(&self.downsample_padding) {
-            return refuse(
-                "network.config.downsample_padding",
-                self.downsample_padding,
-                "use 0 or 1",
-            );
-        }
-        Ok(())
+        let (field, padding) = ("network.config.downsample_padding", self.downsample_padding);
+        Ok(require((0..=1).contains(&padding), field, padding, "use 0 or 1")?)
     }
 
-    fn check_numbers(&self) -> Result<(), Error> {
-        let half = self.block_out_channels[0] as f64 / 2.0;
-        let cases = [
-            (
-                "network.config.freq_shift",
-                self.freq_shift,
-                self.freq_shift < half,
-                "use a number below half the first of block_out_channels, such as 0 or 1",
-            ),
-            (
-                "network.config.mid_block_scale_factor",
-                self.mid_block_scale_factor,
-                self.mid_block_scale_factor > 0.0,
-                "use a positive number",
-            ),
-            ("network.config.norm_eps", self.norm_eps, self.norm_eps > 0.0, "use 1e-5 or such"),
-            (
-                "network.config.dropout",
-                self.dropout,
-                (0.0..1.0).contains(&self.dropout),
-                "use 0 to below 1",
-            ),
-        ];
-        match cases.into_iter().find(|(_, value, legal, _)| !legal || !value.is_finite()) {
-            Some((field, value, _, remedy)) => {
-                Err(Error::Config { field, value: value.to_string(), remedy })
-            }
-            None => Ok(()),
-        }
+    fn check_numbers(&self) -> Result<(), InvalidSetting> {
+        let (shift, half) = (self.freq_shift, self.block_out_channels[0] as f64 / 2.0);
+        let remedy = "use a number below half the first of block_out_channels, such as 0 or 1";
+        let legal = shift.is_finite() && shift < half;
+        require(legal, "network.config.freq_shift", shift, remedy)?;
+        positive("network.config.mid_block_scale_factor", self.mid_block_scale_factor)?;
+        positive("network.config.norm_eps", self.norm_eps)?;
+        below_one("network.config.dropout", self.dropout)
     }
 }

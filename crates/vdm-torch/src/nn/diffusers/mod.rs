@@ -218,7 +218,7 @@ impl DiffusersUNet {
     /// For images of `shape`.
     ///
     /// # Errors
-    /// [`Error::Config`] if the sizes do not fit together.
+    /// [`Error::Setting`] if the sizes do not fit together.
     pub fn new(spec: &DiffusersSpec, shape: Shape, scope: &Scope<'_>) -> Result<Self, Error> {
         let config = &spec.config;
         config.check(shape)?;

@@ -8,8 +8,7 @@
 //! the data do: [`BAND_LIMIT`] unless a configuration says otherwise. docs/clock.md has the figures.
 
 use tch::{Device, Tensor};
-
-use crate::Error;
+use vdm_core::setting::{InvalidSetting, require};
 
 /// The fastest wave of a network's clock unless its configuration names another, in radians per unit of time.
 pub const BAND_LIMIT: f64 = 100.0;
@@ -26,13 +25,10 @@ pub(in crate::nn) fn band_limit() -> f64 {
 }
 
 /// That a band can be made up to this limit.
-pub(in crate::nn) fn check(band_limit: f64) -> Result<(), Error> {
-    if (1.0..=1e6).contains(&band_limit) {
-        return Ok(());
-    }
+pub(in crate::nn) fn check(band_limit: f64) -> Result<(), InvalidSetting> {
     let remedy =
         "use 1 to 1e6: 100 unless a network was trained with another (1000 in DDPM and VDM)";
-    Err(Error::Config { field: "network.band_limit", value: band_limit.to_string(), remedy })
+    require((1.0..=1e6).contains(&band_limit), "network.band_limit", band_limit, remedy)
 }
 
 /// Sines, then cosines, of a time, `[B]` to `[B, dims]`: of frequencies that fall geometrically from
