@@ -310,7 +310,7 @@ fn bad_input_is_named() {
         ),
         (
             vec!["sample", "--run", "<empty>", "--solver", r#"{"kind": "deis", "order": 7}"#],
-            "order 7: multistep solvers have orders 1 to 4",
+            "order = 7: use 1 to 4; 2 or 3 serve",
         ),
         (vec!["sample", "--run", "<empty>", "--noise", "pink"], "unknown noise `pink`"),
         (vec!["sample", "--run", "<empty>", "--guidance", "clap"], "unknown variant `clap`"),

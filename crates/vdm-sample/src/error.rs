@@ -4,10 +4,11 @@ use std::error::Error;
 
 use thiserror::Error as ThisError;
 use vdm_core::Parameterization;
+use vdm_core::count::TooMany;
+use vdm_core::setting::InvalidSetting;
 
 use crate::grid::GridError;
 use crate::noise::NoiseError;
-use crate::solver::ParameterError;
 
 /// Why there is no [`Solution`](crate::Solution): the one error of every solver, on a grid or with
 /// steps of its own. `E` is the model's.
@@ -22,9 +23,12 @@ pub enum SolveError<E: Error + 'static> {
     /// The levels to visit are no grid.
     #[error(transparent)]
     Grid(#[from] GridError),
-    /// A number of the solver is out of its range.
+    /// A setting of the solver that is out of its bounds.
     #[error(transparent)]
-    Parameter(#[from] ParameterError),
+    Setting(#[from] InvalidSetting),
+    /// A count beyond what it may cost.
+    #[error(transparent)]
+    Count(#[from] TooMany),
     /// A prediction that does not say what a step needs: of noise, say, where a latent is noise alone.
     #[error(
         "at log-SNR {log_snr} a prediction of {of:?} does not determine {wanted:?}: let the grid begin and \

@@ -19,12 +19,12 @@ use std::f64::consts::TAU;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use vdm_core::bound::bits_per_dim_of_density;
+use vdm_core::setting::{InvalidSetting, positive};
 use vdm_core::{Affine, Divergence, LogSnr, NoiseLevel, Scaling, Vjp};
 
 use crate::coordinate::Coordinate;
 use crate::noise::{Purpose, fill_normal};
 use crate::ode::{Augmented, Field, Path, State, rate};
-use crate::solver::ParameterError;
 use crate::{AdaptiveOde, InnerProduct, Seed, Solution, SolveError};
 
 /// Log-likelihoods of latents at one level under the model's flow to another.
@@ -242,7 +242,7 @@ impl FlowLikelihood {
     /// tolerance.
     ///
     /// # Errors
-    /// [`SolveError::Parameter`] for no probes, or any other [`SolveError`].
+    /// [`SolveError::Setting`] for no probes, or any other [`SolveError`].
     ///
     /// # Panics
     /// If the model gives more or fewer answers, or products, than it was asked.
@@ -256,10 +256,8 @@ impl FlowLikelihood {
             samples.iter().enumerate().map(|(index, z)| probes.draw(z, index)).collect();
         let count = probes.first().map_or(1, Vec::len);
         if let Some(other) = probes.iter().map(Vec::len).find(|n| *n == 0 || *n != count) {
-            let wanted = "at least one probe per sample, as many for each";
-            return Err(
-                ParameterError::Number { field: "count", value: other as f64, wanted }.into()
-            );
+            let remedy = "use at least one probe per sample, as many for each";
+            return Err(InvalidSetting::new("probes", other, remedy).into());
         }
         self.travel(&ProbedTrace { model, probes }, samples, count)
     }
@@ -273,10 +271,7 @@ impl FlowLikelihood {
         let Self { solver, data, noise, scaling, prior_std } = *self;
         let path = Path::new(data, noise, scaling)?;
         let std = prior_std.unwrap_or(path.to.sigma);
-        if !(std.is_finite() && std > 0.0) {
-            let wanted = "a positive standard deviation of the prior";
-            return Err(ParameterError::Number { field: "prior_std", value: std, wanted }.into());
-        }
+        positive("prior_std", std)?;
         // The integrals are those of the latent over its radius.
         let radius = |at: &NoiseLevel| Coordinate::UNIT_ANGLE.scale(at);
         let of_radius = (radius(&path.to) / radius(&path.from)).ln();

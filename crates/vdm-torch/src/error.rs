@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 use vdm_core::setting::InvalidSetting;
 use vdm_sample::SolveError;
-use vdm_sample::guidance::GuidanceError;
+use vdm_sample::estimate::EstimateError;
 
 /// What can go wrong between a configuration and a result. Messages say what to do about it.
 #[derive(Debug, Error)]
@@ -23,9 +23,6 @@ pub enum Error {
     /// The sampler's noise ran out.
     #[error(transparent)]
     Noise(#[from] vdm_sample::noise::NoiseError),
-    /// The sampler's correction of the model has a number out of range.
-    #[error(transparent)]
-    Guidance(#[from] GuidanceError),
     /// The sampler's solver or the probability-flow ODE found no end.
     #[error(transparent)]
     Solve(Box<SolveError<Self>>),
@@ -163,7 +160,24 @@ impl From<SolveError<Self>> for Error {
             SolveError::Model(error) => error,
             SolveError::Noise(error) => error.into(),
             SolveError::Grid(error) => error.into(),
+            SolveError::Setting(error) => error.into(),
+            SolveError::Count(error) => error.into(),
             error => Self::Solve(Box::new(error)),
+        }
+    }
+}
+
+impl From<EstimateError<Self>> for Error {
+    fn from(error: EstimateError<Self>) -> Self {
+        match error {
+            EstimateError::Model(error) => error,
+            EstimateError::Solve(error) => error.into(),
+            EstimateError::Setting(error) => error.into(),
+            EstimateError::Count(error) => error.into(),
+            EstimateError::Grid(error) => error.into(),
+            EstimateError::NotFinite { term, item, value } => {
+                Self::NonFiniteLikelihood { term, item, value }
+            }
         }
     }
 }

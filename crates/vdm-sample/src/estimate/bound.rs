@@ -13,6 +13,7 @@
 use serde::{Deserialize, Serialize};
 use vdm_core::count::{Cost, bounded};
 use vdm_core::schedule::LogSnrRange;
+use vdm_core::setting::{InvalidSetting, at_least_one};
 use vdm_core::{NoiseSchedule, bound, times};
 
 use super::curve::{Curve, CurvePoint};
@@ -20,7 +21,7 @@ use super::hierarchy::{HierarchyLevels, HierarchyStep};
 use super::rounds::check_range;
 use super::terms::{BoundTerms, NoisedItem};
 use super::{Estimate, EstimateError, Rounds};
-use crate::grid::{GridError, LossTable};
+use crate::grid::LossTable;
 use crate::noise::Purpose;
 use crate::{GridSpec, Seed};
 
@@ -67,14 +68,11 @@ impl DiffusionTerm {
     }
 
     fn check<E: std::error::Error + 'static>(self) -> Result<(), EstimateError<E>> {
-        let wanted = "at least 1";
-        match self {
-            Self::Continuous { draws: 0 } | Self::SampledSteps { draws: 0, .. } => {
-                Err(EstimateError::Setting { field: "draws", value: 0.0, wanted })
-            }
-            Self::AllSteps { .. } => Ok(()),
-            _ => bounded("draws", self.copies(), Cost::List).map(|_| ()).map_err(Into::into),
+        if let Self::Continuous { draws } | Self::SampledSteps { draws, .. } = self {
+            at_least_one("draws", draws)?;
+            bounded("draws", draws, Cost::List)?;
         }
+        Ok(())
     }
 }
 
@@ -140,8 +138,8 @@ impl BoundEstimate {
     /// middles of the curve's intervals errors are interpolated, beyond them constant.
     ///
     /// # Errors
-    /// [`GridError::Losses`] if the range is wider than 700 or an error is not finite.
-    pub fn losses(&self, range: LogSnrRange, dims: usize) -> Result<LossTable, GridError> {
+    /// [`InvalidSetting`] if the range is wider than 700 or an error is not finite.
+    pub fn losses(&self, range: LogSnrRange, dims: usize) -> Result<LossTable, InvalidSetting> {
         let first = (range.min() * CANDIDATES_PER_UNIT).floor() + 1.0;
         let inner = (0..).map(|i| (first + f64::from(i)) / CANDIDATES_PER_UNIT);
         let inner = inner.take_while(|level| *level < range.max());
@@ -226,10 +224,7 @@ impl Bound<'_> {
     pub(super) fn levels<E: std::error::Error + 'static>(
         &self,
     ) -> Result<HierarchyLevels, EstimateError<E>> {
-        if self.batch == 0 {
-            let wanted = "at least 1";
-            return Err(EstimateError::Setting { field: "batch", value: 0.0, wanted });
-        }
+        at_least_one("batch", self.batch)?;
         bounded("batch", self.batch, Cost::Items)?;
         check_range(self.schedule.range())?;
         self.diffusion.check()?;

@@ -13,6 +13,7 @@ use std::error::Error;
 use serde::{Deserialize, Serialize};
 use vdm_core::count::{Cost, bounded, bounded_product};
 use vdm_core::schedule::LogSnrRange;
+use vdm_core::setting::{at_least_one, require};
 use vdm_core::{Divergence, LogSnr, NoiseLevel, Vjp};
 
 use super::importance_weighted::bounds;
@@ -113,16 +114,12 @@ impl FlowBound {
         &self,
         process: &DenoiserTerms<'_, Z, D>,
     ) -> Result<f64, EstimateError<E>> {
-        let refuse = |field, value, wanted| Err(EstimateError::Setting { field, value, wanted });
-        let counts = [("importance samples", self.samples), ("batch", self.batch)];
-        if let Some((field, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
-            return refuse(field, 0.0, "at least 1");
-        }
-        if self.samples > 1 && self.trace != Trace::Exact {
-            let wanted = "1 with an estimated trace, whose noise would make the result no bound; \
-                          take the exact trace for more";
-            return refuse("importance samples", self.samples as f64, wanted);
-        }
+        at_least_one("importance samples", self.samples)?;
+        at_least_one("batch", self.batch)?;
+        let bounds = self.samples == 1 || self.trace == Trace::Exact;
+        let remedy = "use 1 with an estimated trace, whose noise would make the result no bound, or the \
+                      exact trace";
+        require(bounds, "importance samples", self.samples, remedy)?;
         let (items, dims) = (process.items.len(), process.items.dims());
         bounded("batch", self.batch, Cost::Items)?;
         bounded_product("items times importance samples", &[items, self.samples], Cost::Items)?;
@@ -132,14 +129,11 @@ impl FlowBound {
             bounded_product(field, &[probes, together, dims], Cost::Numbers)?;
         }
         check_range(self.range)?;
-        match process.items.cell_width() {
-            Some(width) => Ok(width),
-            None if self.dequantization.is_of_cells() => {
-                let wanted = "discrete items; for continuous ones use the posterior";
-                refuse("cell width", f64::NAN, wanted)
-            }
-            None => Ok(f64::NAN),
-        }
+        let width = process.items.cell_width();
+        let has_cells = width.is_some() || !self.dequantization.is_of_cells();
+        let remedy = "use discrete items, or the posterior for continuous ones";
+        require(has_cells, "cell width", "none", remedy)?;
+        Ok(width.unwrap_or(f64::NAN))
     }
 
     /// Some (item, number of the draw): `log q(z_0|x)`, `−log p(z_0)` and `−log p(x|z_0)` of each. Probes

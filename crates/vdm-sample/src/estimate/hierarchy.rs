@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use vdm_core::count::{Cost, bounded};
+use vdm_core::setting::{at_least_one, require};
 use vdm_core::{LogSnr, NoiseSchedule, Scaling, bound};
 
 use super::EstimateError;
@@ -28,29 +29,31 @@ pub(super) struct HierarchyStep {
 
 impl HierarchyLevels {
     /// # Errors
-    /// [`EstimateError::Setting`] for no steps, [`EstimateError::Count`] for more than 2^20, [`EstimateError::Grid`] if there is no such
-    /// grid, [`EstimateError::Ends`] if it ends elsewhere than the schedule.
+    /// [`EstimateError::Setting`] for no steps or a grid that ends elsewhere than the schedule,
+    /// [`EstimateError::Count`] for more than 2^20, [`EstimateError::Grid`] if there is no such grid.
     pub(super) fn of<E: Error + 'static>(
         steps: u32,
         grid: &GridSpec,
         schedule: &dyn NoiseSchedule,
     ) -> Result<Self, EstimateError<E>> {
-        if steps == 0 {
-            let wanted = "at least 1";
-            return Err(EstimateError::Setting { field: "steps", value: 0.0, wanted });
-        }
+        at_least_one("steps", steps)?;
         bounded("steps", steps, Cost::List)?;
         // Of a level its log-SNR is used, which no scaling changes.
         let scaling = Scaling::VariancePreserving;
-        let grid =
-            grid.time_grid(steps as usize, schedule, scaling).map_err(EstimateError::Grid)?;
+        let grid = grid.time_grid(steps as usize, schedule, scaling)?;
         let levels: Vec<LogSnr> =
             grid.levels().iter().rev().map(|level| LogSnr::new(level.log_snr)).collect();
         let [max, min] = [levels[0], levels[levels.len() - 1]].map(LogSnr::value);
         let range = schedule.range();
-        if (max - range.max()).abs() > SAME || (min - range.min()).abs() > SAME {
-            return Err(EstimateError::Ends { min, max, of: range });
-        }
+        let others = (max - range.max()).abs() > SAME || (min - range.min()).abs() > SAME;
+        let (low, high) = (range.min(), range.max());
+        let value = format_args!("log-SNR from {min} to {max}, on a schedule from {low} to {high}");
+        require(
+            !others,
+            "grid",
+            value,
+            "use one with the schedule's ends, which a bound is about",
+        )?;
         Ok(Self(levels))
     }
 

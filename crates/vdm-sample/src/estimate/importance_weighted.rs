@@ -27,6 +27,7 @@
 //! whose first part is the bound's own term and whose second has mean 0.
 
 use vdm_core::count::{Cost, bounded, bounded_product};
+use vdm_core::setting::at_least_one;
 use vdm_core::{Denoiser, LogSnr, NoiseLevel, NoiseSchedule, Scalar};
 
 use super::hierarchy::{HierarchyLevels, HierarchyStep};
@@ -74,10 +75,8 @@ impl ImportanceWeighted<'_> {
         process: &DenoiserTerms<'_, Z, D>,
         mut progress: impl FnMut(u64, usize),
     ) -> Result<Estimate, EstimateError<D::Error>> {
-        let counts = [("importance samples", self.samples), ("batch", self.batch)];
-        if let Some((field, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
-            return Err(EstimateError::Setting { field, value: 0.0, wanted: "at least 1" });
-        }
+        at_least_one("importance samples", self.samples)?;
+        at_least_one("batch", self.batch)?;
         check_range(self.schedule.range())?;
         let levels = HierarchyLevels::of(self.steps, self.grid, self.schedule)?;
         let (items, samples) = (process.items.len(), self.samples);

@@ -7,6 +7,7 @@ use thiserror::Error as ThisError;
 
 use vdm_core::count::{Cost, TooMany, bounded};
 use vdm_core::schedule::LogSnrRange;
+use vdm_core::setting::{InvalidSetting, at_least_one, require};
 
 use super::statistics::{Moments, Summary};
 use crate::SolveError;
@@ -51,20 +52,14 @@ impl Rounds {
     }
 
     pub(super) fn check<E: Error + 'static>(&self) -> Result<(), EstimateError<E>> {
-        let refuse = |field, value, wanted| Err(EstimateError::Setting { field, value, wanted });
-        if self.least == 0 {
-            return refuse("least rounds", 0.0, "at least 1");
-        }
-        if self.most < self.least {
-            return refuse("most rounds", self.most as f64, "no fewer than the least");
-        }
+        at_least_one("least rounds", self.least)?;
+        let legal = self.most >= self.least;
+        require(legal, "most rounds", self.most, "use no fewer than the least")?;
         bounded("rounds", self.most, Cost::Items)?;
-        match self.standard_error {
-            Some(error) if error.is_nan() || error <= 0.0 => {
-                refuse("standard error", error, "above 0")
-            }
-            _ => Ok(()),
+        if let Some(error) = self.standard_error {
+            require(error > 0.0, "standard error", error, "use a number above 0")?;
         }
+        Ok(())
     }
 
     /// Whether a number is known as well as asked; [`None`] where no error is asked for.
@@ -110,14 +105,8 @@ pub(super) struct Series<const N: usize> {
 }
 
 impl<const N: usize> Series<N> {
-    pub(super) fn new<E: Error + 'static>(
-        names: [&'static str; N],
-        items: usize,
-    ) -> Result<Self, EstimateError<E>> {
-        if items == 0 {
-            let wanted = "at least 1";
-            return Err(EstimateError::Setting { field: "items", value: 0.0, wanted });
-        }
+    pub(super) fn new(names: [&'static str; N], items: usize) -> Result<Self, InvalidSetting> {
+        at_least_one("items", items)?;
         let columns = [(); N].map(|()| vec![Moments::default(); items]);
         Ok(Self { names, columns, rounds: 0 })
     }
@@ -203,48 +192,16 @@ pub enum EstimateError<E: Error + 'static> {
     /// The ODE has no solution.
     #[error(transparent)]
     Solve(SolveError<E>),
-    /// A setting out of bounds.
-    #[error("{field} = {value}: {wanted}")]
-    Setting {
-        /// The name of the number.
-        field: &'static str,
-        /// The number as given.
-        value: f64,
-        /// What it must be.
-        wanted: &'static str,
-    },
+    /// A setting out of its bounds, such as a schedule that ends in no noise at all or in nothing else, where no
+    /// likelihood is finite, or a grid with other ends than the schedule.
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
     /// A count beyond what it may cost.
     #[error(transparent)]
     Count(#[from] TooMany),
-    /// A schedule that ends in no noise at all or in nothing else, where no likelihood is finite.
-    #[error(
-        "the levels run from log-SNR {min} to {max}: a likelihood needs finite ends, so truncate the \
-         schedule"
-    )]
-    Range {
-        /// `λ` at the noisy end.
-        min: f64,
-        /// `λ` at the clean end.
-        max: f64,
-    },
     /// No levels for a hierarchy of so many steps.
     #[error(transparent)]
-    Grid(GridError),
-    /// A grid that is another model's.
-    #[error(
-        "the grid runs from log-SNR {min} to {max}, the schedule from {} to {}: a bound is about the \
-         schedule's ends, so take a grid that has them",
-        .of.min(),
-        .of.max()
-    )]
-    Ends {
-        /// `λ` at the grid's noisy end.
-        min: f64,
-        /// `λ` at its clean end.
-        max: f64,
-        /// The schedule's levels.
-        of: LogSnrRange,
-    },
+    Grid(#[from] GridError),
     /// An item whose likelihood is no number.
     #[error(
         "the {term} of item {item} is {value}: look for a fault in the model's weights or in the data"
@@ -259,13 +216,11 @@ pub enum EstimateError<E: Error + 'static> {
     },
 }
 
-/// # Errors
-/// [`EstimateError::Range`] unless both ends are finite.
-pub(super) fn check_range<E: Error + 'static>(range: LogSnrRange) -> Result<(), EstimateError<E>> {
-    match range.finite() {
-        Ok(_) => Ok(()),
-        Err(_) => Err(EstimateError::Range { min: range.min(), max: range.max() }),
-    }
+/// That both ends of a schedule are finite.
+pub(super) fn check_range(range: LogSnrRange) -> Result<(), InvalidSetting> {
+    let value = format_args!("log-SNR from {} to {}", range.min(), range.max());
+    let remedy = "truncate it: a likelihood needs finite ends";
+    require(range.finite().is_ok(), "schedule", value, remedy)
 }
 
 #[cfg(test)]

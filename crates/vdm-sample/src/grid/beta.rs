@@ -1,8 +1,7 @@
 //! Quantiles of the Beta distribution.
 
 use libm::lgamma;
-
-use super::GridError;
+use vdm_core::setting::{InvalidSetting, require};
 
 /// The distribution on `[0, 1]` with density `∝ x^{alpha−1}(1 − x)^{beta−1}`.
 #[derive(Debug, Clone, Copy)]
@@ -12,12 +11,10 @@ pub(super) struct Beta {
 }
 
 impl Beta {
-    pub(super) fn new(alpha: f64, beta: f64) -> Result<Self, GridError> {
-        for (field, value) in [("alpha", alpha), ("beta", beta)] {
-            if !(value > 0.0 && value <= 1000.0) {
-                let wanted = "positive and at most 1000";
-                return Err(GridError::Parameter { grid: "beta", field, wanted, value });
-            }
+    pub(super) fn new(alpha: f64, beta: f64) -> Result<Self, InvalidSetting> {
+        for (field, value) in [("grid.alpha", alpha), ("grid.beta", beta)] {
+            let legal = value > 0.0 && value <= 1000.0;
+            require(legal, field, value, "use a number above 0 and at most 1000")?;
         }
         Ok(Self { alpha, beta })
     }

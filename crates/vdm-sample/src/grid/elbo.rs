@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use vdm_core::count::{Cost, bounded_product};
+use vdm_core::setting::{InvalidSetting, non_negative, require};
 use vdm_core::{LogSnr, bound};
 
 use super::GridError;
@@ -44,8 +45,8 @@ struct RawTable {
 }
 
 impl TryFrom<RawTable> for LossTable {
-    type Error = GridError;
-    fn try_from(raw: RawTable) -> Result<Self, GridError> {
+    type Error = InvalidSetting;
+    fn try_from(raw: RawTable) -> Result<Self, InvalidSetting> {
         Self::new(raw.log_snrs, raw.errors)
     }
 }
@@ -65,25 +66,19 @@ impl LossTable {
     /// the model is not called where a step ends.
     ///
     /// # Errors
-    /// [`GridError::Losses`] unless there are two levels at least, finite and rising, over at most
+    /// [`InvalidSetting`] unless there are two levels at least, finite and rising, over at most
     /// 700 nats, and as many errors, finite and not negative.
-    pub fn new(log_snrs: Vec<f64>, errors: Vec<f64>) -> Result<Self, GridError> {
-        let refuse = |wanted, found| Err(GridError::Losses { wanted, found });
-        if log_snrs.len() < 2 || log_snrs.len() != errors.len() {
-            let found = format!("{} and {}", log_snrs.len(), errors.len());
-            return refuse("as many errors as log-SNRs, at least 2", found);
-        }
-        if !log_snrs.iter().all(|l| l.is_finite()) || !log_snrs.is_sorted_by(|a, b| a < b) {
-            let wanted = "finite log-SNRs that rise (for a last step to clean data set clean)";
-            return refuse(wanted, format!("{log_snrs:?}"));
-        }
-        let width = log_snrs[log_snrs.len() - 1] - log_snrs[0];
-        if width > WIDEST {
-            return refuse("log-SNRs over at most 700 nats", width.to_string());
-        }
-        if !errors.iter().all(|e| e.is_finite() && *e >= 0.0) {
-            return refuse("finite errors that are not negative", format!("{errors:?}"));
-        }
+    pub fn new(log_snrs: Vec<f64>, errors: Vec<f64>) -> Result<Self, InvalidSetting> {
+        let (n, field) = (log_snrs.len(), "losses.log_snrs");
+        let value = format_args!("{n} log_snrs, {} errors", errors.len());
+        require(n >= 2 && n == errors.len(), "losses", value, "use as many of each, at least 2")?;
+        let legal = log_snrs.iter().all(|l| l.is_finite()) && log_snrs.is_sorted_by(|a, b| a < b);
+        let remedy = "use finite numbers that rise (for a last step to clean data set clean)";
+        require(legal, field, format_args!("{log_snrs:?}"), remedy)?;
+        let width = log_snrs[n - 1] - log_snrs[0];
+        let value = format_args!("a range of {width} nats");
+        require(width <= WIDEST, field, value, "use one of at most 700")?;
+        errors.iter().try_for_each(|error| non_negative("losses.errors", *error))?;
         Ok(Self { log_snrs, errors })
     }
 
@@ -207,12 +202,12 @@ mod tests {
             let error = LossTable::new(log_snrs.to_vec(), errors.to_vec()).unwrap_err().to_string();
             assert!(error.contains(named), "{error}");
         };
-        refused(&[1.0], &[1.0], "at least 2, got 1 and 1");
-        refused(&[1.0, 2.0], &[1.0], "2 and 1");
+        refused(&[1.0], &[1.0], "losses = 1 log_snrs, 1 errors: use as many of each, at least 2");
+        refused(&[1.0, 2.0], &[1.0], "2 log_snrs, 1 errors");
         refused(&[1.0, 1.0], &[1.0, 1.0], "rise");
         refused(&[1.0, f64::INFINITY], &[1.0, 1.0], "set clean");
         refused(&[-400.0, 400.0], &[1.0, 1.0], "800");
-        refused(&[1.0, 2.0], &[-1.0, 1.0], "-1.0");
+        refused(&[1.0, 2.0], &[-1.0, 1.0], "losses.errors = -1:");
         let three = LossTable::new(vec![0.0, 1.0, 2.0], vec![1.0; 3]).unwrap();
         assert_eq!(three.best(2).unwrap(), [0.0, 1.0, 2.0]);
         for steps in [0, 3] {

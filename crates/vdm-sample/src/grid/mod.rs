@@ -30,6 +30,7 @@ use std::ops::RangeInclusive;
 use thiserror::Error;
 use vdm_core::count::{Cost, bounded};
 use vdm_core::schedule::{Discrete, Karras, Spacing};
+use vdm_core::setting::{InvalidSetting, positive};
 use vdm_core::{LogSnr, NoiseLevel, NoiseSchedule, Scaling, times};
 
 use crate::coordinate::Coordinate;
@@ -99,18 +100,9 @@ pub enum GridError {
         /// The cleanest `λ`.
         to: f64,
     },
-    /// A number that a grid cannot be built from.
-    #[error("the {grid} grid needs {field} to be {wanted}, got {value}")]
-    Parameter {
-        /// The grid's name.
-        grid: &'static str,
-        /// The name of the number.
-        field: &'static str,
-        /// The condition that failed.
-        wanted: &'static str,
-        /// The number as given.
-        value: f64,
-    },
+    /// A setting that no grid can be built from.
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
     /// A list of one's own that holds another number of steps than asked for.
     #[error("a grid of {found} steps is listed where {asked} are asked for; set steps to {found}")]
     Steps {
@@ -131,14 +123,6 @@ pub enum GridError {
         offset: usize,
         /// Entries of the table.
         steps: usize,
-    },
-    /// Losses that are no table of the bound's terms.
-    #[error("a table of losses needs {wanted}, got {found}")]
-    Losses {
-        /// The condition that failed.
-        wanted: &'static str,
-        /// What was given.
-        found: String,
     },
     /// More steps than the candidates allow, or none.
     #[error(
@@ -247,7 +231,7 @@ impl TimeGrid {
     /// so: give it a [`Karras`] schedule with `ρ = 1`, whose `σ` is linear in `t`.
     ///
     /// # Errors
-    /// [`GridError::Parameter`] unless both are in `(0, 1000]`, or those of
+    /// [`GridError::Setting`] unless both are in `(0, 1000]`, or those of
     /// [`from_levels`](Self::from_levels).
     pub fn beta(
         steps: usize,
@@ -293,7 +277,7 @@ impl TimeGrid {
     /// "polyexponential" grid of k-diffusion (Crowson 2022).
     ///
     /// # Errors
-    /// [`GridError::InfiniteEnds`], [`GridError::Parameter`] unless `rho` is positive and finite,
+    /// [`GridError::InfiniteEnds`], [`GridError::Setting`] unless `rho` is positive and finite,
     /// or those of [`from_levels`](Self::from_levels).
     pub fn polyexponential(
         steps: usize,
@@ -301,12 +285,8 @@ impl TimeGrid {
         schedule: &dyn NoiseSchedule,
         scaling: Scaling,
     ) -> Result<Self, GridError> {
-        let grid = "polyexponential";
-        if !(rho > 0.0 && rho.is_finite()) {
-            let wanted = "positive and finite";
-            return Err(GridError::Parameter { grid, field: "rho", wanted, value: rho });
-        }
-        let (noise, data) = finite_ends(grid, schedule)?;
+        positive("grid.rho", rho)?;
+        let (noise, data) = finite_ends("polyexponential", schedule)?;
         let level = |f: f64| {
             let noisy = (1.0 - f).powf(rho);
             noise * noisy + data * (1.0 - noisy)
@@ -351,7 +331,7 @@ impl TimeGrid {
     /// variance.
     ///
     /// # Errors
-    /// [`GridError::Parameter`] unless both numbers are positive and finite, or those of
+    /// [`GridError::Setting`] unless both numbers are positive and finite, or those of
     /// [`from_levels`](Self::from_levels).
     pub fn angle(
         steps: usize,
@@ -360,12 +340,8 @@ impl TimeGrid {
         schedule: &dyn NoiseSchedule,
         scaling: Scaling,
     ) -> Result<Self, GridError> {
-        for (field, value) in [("data_std", data_std), ("power", power)] {
-            if !(value > 0.0 && value.is_finite()) {
-                let wanted = "a positive finite number";
-                return Err(GridError::Parameter { grid: "angle", field, wanted, value });
-            }
-        }
+        positive("grid.data_std", data_std)?;
+        positive("grid.power", power)?;
         let steps = listed(steps)?;
         let noise = schedule.log_snr(1.0).value();
         let angle = Coordinate::TrigFlow { data_std };

@@ -1,8 +1,7 @@
 //! Several models as one.
 
+use vdm_core::setting::{InvalidSetting, at_least_one, finite, positive};
 use vdm_core::{Denoiser, GaussianMixture, Latent, NoiseLevel, Parameterization, Prediction};
-
-use super::GuidanceError;
 
 /// `∇ log q = Σ wᵢ ∇ log qᵢ`: the score of `Π qᵢ^{wᵢ}` at each level, what all models agree on.
 ///
@@ -34,9 +33,9 @@ impl<D> Product<D> {
     /// From `(wᵢ, modelᵢ)`; models of different types as `&dyn Denoiser`.
     ///
     /// # Errors
-    /// [`GuidanceError`] without models, or with weights that are not finite.
-    pub fn new(models: Vec<(f64, D)>) -> Result<Self, GuidanceError> {
-        let weights = weights("Product", &models, "finite weights", |w| w.is_finite())?;
+    /// [`InvalidSetting`] without models, or with weights that are not finite.
+    pub fn new(models: Vec<(f64, D)>) -> Result<Self, InvalidSetting> {
+        let weights = weights(&models, finite)?;
         let rest = 1.0 - weights.iter().sum::<f64>();
         let rounding = f64::EPSILON * weights.iter().map(|w| w.abs()).sum::<f64>();
         Ok(Self { models, rest: if rest.abs() <= rounding { 0.0 } else { rest } })
@@ -87,10 +86,9 @@ impl<D> Mixture<D> {
     /// From `(wᵢ, modelᵢ)`; the weights need not sum to 1.
     ///
     /// # Errors
-    /// [`GuidanceError`] without models, or with weights that are not positive and finite.
-    pub fn new(models: Vec<(f64, D)>) -> Result<Self, GuidanceError> {
-        let wanted = "positive finite weights";
-        weights("Mixture", &models, wanted, |w| w > 0.0 && w.is_finite())?;
+    /// [`InvalidSetting`] without models, or with weights that are not positive and finite.
+    pub fn new(models: Vec<(f64, D)>) -> Result<Self, InvalidSetting> {
+        weights(&models, positive)?;
         Ok(Self { models })
     }
 }
@@ -129,20 +127,12 @@ fn sum_of_images<Z: Latent>(
 
 /// The weights, checked.
 fn weights<D>(
-    wrapper: &'static str,
     models: &[(f64, D)],
-    wanted: &'static str,
-    legal: impl Fn(f64) -> bool,
-) -> Result<Vec<f64>, GuidanceError> {
-    let weights: Vec<f64> = models.iter().map(|(weight, _)| *weight).collect();
-    if weights.is_empty() {
-        let found = "none".to_owned();
-        return Err(GuidanceError { wrapper, wanted: "at least one model", found });
-    }
-    if !weights.iter().all(|w| legal(*w)) {
-        return Err(GuidanceError { wrapper, wanted, found: format!("{weights:?}") });
-    }
-    Ok(weights)
+    check: impl Fn(&'static str, f64) -> Result<(), InvalidSetting>,
+) -> Result<Vec<f64>, InvalidSetting> {
+    at_least_one("guidance.models", models.len())?;
+    let weights = models.iter().map(|(weight, _)| *weight);
+    weights.map(|weight| check("guidance.weights", weight).map(|()| weight)).collect()
 }
 
 #[cfg(test)]
@@ -202,6 +192,6 @@ mod tests {
         assert!(Product::<GaussianMixture>::new(vec![]).is_err());
         assert!(Product::new(vec![(f64::NAN, normal(0.0))]).is_err());
         let error = Mixture::new(vec![(-1.0, normal(0.0))]).unwrap_err();
-        assert_eq!(error.to_string(), "Mixture needs positive finite weights, got [-1.0]");
+        assert_eq!(error.to_string(), "guidance.weights = -1: use a finite number above 0");
     }
 }

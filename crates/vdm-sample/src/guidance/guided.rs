@@ -1,9 +1,8 @@
 //! One model, away from another.
 
 use vdm_core::schedule::LogSnrRange;
+use vdm_core::setting::{InvalidSetting, finite};
 use vdm_core::{Denoiser, Latent, LogSnr, NoiseLevel, Parameterization, Prediction};
-
-use super::GuidanceError;
 
 /// `x̂ = x̂_guide + scale·(x̂_model − x̂_guide)`, and the same of every other prediction.
 ///
@@ -44,12 +43,9 @@ impl<M, G> Guided<M, G> {
     /// At every level.
     ///
     /// # Errors
-    /// [`GuidanceError`] unless `scale` is finite.
-    pub fn new(model: M, guide: G, scale: f64) -> Result<Self, GuidanceError> {
-        if !scale.is_finite() {
-            let wanted = "a finite scale";
-            return Err(GuidanceError { wrapper: "Guided", wanted, found: scale.to_string() });
-        }
+    /// [`InvalidSetting`] unless `scale` is finite.
+    pub fn new(model: M, guide: G, scale: f64) -> Result<Self, InvalidSetting> {
+        finite("guidance.scale", scale)?;
         Ok(Self { model, guide, scale, range: LogSnrRange::WHOLE })
     }
 
@@ -168,6 +164,6 @@ mod tests {
     #[test]
     fn a_scale_that_is_no_number_is_refused() {
         let error = Guided::new((), (), f64::NAN).unwrap_err();
-        assert_eq!(error.to_string(), "Guided needs a finite scale, got NaN");
+        assert_eq!(error.to_string(), "guidance.scale = NaN: use a finite number");
     }
 }

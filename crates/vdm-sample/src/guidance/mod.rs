@@ -24,20 +24,6 @@ pub use guided::Guided;
 pub use projected::{Clip, Components, DynamicThreshold, Known, Projected, Projection};
 pub use reconstruction::{LinearOperator, Reconstruction};
 
-use thiserror::Error;
-
-/// A number that a wrapper cannot be built from.
-#[derive(Debug, Clone, PartialEq, Error)]
-#[error("{wrapper} needs {wanted}, got {found}")]
-pub struct GuidanceError {
-    /// The wrapper's name.
-    pub wrapper: &'static str,
-    /// The condition that failed.
-    pub wanted: &'static str,
-    /// What was given.
-    pub found: String,
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;

@@ -1,8 +1,7 @@
 //! Predicted images, corrected by what is known of them.
 
+use vdm_core::setting::{InvalidSetting, at_least_one, require};
 use vdm_core::{Denoiser, Latent, NoiseLevel, Parameterization, Prediction, Real, Scalar};
-
-use super::GuidanceError;
 
 /// A correction of the predicted image.
 ///
@@ -117,13 +116,11 @@ pub struct Clip {
 
 impl Clip {
     /// # Errors
-    /// [`GuidanceError`] unless `low < high`.
-    pub fn new(low: f64, high: f64) -> Result<Self, GuidanceError> {
-        if low < high {
-            return Ok(Self { low, high });
-        }
-        let found = format!("{low} and {high}");
-        Err(GuidanceError { wrapper: "Clip", wanted: "low < high", found })
+    /// [`InvalidSetting`] unless `low < high`.
+    pub fn new(low: f64, high: f64) -> Result<Self, InvalidSetting> {
+        let value = format_args!("{low}, guidance.high = {high}");
+        require(low < high, "guidance.low", value, "use a low below high")?;
+        Ok(Self { low, high })
     }
 
     /// `(low, high)`.
@@ -160,16 +157,11 @@ impl DynamicThreshold {
     /// For samples of `dims` components each.
     ///
     /// # Errors
-    /// [`GuidanceError`] unless `quantile` is in `(0, 1]` and `dims` at least 1.
-    pub fn new(quantile: f64, dims: usize) -> Result<Self, GuidanceError> {
-        let refuse =
-            |wanted, found| Err(GuidanceError { wrapper: "DynamicThreshold", wanted, found });
-        if !(quantile > 0.0 && quantile <= 1.0) {
-            return refuse("a quantile above 0 and at most 1", quantile.to_string());
-        }
-        if dims == 0 {
-            return refuse("samples of at least 1 component", dims.to_string());
-        }
+    /// [`InvalidSetting`] unless `quantile` is in `(0, 1]` and `dims` at least 1.
+    pub fn new(quantile: f64, dims: usize) -> Result<Self, InvalidSetting> {
+        let legal = quantile > 0.0 && quantile <= 1.0;
+        require(legal, "guidance.quantile", quantile, "use a number above 0 and at most 1")?;
+        at_least_one("components of a sample", dims)?;
         Ok(Self { quantile, dims })
     }
 
@@ -229,12 +221,9 @@ impl<T> Known<T> {
     /// common, unless they are listed for the whole of it.
     ///
     /// # Errors
-    /// [`GuidanceError`] without components.
-    pub fn new(observed: Vec<Option<T>>) -> Result<Self, GuidanceError> {
-        if observed.is_empty() {
-            let wanted = "samples of at least 1 component";
-            return Err(GuidanceError { wrapper: "Known", wanted, found: "0".to_owned() });
-        }
+    /// [`InvalidSetting`] without components.
+    pub fn new(observed: Vec<Option<T>>) -> Result<Self, InvalidSetting> {
+        at_least_one("components of a sample", observed.len())?;
         Ok(Self { observed })
     }
 }

@@ -26,9 +26,9 @@
 //! under every scaling; Song et al. write this `r²` for `c = 1`. For other data both are
 //! approximations.
 
+use vdm_core::setting::{InvalidSetting, non_negative, positive};
 use vdm_core::{Denoiser, LogSnr, NoiseLevel, Parameterization, Prediction, Vjp};
 
-use super::GuidanceError;
 use crate::InnerProduct;
 
 /// Conjugate gradients end at this share of the first residual.
@@ -97,16 +97,16 @@ impl<D, A, Y> Reconstruction<D, A, Y> {
     /// of the data; for images in `[−1, 1]` about 0.5.
     ///
     /// # Errors
-    /// [`GuidanceError`] for other standard deviations.
+    /// [`InvalidSetting`] for other standard deviations.
     pub fn pigdm(
         model: D,
         operator: A,
         observed: Y,
         noise_std: f64,
         data_std: f64,
-    ) -> Result<Self, GuidanceError> {
-        check("ΠGDM", "a finite noise_std of at least 0", noise_std, noise_std >= 0.0)?;
-        check("ΠGDM", "a finite data_std above 0", data_std, data_std > 0.0)?;
+    ) -> Result<Self, InvalidSetting> {
+        non_negative("guidance.noise_std", noise_std)?;
+        positive("guidance.data_std", data_std)?;
         Ok(Self {
             model,
             operator,
@@ -124,9 +124,9 @@ impl<D, A, Y> Reconstruction<D, A, Y> {
     /// tuned for each task: see [`scaled`](Self::scaled).
     ///
     /// # Errors
-    /// [`GuidanceError`] for other standard deviations.
-    pub fn dps(model: D, operator: A, observed: Y, noise_std: f64) -> Result<Self, GuidanceError> {
-        check("DPS", "a finite noise_std above 0", noise_std, noise_std > 0.0)?;
+    /// [`InvalidSetting`] for other standard deviations.
+    pub fn dps(model: D, operator: A, observed: Y, noise_std: f64) -> Result<Self, InvalidSetting> {
+        positive("guidance.noise_std", noise_std)?;
         let noise_var = noise_std * noise_std;
         Ok(Self { model, operator, observed, noise_var, data_var: 0.0, scale: 1.0 })
     }
@@ -134,23 +134,11 @@ impl<D, A, Y> Reconstruction<D, A, Y> {
     /// With `scale ≥ 0` times the gradient: 1 is Bayes' rule, 0 the model alone.
     ///
     /// # Errors
-    /// [`GuidanceError`] for other scales.
-    pub fn scaled(self, scale: f64) -> Result<Self, GuidanceError> {
-        check("Reconstruction", "a finite scale of at least 0", scale, scale >= 0.0)?;
+    /// [`InvalidSetting`] for other scales.
+    pub fn scaled(self, scale: f64) -> Result<Self, InvalidSetting> {
+        non_negative("guidance.scale", scale)?;
         Ok(Self { scale, ..self })
     }
-}
-
-fn check(
-    wrapper: &'static str,
-    wanted: &'static str,
-    value: f64,
-    legal: bool,
-) -> Result<(), GuidanceError> {
-    if legal && value.is_finite() {
-        return Ok(());
-    }
-    Err(GuidanceError { wrapper, wanted, found: value.to_string() })
 }
 
 impl<D, A, Y: InnerProduct> Reconstruction<D, A, Y> {
@@ -404,7 +392,7 @@ mod tests {
         let noise = Scaling::VariancePreserving.level(f64::NEG_INFINITY);
         assert_eq!(model.denoise(&z, &noise), normal().denoise(&z, &noise));
         let error = Reconstruction::pigdm((), (), (), -1.0, 1.0).unwrap_err();
-        assert_eq!(error.to_string(), "ΠGDM needs a finite noise_std of at least 0, got -1");
+        assert_eq!(error.to_string(), "guidance.noise_std = -1: use a finite number of at least 0");
         assert!(Reconstruction::pigdm((), (), (), 0.0, 0.0).is_err());
         assert!(Reconstruction::dps((), (), (), 0.0).is_err());
         assert!(Reconstruction::dps((), (), (), 1.0).unwrap().scaled(f64::NAN).is_err());

@@ -1,7 +1,8 @@
 //! Embedded Runge–Kutta pairs in TrigFlow's angle.
 
 use serde::{Deserialize, Serialize};
-use vdm_core::count::{Cost, bounded};
+use vdm_core::count::{Cost, TooMany, bounded};
+use vdm_core::setting::{InvalidSetting, at_least_one, non_negative, positive};
 use vdm_core::{Denoiser, Latent, LogSnr, NoiseLevel, Scaling};
 
 use super::batch::BatchSolve;
@@ -12,8 +13,7 @@ use super::sample::{Pace, SampleState, SampleStates};
 use super::state::{State, rms};
 use super::tableau::Pair;
 use crate::coordinate::Coordinate;
-use crate::solver::{ParameterError, Run};
-use crate::solver::{Properties, Solver, Step};
+use crate::solver::{Properties, Run, Solver, Step};
 use crate::{InnerProduct, Solution, SolveError};
 
 /// The coordinate of the path.
@@ -158,7 +158,7 @@ impl<C: StepController> AdaptiveOde<C> {
         path: &Path,
         paces: &mut Vec<Pace<C::Memory>>,
     ) -> Result<Vec<Augmented<Z>>, SolveError<F::Error>> {
-        self.check()?;
+        self.check::<SolveError<F::Error>>()?;
         let pair = RungeKutta { solver: self, scaling: path.scaling };
         let [first, last] = [path.from, path.to].map(|end| ANGLE.scale(&end));
         let [from, to] = path.angles();
@@ -187,26 +187,12 @@ impl<C: StepController> AdaptiveOde<C> {
     }
 
     /// That its numbers make sense.
-    pub(crate) fn check(&self) -> Result<(), ParameterError> {
-        let Self { absolute, relative, max_steps, .. } = *self;
-        bounded("max_steps", max_steps, Cost::Calls)?;
-        let numbers = [
-            (
-                "absolute",
-                absolute,
-                absolute.is_finite() && absolute > 0.0,
-                "a finite tolerance above 0",
-            ),
-            (
-                "relative",
-                relative,
-                relative.is_finite() && relative >= 0.0,
-                "a finite tolerance of at least 0",
-            ),
-            ("max_steps", max_steps as f64, max_steps > 0, "at least one step"),
-        ];
-        ParameterError::first(numbers)?;
-        self.controller.check()
+    pub(crate) fn check<E: From<InvalidSetting> + From<TooMany>>(&self) -> Result<(), E> {
+        bounded("max_steps", self.max_steps, Cost::Calls)?;
+        positive("absolute", self.absolute)?;
+        non_negative("relative", self.relative)?;
+        at_least_one("max_steps", self.max_steps)?;
+        Ok(self.controller.check()?)
     }
 }
 

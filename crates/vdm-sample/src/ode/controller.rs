@@ -3,8 +3,7 @@
 use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
-
-use crate::solver::ParameterError;
+use vdm_core::setting::{InvalidSetting, finite, require};
 
 /// What an adaptive solver does after a step that it has tried.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,8 +51,8 @@ pub trait StepController: Debug {
     /// That its own numbers make sense.
     ///
     /// # Errors
-    /// [`ParameterError`] naming the first that does not.
-    fn check(&self) -> Result<(), ParameterError> {
+    /// [`InvalidSetting`] naming the first that does not.
+    fn check(&self) -> Result<(), InvalidSetting> {
         Ok(())
     }
 }
@@ -184,27 +183,24 @@ impl StepController for PidController {
         decision
     }
 
-    fn check(&self) -> Result<(), ParameterError> {
+    fn check(&self) -> Result<(), InvalidSetting> {
         let Self { proportional, integral, derivative, safety, limiter } = *self;
-        let within = |value: f64| value > 0.0 && value < 1.0;
-        let finite = |field, value: f64| (field, value, value.is_finite(), "a finite number");
-        let limits = match limiter {
-            Limiter::Clip { least, most } => [
-                ("least", least, within(least), "a factor above 0 and below 1"),
-                ("most", most, most.is_finite() && most > 1.0, "a finite factor above 1"),
-            ],
-            Limiter::Smooth { accept } => {
-                [("accept", accept, within(accept), "a factor above 0 and below 1"); 2]
-            }
+        finite("proportional", proportional)?;
+        finite("integral", integral)?;
+        finite("derivative", derivative)?;
+        let legal = safety > 0.0 && safety <= 1.0;
+        require(legal, "safety", safety, "use a factor above 0 and at most 1")?;
+        let within = |field, value: f64| {
+            require(value > 0.0 && value < 1.0, field, value, "use a factor above 0 and below 1")
         };
-        let positive = safety > 0.0 && safety <= 1.0;
-        let numbers = [
-            finite("proportional", proportional),
-            finite("integral", integral),
-            finite("derivative", derivative),
-            ("safety", safety, positive, "a factor above 0 and at most 1"),
-        ];
-        ParameterError::first(numbers.into_iter().chain(limits))
+        match limiter {
+            Limiter::Clip { least, most } => {
+                within("least", least)?;
+                let legal = most.is_finite() && most > 1.0;
+                require(legal, "most", most, "use a finite factor above 1")
+            }
+            Limiter::Smooth { accept } => within("accept", accept),
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 //! Two updates that share their model calls, of orders `p − 1` and `p`, tell the error of the lower one.
 
 use serde::{Deserialize, Serialize};
-use vdm_core::count::{Cost, bounded};
+use vdm_core::count::{Cost, TooMany, bounded};
+use vdm_core::setting::{InvalidSetting, at_least_one, non_negative, positive, require};
 use vdm_core::{Denoiser, Latent, NoiseLevel, Scaling};
 
 use super::batch::BatchSolve;
@@ -13,8 +14,7 @@ use super::field::Predicted;
 use super::sample::{Pace, SampleState};
 use super::state::{State, rms};
 use crate::exponential::PredictionForm;
-use crate::solver::{ParameterError, Run};
-use crate::solver::{Properties, Solver, SolverType, Step, Taylor};
+use crate::solver::{Properties, Run, Solver, SolverType, Step, Taylor};
 use crate::{InnerProduct, SolveError};
 
 /// The two updates that are compared.
@@ -85,18 +85,15 @@ impl Default for AdaptiveDpm {
 
 impl<C: StepController> AdaptiveDpm<C> {
     /// That its numbers make sense.
-    pub(crate) fn check(&self) -> Result<(), ParameterError> {
+    pub(crate) fn check<E: From<InvalidSetting> + From<TooMany>>(&self) -> Result<(), E> {
         let Self { rtol, atol, h_init, max_steps, .. } = *self;
         bounded("max_steps", max_steps, Cost::Calls)?;
-        let not_negative = |v: f64| v.is_finite() && v >= 0.0;
-        ParameterError::first([
-            ("rtol", rtol, not_negative(rtol), "a finite tolerance of at least 0"),
-            ("atol", atol, not_negative(atol), "a finite tolerance of at least 0"),
-            ("atol", atol, rtol + atol > 0.0, "a tolerance above 0 where rtol is 0"),
-            ("h_init", h_init, h_init.is_finite() && h_init > 0.0, "a finite step above 0"),
-            ("max_steps", max_steps as f64, max_steps > 0, "at least one step"),
-        ])?;
-        self.controller.check()
+        non_negative("rtol", rtol)?;
+        non_negative("atol", atol)?;
+        require(rtol + atol > 0.0, "atol", atol, "use a tolerance above 0 where rtol is 0")?;
+        positive("h_init", h_init)?;
+        at_least_one("max_steps", max_steps)?;
+        Ok(self.controller.check()?)
     }
 
     /// Model calls of an update, the order of the better one.
@@ -206,7 +203,7 @@ impl<Z: InnerProduct, C: StepController> Solver<Z> for AdaptiveDpm<C> {
         step: &Step<'_>,
         memory: &mut Self::Memory,
     ) -> Result<Z, SolveError<D::Error>> {
-        self.check()?;
+        self.check::<SolveError<D::Error>>()?;
         let [from, to] = [step.from.log_snr, step.to.log_snr];
         if !(from.is_finite() && to.is_finite()) {
             return Err(SolveError::InfiniteEnds { from, to });

@@ -1,7 +1,7 @@
 //! What multistep solvers share: their orders, how they start and end, and the explicit step.
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
+use vdm_core::setting::InvalidSetting;
 use vdm_core::{Denoiser, Latent};
 
 use super::{Ddim, DpmSolverOrder, History, Run, Solver, Step};
@@ -33,14 +33,6 @@ pub enum Order {
     Four,
 }
 
-/// A number that is no [`Order`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("order {found}: multistep solvers have orders 1 to 4; 2 or 3 serve 10 to 50 model calls")]
-pub struct OrderError {
-    /// The number given.
-    pub found: u8,
-}
-
 impl Order {
     pub(crate) fn get(self) -> usize {
         self as usize
@@ -70,14 +62,17 @@ impl From<Order> for u32 {
 }
 
 impl TryFrom<u8> for Order {
-    type Error = OrderError;
-    fn try_from(found: u8) -> Result<Self, OrderError> {
-        match found {
+    type Error = InvalidSetting;
+    fn try_from(order: u8) -> Result<Self, InvalidSetting> {
+        match order {
             1 => Ok(Self::One),
             2 => Ok(Self::Two),
             3 => Ok(Self::Three),
             4 => Ok(Self::Four),
-            _ => Err(OrderError { found }),
+            _ => {
+                let remedy = "use 1 to 4; 2 or 3 serve 10 to 50 model calls";
+                Err(InvalidSetting::new("order", order, remedy))
+            }
         }
     }
 }

@@ -2,62 +2,9 @@
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
-use thiserror::Error;
 use vdm_core::NoiseLevel;
-use vdm_core::count::{self, Cost, TooMany};
-
-/// Why a number is no parameter of a solver.
-#[derive(Debug, Clone, PartialEq, Error)]
-pub enum ParameterError {
-    /// A number out of its range.
-    #[error("{field} = {value}: use {wanted}")]
-    Number {
-        /// The name of the number.
-        field: &'static str,
-        /// The number as given.
-        value: f64,
-        /// What it may be.
-        wanted: &'static str,
-    },
-    /// A count beyond what it may cost.
-    #[error(transparent)]
-    Count(#[from] TooMany),
-    /// An order that no method here has.
-    #[error("this solver has order 1, 2 or 3, got {found}: choose one of them")]
-    Order {
-        /// The order as given.
-        found: u8,
-    },
-    /// A range of noise scales that holds none.
-    #[error("no noise scale lies from {min} to {max}: min must be at least 0 and below max")]
-    Range {
-        /// The lower end as given.
-        min: f64,
-        /// The upper end as given.
-        max: f64,
-    },
-    /// A stage outside its step.
-    #[error(
-        "a stage lies at a share of its step above 0 and at most 1, got {found}: choose 0.5 for \
-         the middle"
-    )]
-    Stage {
-        /// The share as given.
-        found: f64,
-    },
-}
-
-impl ParameterError {
-    /// The first of some numbers, each with its name and what it may be, that is not legal.
-    pub(crate) fn first(
-        numbers: impl IntoIterator<Item = (&'static str, f64, bool, &'static str)>,
-    ) -> Result<(), Self> {
-        match numbers.into_iter().find(|(_, _, legal, _)| !legal) {
-            Some((field, value, _, wanted)) => Err(Self::Number { field, value, wanted }),
-            None => Ok(()),
-        }
-    }
-}
+use vdm_core::count::{self, Cost};
+use vdm_core::setting::{InvalidSetting, require};
 
 /// Levels whose `σ/α` (EDM's `σ`) is in `[min, max]`. In a configuration an end that is left out is
 /// without bound, and `0 ≤ min < max`.
@@ -87,10 +34,12 @@ impl Default for RawRange {
 }
 
 impl TryFrom<RawRange> for EdmSigmaRange {
-    type Error = ParameterError;
-    fn try_from(RawRange { min, max }: RawRange) -> Result<Self, ParameterError> {
-        let legal = min >= 0.0 && min < max;
-        if legal { Ok(Self { min, max }) } else { Err(ParameterError::Range { min, max }) }
+    type Error = InvalidSetting;
+    fn try_from(RawRange { min, max }: RawRange) -> Result<Self, InvalidSetting> {
+        let remedy = "use a min of at least 0 and a max above it";
+        let value = format_args!("{min} to {max}");
+        require(min >= 0.0 && min < max, "range of EDM's sigma", value, remedy)?;
+        Ok(Self { min, max })
     }
 }
 
@@ -126,41 +75,38 @@ impl From<DpmSolverOrder> for u8 {
 }
 
 impl TryFrom<u8> for DpmSolverOrder {
-    type Error = ParameterError;
+    type Error = InvalidSetting;
 
     fn try_from(order: u8) -> Result<Self, Self::Error> {
         match order {
             1 => Ok(Self::One),
             2 => Ok(Self::Two),
             3 => Ok(Self::Three),
-            found => Err(ParameterError::Order { found }),
+            _ => Err(InvalidSetting::new("order", order, "use 1, 2 or 3")),
         }
     }
 }
 
 /// Readers of numbers in configurations, by the name of the field.
 macro_rules! checked_numbers {
-    ($($field:ident: $legal:expr, $wanted:literal;)*) => {$(
+    ($($field:ident: $legal:expr, $remedy:literal;)*) => {$(
         pub(crate) fn $field<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
             let value = f64::deserialize(deserializer)?;
             let legal: fn(f64) -> bool = $legal;
-            if legal(value) {
-                return Ok(value);
-            }
-            let (field, wanted) = (stringify!($field), $wanted);
-            Err(D::Error::custom(ParameterError::Number { field, value, wanted }))
+            require(legal(value), stringify!($field), value, $remedy).map_err(D::Error::custom)?;
+            Ok(value)
         }
     )*};
 }
 
 checked_numbers! {
-    eta: |eta| eta >= 0.0, "a share of new noise of at least 0";
-    strength: |strength| strength >= 0.0, "0 for the ODE, 1 for the reverse SDE, or another strength of noise of at least 0";
-    fraction: |fraction| (0.0..=1.0).contains(&fraction), "a number from 0 (small) to 1 (large)";
-    amount: |amount| amount >= 0.0, "an amount of noise of at least 0";
-    noise_scale: |scale| scale >= 0.0, "a scale of at least 0, about 1";
-    snr: |snr| snr >= 0.0, "a step size of at least 0, about 0.16";
-    data_std: |std| std > 0.0, "a standard deviation above 0";
+    eta: |eta| eta >= 0.0, "use a share of new noise of at least 0";
+    strength: |strength| strength >= 0.0, "use 0 for the ODE, 1 for the reverse SDE, or another strength of noise of at least 0";
+    fraction: |fraction| (0.0..=1.0).contains(&fraction), "use a number from 0 (small) to 1 (large)";
+    amount: |amount| amount >= 0.0, "use an amount of noise of at least 0";
+    noise_scale: |scale| scale >= 0.0, "use a scale of at least 0, about 1";
+    snr: |snr| snr >= 0.0, "use a step size of at least 0, about 0.16";
+    data_std: |std| std > 0.0, "use a standard deviation above 0";
 }
 
 /// Readers of counts of model calls in configurations, by the name of the field.
@@ -192,10 +138,11 @@ impl StageShare {
 }
 
 impl TryFrom<f64> for StageShare {
-    type Error = ParameterError;
+    type Error = InvalidSetting;
 
     fn try_from(r: f64) -> Result<Self, Self::Error> {
-        if r > 0.0 && r <= 1.0 { Ok(Self(r)) } else { Err(ParameterError::Stage { found: r }) }
+        let remedy = "use a share of the step above 0 and at most 1, such as 0.5 for its middle";
+        require(r > 0.0 && r <= 1.0, "r", r, remedy).map(|()| Self(r))
     }
 }
 

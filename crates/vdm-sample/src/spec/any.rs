@@ -38,7 +38,7 @@ impl AnySolver {
     /// no need of.
     ///
     /// # Errors
-    /// [`SpecError::Count`] for more model calls than a sample may cost.
+    /// [`SpecError::Count`] for more model calls than a sample may cost, or those of [`AdaptiveSpec::check`].
     pub fn along(self, grid: GridSpec, steps: usize) -> Result<Method, SpecError> {
         match self {
             Self::OnGrid(solver) => {

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
+use vdm_core::setting::InvalidSetting;
 
 use super::named::name_or_object;
-use crate::guidance::{Clip, DynamicThreshold, GuidanceError};
+use crate::guidance::{Clip, DynamicThreshold};
 
 /// How the image that a model predicts is corrected at every call, by bare name or as an object.
 ///
@@ -52,8 +53,8 @@ impl GuidanceSpec {
     /// For samples of `dims` components.
     ///
     /// # Errors
-    /// [`GuidanceError`] for numbers out of range.
-    pub fn correction(self, dims: usize) -> Result<Correction, GuidanceError> {
+    /// [`InvalidSetting`] for numbers out of range.
+    pub fn correction(self, dims: usize) -> Result<Correction, InvalidSetting> {
         Ok(match self {
             Self::None => Correction::None,
             Self::Clip { low, high } => Correction::Clip(Clip::new(low, high)?),

@@ -20,11 +20,10 @@ pub use solver::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use vdm_core::count::TooMany;
+use vdm_core::setting::InvalidSetting;
 use vdm_core::{Denoiser, NoiseLevel, NoiseSchedule, Scaling};
 
 use crate::grid::GridError;
-use crate::guidance::GuidanceError;
-use crate::solver::ParameterError;
 use crate::{GridSpec, InnerProduct, NoiseSource, Solution, SolveError, TimeGrid, solve};
 
 /// A solver with its steps, the noise it follows and a correction of the model.
@@ -116,15 +115,12 @@ pub enum SpecError {
         /// A solver with tolerances.
         example: &'static str,
     },
-    /// Settings of an adaptive solver.
+    /// A setting of an adaptive solver or of a correction that is out of its bounds.
     #[error(transparent)]
-    Parameter(#[from] ParameterError),
-    /// More model calls than a sample may cost.
+    Setting(#[from] InvalidSetting),
+    /// More model calls or steps than a sample may cost.
     #[error(transparent)]
     Count(#[from] TooMany),
-    /// Numbers of a correction.
-    #[error(transparent)]
-    Guidance(#[from] GuidanceError),
 }
 
 impl SamplerFields {
@@ -317,24 +313,24 @@ mod tests {
             (grid("eulr".into()), ", deis, adaptive_ode, dpm_adaptive, bogacki_shampine_32"),
             (
                 json!({"solver": {"kind": "adaptive_ode", "absolute": 0}}),
-                "absolute = 0: use a finite tolerance",
+                "absolute = 0: use a finite number",
             ),
             (json!({"solver": {"kind": "adaptive_ode", "rtol": 0.1}}), "unknown field `rtol`"),
             (json!({"solver": {"kind": "dpm_adaptive", "safety": 2}}), "unknown field `safety`"),
             (
                 json!({"solver": {"kind": "dpm_adaptive", "h_init": 0}}),
-                "h_init = 0: use a finite step above 0",
+                "h_init = 0: use a finite number above 0",
             ),
             (json!({"solver": "adaptive_ode", "noise": "pink"}), "unknown noise `pink`"),
             (json!({"solver": "adaptive_ode", "guidance": "clap"}), "unknown variant `clap`"),
             (
                 json!({"solver": "adaptive_ode", "guidance": {"kind": "clip", "low": 2}}),
-                "Clip needs low < high, got 2 and 1",
+                "guidance.low = 2, guidance.high = 1: use a low below high",
             ),
             (
                 json!({"solver": "adaptive_ode",
                        "guidance": {"kind": "dynamic_threshold", "quantile": 0}}),
-                "a quantile above 0 and at most 1, got 0",
+                "guidance.quantile = 0: use a number above 0 and at most 1",
             ),
         ] {
             let error = parse(json.clone()).unwrap_err().to_string();

@@ -6,13 +6,13 @@ use vdm_core::{Denoiser, Latent};
 
 use super::fields::fields;
 use super::named::name_or_object;
-use super::{Field, NameOf};
+use super::{Field, NameOf, SpecError};
 use crate::ode::{AdaptiveDpm, AdaptiveOde, Pair};
 use crate::solver::{
     Ancestral, AngularAdams, Churn, Coordinate, Ddim, Dpm2, Dpm2Ancestral, DpmSolverMultistep,
     DpmSolverPp2SAncestral, DpmSolverPpSde, DpmSolverSinglestep, EulerMaruyama, ExponentialAdams,
-    Heun, Lms, Midpoint, Order, ParameterError, PredictorCorrector, Properties, Restart, Run,
-    SaSolver, Solver, Step, StochasticHeun, UniPc,
+    Heun, Lms, Midpoint, Order, PredictorCorrector, Properties, Restart, Run, SaSolver, Solver,
+    Step, StochasticHeun, UniPc,
 };
 use crate::{InnerProduct, SolveError, TimeGrid};
 
@@ -240,8 +240,8 @@ impl AdaptiveSpec {
     /// That its numbers make sense.
     ///
     /// # Errors
-    /// [`ParameterError`] naming the first that does not.
-    pub fn check(&self) -> Result<(), ParameterError> {
+    /// [`SpecError::Setting`] or [`SpecError::Count`] naming the first that does not.
+    pub fn check(&self) -> Result<(), SpecError> {
         match self {
             Self::Ode(solver) => solver.check(),
             Self::Dpm(solver) => solver.check(),
@@ -374,17 +374,14 @@ mod tests {
         for (json, named) in [
             (r#""dimm""#, "dimm"),
             (r#"{"kind": "ddim", "theta": 1}"#, "theta"),
-            (r#"{"kind": "deis", "order": 7}"#, "order 7"),
+            (r#"{"kind": "deis", "order": 7}"#, "order = 7: use 1 to 4"),
             (r#"{"kind": "churn", "solver": "uni_pc"}"#, "uni_pc"),
             (r#"{"kind": "euler_ancestral", "eta": -1}"#, "eta = -1: use a share"),
             (r#"{"kind": "sa_solver", "strength": -0.5}"#, "strength = -0.5: use 0 for the ODE"),
             (r#"{"kind": "euler_maruyama", "strength": -1}"#, "strength = -1: use 0 for the ODE"),
-            (
-                r#"{"kind": "churn", "sigma": {"min": 1, "max": 0.05}}"#,
-                "from 1 to 0.05: min must be",
-            ),
-            (r#"{"kind": "restart", "sigma": {"max": 0}}"#, "from 0 to 0: min must be"),
-            (r#"{"kind": "sa_solver", "noisy": {"min": -1}}"#, "no noise scale lies from -1"),
+            (r#"{"kind": "churn", "sigma": {"min": 1, "max": 0.05}}"#, "1 to 0.05: use a min"),
+            (r#"{"kind": "restart", "sigma": {"max": 0}}"#, "0 to 0: use a min"),
+            (r#"{"kind": "sa_solver", "noisy": {"min": -1}}"#, "range of EDM's sigma = -1 to"),
             (r#"{"kind": "predictor_corrector", "snr": -1}"#, "snr = -1"),
             (r#"{"kind": "angular_adams", "data_std": 0}"#, "data_std = 0"),
             (

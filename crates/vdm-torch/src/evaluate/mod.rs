@@ -4,7 +4,7 @@ mod process;
 
 use serde::{Deserialize, Serialize};
 use vdm_core::count::{Cost, TooMany, bounded, bounded_product};
-use vdm_core::setting::{InvalidSetting, at_least_one};
+use vdm_core::setting::at_least_one;
 use vdm_core::{NoiseSchedule, Scaling, Schedule, bound};
 use vdm_data::Items;
 use vdm_sample::estimate::{
@@ -139,32 +139,6 @@ pub fn evaluate(
     Evaluation::new(model, items, seed, spec.batch).likelihood(time, spec.draws, progress)
 }
 
-fn of_bound(error: EstimateError<Error>) -> Error {
-    match error {
-        EstimateError::Model(error) => error,
-        EstimateError::Setting { field, value, wanted } => {
-            InvalidSetting::new(field, value, wanted).into()
-        }
-        EstimateError::Range { min, max } => {
-            let value = format!("log-SNR {min} to {max}");
-            let remedy = "a likelihood needs finite ends: truncate it";
-            InvalidSetting::new("schedule", value, remedy).into()
-        }
-        EstimateError::Count(error) => Error::Count(error),
-        EstimateError::Grid(error) => Error::Grid(error),
-        EstimateError::Ends { min, max, .. } => {
-            let value = format!("log-SNR {min} to {max}");
-            InvalidSetting::new("grid", value, "give it the schedule's ends").into()
-        }
-        EstimateError::NotFinite { term, item, value } => {
-            Error::NonFiniteLikelihood { term, item, value }
-        }
-        EstimateError::Solve(error) => {
-            InvalidSetting::new("probability-flow ODE", error, "change its settings").into()
-        }
-    }
-}
-
 /// A model, the items it is judged on, and the specification it is judged under.
 ///
 /// Schedule and scaling are the model's own to begin with. Under others with the same end points the
@@ -233,8 +207,8 @@ impl<'a> Evaluation<'a> {
             TimeDiscretization::Continuous => DiffusionTerm::Continuous { draws },
             TimeDiscretization::Discrete { steps } => DiffusionTerm::SampledSteps { steps, draws },
         };
-        let found = self.bound(diffusion, Rounds::exactly(1), |_, done| progress(done));
-        let BoundEstimate { estimate, curve } = found.map_err(of_bound)?;
+        let BoundEstimate { estimate, curve } =
+            self.bound(diffusion, Rounds::exactly(1), |_, done| progress(done))?;
         let dims = self.model.spec().shape.dims();
         let bits = |term: &str| {
             let mean = estimate.term(term).map_or(f64::NAN, |term| term.mean.mean);
@@ -306,7 +280,7 @@ impl<'a> Evaluation<'a> {
         let evenly = Self { schedule, ..self.clone() };
         let term = DiffusionTerm::Continuous { draws };
         let found = evenly.bound(term, Rounds::exactly(1), |_, _| ())?;
-        found.losses(range, self.model.spec().shape.dims()).map_err(EstimateError::Grid)
+        Ok(found.losses(range, self.model.spec().shape.dims())?)
     }
 
     /// The variational bound at several depths, and what changes from each to the next.

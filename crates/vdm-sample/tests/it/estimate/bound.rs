@@ -180,7 +180,10 @@ fn the_levels_of_a_hierarchy_are_those_of_the_grid() {
     }
     let clean = GridSpec { clean: true, ..uneven };
     let error = of(&clean, &linear).unwrap_err().to_string();
-    assert!(error.contains("from log-SNR -16 to inf, the schedule from -16 to 12"), "{error}");
+    assert!(
+        error.contains("grid = log-SNR from -16 to inf, on a schedule from -16 to 12"),
+        "{error}"
+    );
 }
 
 /// E14: at `x = 0` under `N(0, 1)` two steps are worse than one, 0.49 against 18.4 nats, while the

@@ -259,8 +259,8 @@ fn settings_out_of_bounds_are_named() {
         (AdaptiveOde { absolute: -1.0, ..default }, "absolute = -1"),
         (AdaptiveOde { relative: f64::NAN, ..default }, "relative = NaN"),
         (AdaptiveOde { absolute: f64::INFINITY, ..default }, "absolute = inf"),
-        (AdaptiveOde { absolute: 0.0, ..default }, "use a finite tolerance above 0"),
-        (AdaptiveOde { max_steps: 0, ..default }, "at least one step"),
+        (AdaptiveOde { absolute: 0.0, ..default }, "use a finite number above 0"),
+        (AdaptiveOde { max_steps: 0, ..default }, "max_steps = 0: use at least 1"),
     ] {
         let error = failure(settings, -5.0, 5.0, VP).to_string();
         assert!(error.contains(named), "{error}");

@@ -246,9 +246,9 @@ fn configurations_name_what_is_wrong_with_them() {
             .unwrap();
     assert_eq!((solver.order, solver.prediction), (DpmSolverOrder::Two, PredictionForm::Noise));
     let seven = serde_json::from_str::<DpmSolverSinglestep>(r#"{"order": 7}"#).unwrap_err();
-    assert!(seven.to_string().contains("order 1, 2 or 3, got 7"), "{seven}");
+    assert!(seven.to_string().contains("order = 7: use 1, 2 or 3"), "{seven}");
     let outside = serde_json::from_str::<DpmSolverPpSde>(r#"{"r": 0.0}"#).unwrap_err();
-    assert!(outside.to_string().contains("above 0 and at most 1, got 0"), "{outside}");
+    assert!(outside.to_string().contains("r = 0: use a share of the step"), "{outside}");
     let sde: DpmSolverPpSde = serde_json::from_str(r#"{"r": 0.25}"#).unwrap();
     assert_eq!((sde.eta, sde.r.value()), (1.0, 0.25));
 }
