@@ -1,6 +1,7 @@
 //! The values a coded latent may have.
 
 use serde::{Deserialize, Serialize};
+use vdm_core::setting::{InvalidSetting, require};
 
 use crate::Error;
 use crate::distribution::Normal;
@@ -36,16 +37,10 @@ impl Cells {
     }
 
     /// That they can be counted and their values written as f32, since they may come from a file.
-    pub(crate) fn check(self) -> Result<(), Error> {
-        for (field, value, least, most, wanted) in [
-            ("log2_width", self.log2_width, -64, 64, "-64 to 64"),
-            ("edge", self.edge, 1, MAX_EDGE, "1 to 16777216"),
-        ] {
-            if !(least..=most).contains(&value) {
-                return Err(Error::Setting { field, value: value.into(), wanted });
-            }
-        }
-        Ok(())
+    pub(crate) fn check(self) -> Result<(), InvalidSetting> {
+        let Self { log2_width, edge } = self;
+        require((-64..=64).contains(&log2_width), "log2_width", log2_width, "use -64 to 64")?;
+        require((1..=MAX_EDGE).contains(&edge), "edge", edge, "use 1 to 16777216")
     }
 
     fn width(self) -> f64 {

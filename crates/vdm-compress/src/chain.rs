@@ -13,6 +13,7 @@ use std::iter::once;
 
 use serde::{Deserialize, Serialize};
 use vdm_core::likelihood::Discretized;
+use vdm_core::setting::require;
 use vdm_core::{Denoiser, LogSnr, NoiseLevel, NoiseSchedule, Posterior, Scaling, Transition};
 use vdm_sample::TimeGrid;
 use vdm_sample::grid::GridError;
@@ -98,15 +99,11 @@ impl<'a, D: Denoiser<Vec<f32>>> CodedChain<'a, D> {
         schedule: &dyn NoiseSchedule,
         chain: &Chain,
     ) -> Result<Self, Error> {
-        for (field, value, most, wanted) in [
-            ("steps", chain.steps, 1 << 20, "1 to 1048576"),
-            ("cells_per_std", chain.cells_per_std, 1 << 12, "1 to 4096"),
-        ] {
-            if !(1..=most).contains(&value) {
-                return Err(Error::Setting { field, value: value.into(), wanted });
-            }
-        }
-        let grid = chain.levels.grid(chain.steps as usize, schedule)?;
+        let Chain { steps, cells_per_std, .. } = *chain;
+        require((1..=1 << 20).contains(&steps), "steps", steps, "use 1 to 1048576")?;
+        let is_cells = (1..=1 << 12).contains(&cells_per_std);
+        require(is_cells, "cells_per_std", cells_per_std, "use 1 to 4096")?;
+        let grid = chain.levels.grid(steps as usize, schedule)?;
         let levels: Vec<NoiseLevel> = grid.levels().iter().rev().copied().collect();
         if levels[0].sigma == 0.0 {
             return Err(Error::CleanEnd { log_snr: levels[0].log_snr });
@@ -122,7 +119,7 @@ impl<'a, D: Denoiser<Vec<f32>>> CodedChain<'a, D> {
         let pushed = between.iter().map(|step| step.reverse.var.sqrt()).chain([1.0]);
         let mut latents = Vec::with_capacity(levels.len());
         for ((at, popped), pushed) in levels.into_iter().zip(popped).zip(pushed) {
-            let narrowest = popped.min(pushed) / f64::from(chain.cells_per_std);
+            let narrowest = popped.min(pushed) / f64::from(cells_per_std);
             let reach = at.alpha + REACH * at.sigma;
             latents.push(Latent { at, cells: Cells::new(latents.len(), narrowest, reach)? });
         }

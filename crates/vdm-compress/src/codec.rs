@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use vdm_core::hlvm::Factorized;
 use vdm_core::likelihood::Discretized;
+use vdm_core::setting::{at_least_one, require};
 use vdm_core::{Denoiser, NoiseSchedule};
 
 use crate::batches::Batches;
@@ -128,15 +129,9 @@ impl<'a, E: StdError + 'static> Codec<'a, E> {
         growth: u32,
         batch: u32,
     ) -> Result<Self, Error> {
-        for (field, value, most, wanted) in [
-            ("batch", batch.into(), 1 << 16, "1 to 65536"),
-            ("levels", item.levels.into(), 256, "1 to 256"),
-            ("dims", item.dims as u64, u64::MAX, "at least 1"),
-        ] {
-            if !(1..=most).contains(&value) {
-                return Err(Error::Setting { field, value: value as i64, wanted });
-            }
-        }
+        require((1..=1 << 16).contains(&batch), "batch", batch, "use 1 to 65536")?;
+        require(item.levels <= 256, "levels", item.levels, "use at most 256")?;
+        at_least_one("dims", item.dims)?;
         Ok(Self {
             model,
             item,

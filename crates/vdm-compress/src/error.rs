@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 
 use thiserror::Error as ThisError;
+use vdm_core::setting::InvalidSetting;
 
 /// Why something cannot be coded, or a file cannot be read. Messages say what to do about it.
 #[derive(Debug, Clone, PartialEq, ThisError)]
@@ -21,15 +22,8 @@ pub enum Error {
         log_snr: f64,
     },
     /// A setting out of its bounds.
-    #[error("{field} = {value}: use {wanted}")]
-    Setting {
-        /// The setting.
-        field: &'static str,
-        /// As given.
-        value: i64,
-        /// The condition that failed.
-        wanted: &'static str,
-    },
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
     /// Cells so narrow that f32 cannot tell one from the next.
     #[error(
         "latent {latent} would need {cells} cells, more than the {limit} that f32 tells apart; use fewer \

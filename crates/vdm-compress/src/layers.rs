@@ -5,6 +5,7 @@ use std::f64::consts::{E, TAU};
 
 use serde::{Deserialize, Serialize};
 use vdm_core::hlvm::{Components, Conditional, Distribution, Factor, Factorized, Hlvm};
+use vdm_core::setting::{InvalidSetting, require};
 
 use crate::cells::{Cells, REACH};
 use crate::distribution::Normal;
@@ -99,11 +100,8 @@ impl Layers {
         Ok(Self { cells, growth: growth as u32 })
     }
 
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        if !(1..=MOST).contains(&self.growth) {
-            let (field, value) = ("growth", self.growth.into());
-            return Err(Error::Setting { field, value, wanted: "1 to 4096" });
-        }
+    fn check(&self) -> Result<(), InvalidSetting> {
+        require((1..=MOST).contains(&self.growth), "growth", self.growth, "use 1 to 4096")?;
         self.cells.iter().try_for_each(|cells| cells.check())
     }
 }
@@ -221,10 +219,8 @@ impl<H: Hierarchy> CodedLayers<H> {
         let graphs = model.graphs(1);
         let latents: BTreeSet<usize> =
             graphs.inference().factors().iter().map(|factor| factor.child).collect();
-        if latents.len() != cells.len() {
-            let (field, value) = ("cells", cells.len() as i64);
-            return Err(Error::Setting { field, value, wanted: "one for each latent" });
-        }
+        let is_each = latents.len() == cells.len();
+        require(is_each, "cells", cells.len(), "use one for each latent")?;
         Ok(Self { model, cells: latents.into_iter().zip(cells.iter().copied()).collect() })
     }
 }
