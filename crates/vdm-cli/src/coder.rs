@@ -1,13 +1,13 @@
 //! Models of each family as `vdm compress` and `vdm decompress` code with them: their latents in host memory.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use tch::{Device, Tensor};
-use vdm_compress::{Codec, Error, Latents, Settings};
+use vdm_compress::{Codec, Latents, Settings};
 use vdm_core::hlvm::Hlvm;
 use vdm_core::{Denoiser, NoiseLevel, Prediction};
 use vdm_data::Shape;
 use vdm_torch::hierarchy::{Belief, BoxedConditional, Hierarchy, Node};
-use vdm_torch::{Batch, Model};
+use vdm_torch::{Batch, Model, StoredModel};
 
 use crate::opened::AnyOpened;
 
@@ -30,20 +30,13 @@ pub(crate) trait Coder {
 pub(crate) fn of(opened: &AnyOpened, device: Device) -> Result<Box<dyn Coder>> {
     Ok(match opened {
         AnyOpened::Diffusion(opened) => Box::new(OnHost(opened.model(device)?)),
-        AnyOpened::Hierarchy(opened) => {
-            Box::new(OnHost(Hierarchy::of_checkpoint(&opened.checkpoint, device)?))
-        }
+        AnyOpened::Hierarchy(opened) => Box::new(OnHost(opened.model(device)?)),
     })
 }
 
 /// A model whose latents lie in host memory, those of an item one after the other.
 #[derive(Debug)]
 pub(crate) struct OnHost<M>(pub(crate) M);
-
-/// A file of a model of another family than its header says.
-fn other_latents(wanted: &str) -> Error {
-    Error::Header(format!("its latents are not those of {wanted}, which its model is"))
-}
 
 impl Coder for OnHost<Model> {
     fn shape(&self) -> Shape {
@@ -60,7 +53,9 @@ impl Coder for OnHost<Model> {
 
     fn codec(&self, settings: &Settings) -> Result<Codec<'_, vdm_torch::Error>> {
         let Latents::Chain(chain) = &settings.latents else {
-            return Err(other_latents("a diffusion model").into());
+            bail!(
+                "its latents are layers, and this run's model has a chain: use the run that wrote it"
+            );
         };
         let spec = self.0.spec();
         let (schedule, dims) = (&spec.diffusion.schedule, spec.shape.dims());
@@ -103,7 +98,9 @@ impl Coder for OnHost<Hierarchy> {
 
     fn codec(&self, settings: &Settings) -> Result<Codec<'_, vdm_torch::Error>> {
         let Latents::Layers(layers) = &settings.latents else {
-            return Err(other_latents("a hierarchy").into());
+            bail!(
+                "its latents are a chain, and this run's model has layers: use the run that wrote it"
+            );
         };
         Ok(Codec::hierarchy(self, layers, settings.batch)?)
     }

@@ -33,7 +33,7 @@ pub(crate) struct Options {
     #[command(flatten)]
     items: ItemOptions,
     /// T: model calls per batch each way, and the bound that the size meets; not of a hierarchy, which has layers
-    /// [default: 100]
+    /// [default: the T that it was trained with, or 100]
     #[arg(long, value_name = "T")]
     steps: Option<u32>,
     /// Where the T steps lie, such as elbo-optimal for the least bound by the errors on validation items
@@ -41,10 +41,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME|JSON", value_parser = Grid::parse)]
     grid: Option<Grid>,
     /// Items per model call
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch: u32,
     /// Cells of a latent's grid per standard deviation of its narrowest Gaussian
-    #[arg(long, value_name = "N", default_value_t = Settings::CELLS)]
+    #[arg(long, value_name = "N", default_value_t = Settings::CELLS,
+          value_parser = clap::value_parser!(u32).range(1..=4096))]
     cells: u32,
     /// Checkpoint of this step [default: the best on validation]
     #[arg(long, value_name = "STEP|latest|best")]
@@ -78,7 +79,7 @@ pub(crate) fn compress(options: &Options) -> Result<()> {
             code(options, &model, &options.of_diffusion(&opened, &model.0)?)
         }
         AnyOpened::Hierarchy(opened) => {
-            let model = OnHost(Hierarchy::of_checkpoint(&opened.checkpoint, device)?);
+            let model = OnHost(opened.model(device)?);
             code(options, &model, &options.of_hierarchy(&opened, &model)?)
         }
     }
@@ -89,7 +90,8 @@ const DRAWS: usize = 64;
 
 impl Options {
     fn of_diffusion(&self, opened: &Opened, model: &Model) -> Result<Job> {
-        let steps = self.steps.unwrap_or(100);
+        let trained = opened.config.model.objective.time.steps();
+        let steps = self.steps.or(trained).unwrap_or(100);
         ensure!(steps > 0, "--steps 0: use at least 1");
         let selected = self.items.of(opened, model.spec().shape, model.spec().values)?;
         let config = &opened.config;

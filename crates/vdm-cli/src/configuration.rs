@@ -178,7 +178,7 @@ impl Base {
     }
 }
 
-fn preset(name: &str) -> Result<&'static str> {
+pub(crate) fn preset(name: &str) -> Result<&'static str> {
     let found = PRESETS.iter().find(|(preset, _)| *preset == name);
     found.map(|(_, text)| *text).with_context(|| {
         let names: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();

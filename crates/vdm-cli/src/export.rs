@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use tch::Device;
 use vdm_report::files;
+use vdm_torch::interop;
 
 use crate::opened::{AnyOpened, Which};
 use crate::terminal;
@@ -26,7 +27,13 @@ pub(crate) struct Options {
 /// Writes the averaged weights of a checkpoint, with what they mean in the metadata.
 pub(crate) fn export(options: &Options) -> Result<()> {
     files::prepare(&options.out)?;
-    let opened = AnyOpened::of(&options.run, options.checkpoint)?.diffusion("export")?;
-    vdm_torch::interop::export(&opened.model(Device::Cpu)?, &options.out)?;
+    match AnyOpened::of(&options.run, options.checkpoint)? {
+        AnyOpened::Diffusion(opened) => {
+            interop::export(&opened.model(Device::Cpu)?, &options.out)?;
+        }
+        AnyOpened::Hierarchy(opened) => {
+            interop::export(&opened.model(Device::Cpu)?, &options.out)?;
+        }
+    }
     terminal::print(options.out.display())
 }

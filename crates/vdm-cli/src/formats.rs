@@ -11,7 +11,7 @@ use vdm_data::{Items, Shape};
 /// The smallest that LZMA offers, and the slowest.
 const LZMA_PRESET: u32 = 9;
 /// The least window that LZMA can have.
-const LZMA_WINDOW: usize = 1 << 12;
+const LZMA_WINDOW: u32 = 1 << 12;
 /// The longest side a WebP file can have.
 const WEBP_SIDE: usize = 1 << 14;
 
@@ -59,7 +59,8 @@ impl<'a> Raster<'a> {
 fn lzma(pixels: &[u8]) -> Result<Vec<u8>> {
     let mut options = LzmaOptions::with_preset(LZMA_PRESET);
     // A larger window sees no more, and is allocated for each file.
-    options.dict_size = options.dict_size.min(pixels.len().max(LZMA_WINDOW) as u32);
+    let whole = u32::try_from(pixels.len()).unwrap_or(u32::MAX);
+    options.dict_size = options.dict_size.min(whole.max(LZMA_WINDOW));
     let mut writer = LzmaWriter::new_use_header(Vec::new(), &options, Some(pixels.len() as u64))?;
     writer.write_all(pixels)?;
     Ok(writer.finish()?)

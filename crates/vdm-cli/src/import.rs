@@ -6,18 +6,18 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use tch::Device;
 use vdm_core::Schedule;
+use vdm_data::Dataset;
 use vdm_report::{RunDir, files, folders};
 use vdm_sample::Method;
-use vdm_torch::interop::{self, DiffusersOptions, Imported, VdmFlaxOptions};
-use vdm_torch::{PRESETS, RunConfig};
+use vdm_torch::hierarchy::{Hierarchy, HierarchyModelSpec, HierarchySpec};
+use vdm_torch::interop::{self, DiffusersOptions, Exported, Imported, VdmFlaxOptions};
+use vdm_torch::nn::Parameters;
+use vdm_torch::{Family, ModelConfig, RunConfig};
 
 use crate::{configuration, opened, terminal};
 
 /// What a run of an imported model has in place of a preset.
 pub(crate) const PRESET: &str = "imported";
-
-/// The preset whose evaluation, sampler and training an imported run starts with.
-const BASE: &str = "cifar10-paper";
 
 /// `vdm import`.
 #[derive(Debug, clap::Args)]
@@ -78,9 +78,9 @@ impl Options {
         Ok(())
     }
 
-    fn read(&self) -> Result<Imported, vdm_torch::Error> {
+    fn read(&self) -> Result<Exported, vdm_torch::Error> {
         let usual = VdmFlaxOptions::default();
-        match self.from {
+        let imported = match self.from {
             Origin::VdmFlax => interop::vdm_flax(
                 &self.path,
                 &VdmFlaxOptions {
@@ -96,8 +96,9 @@ impl Options {
                     label: self.label.map(i64::from),
                 },
             ),
-            Origin::Vdm => interop::exported(&self.path),
-        }
+            Origin::Vdm => return interop::exported(&self.path),
+        };
+        Ok(Exported::Diffusion(imported?))
     }
 }
 
@@ -105,8 +106,14 @@ impl Options {
 pub(crate) fn import(options: &Options) -> Result<()> {
     options.check()?;
     folders::vacant(&options.out).context("--out")?;
-    let imported = options.read()?;
-    let mut config = base()?;
+    match options.read()? {
+        Exported::Diffusion(imported) => diffusion(options, &imported),
+        Exported::Hierarchy(hierarchy) => self::hierarchy(options, &hierarchy),
+    }
+}
+
+fn diffusion(options: &Options, imported: &Imported) -> Result<()> {
+    let mut config: RunConfig = base("cifar10-paper")?;
     config.data = configuration::source(&options.data, options.size)?;
     config.model.diffusion = imported.diffusion.clone();
     config.model.network = imported.network.clone();
@@ -121,28 +128,60 @@ pub(crate) fn import(options: &Options) -> Result<()> {
     config.check()?;
     let data = vdm_data::load(&config.data)?;
     let model = imported.model(data.shape, data.values, Device::Cpu)?;
-    let mut trainer = config.trainer(&data, Device::Cpu)?;
-    trainer.start_from(model.parameters())?;
-    folders::write(&options.out, |folder| -> Result<()> {
-        let run = RunDir::new(folder);
-        trainer.save(&opened::checkpoints(&run, &config)?)?;
-        Ok(files::write_sealed(&run.config(), &config)?)
-    })?;
+    begin(options, &config, &data, model.parameters())?;
     if !imported.converted.is_empty() {
         let kinds = imported.converted.join(", ");
         terminal::print(format_args!("weights in {kinds} became float32"))?;
     }
+    tell(options, model.parameters())
+}
+
+fn hierarchy(options: &Options, model: &Hierarchy) -> Result<()> {
+    let HierarchyModelSpec { shape, values, hierarchy } = model.spec();
+    let mut config: RunConfig<HierarchySpec> = base("digits-hvae-top-down")?;
+    config.data = configuration::source(&options.data, options.size)?;
+    config.model = hierarchy.clone();
+    config.check()?;
+    let data = vdm_data::load(&config.data)?;
+    ensure!(
+        (data.shape, data.values) == (*shape, *values),
+        "--data {}: {:?} of {} values, but the model is of {shape:?} of {values}; give data of the kind that it was \
+         trained on",
+        options.data,
+        data.shape,
+        data.values
+    );
+    begin(options, &config, &data, model.parameters())?;
+    tell(options, model.parameters())
+}
+
+/// Writes a run of no steps with these weights.
+fn begin<M: Family>(
+    options: &Options,
+    config: &RunConfig<M>,
+    data: &Dataset,
+    parameters: &Parameters,
+) -> Result<()> {
+    let mut trainer = config.trainer(data, Device::Cpu)?;
+    trainer.start_from(parameters)?;
+    folders::write(&options.out, |folder| -> Result<()> {
+        let run = RunDir::new(folder);
+        trainer.save(&opened::checkpoints(&run, config)?)?;
+        Ok(files::write_sealed(&run.config(), config)?)
+    })
+}
+
+fn tell(options: &Options, parameters: &Parameters) -> Result<()> {
     terminal::print(format_args!(
         "{} parameters; estimate its likelihood with `vdm eval --run {}`",
-        model.parameters().count(),
+        parameters.count(),
         options.out.display()
     ))?;
     terminal::print(options.out.display())
 }
 
-fn base() -> Result<RunConfig> {
-    let preset = PRESETS.iter().find(|(name, _)| *name == BASE);
-    let (_, text) = preset.with_context(|| format!("there is no preset {BASE}"))?;
-    let config: RunConfig = serde_json::from_str(text)?;
+/// The preset whose evaluation, sampler and training an imported run starts with.
+fn base<M: ModelConfig>(name: &str) -> Result<RunConfig<M>> {
+    let config: RunConfig<M> = serde_json::from_str(configuration::preset(name)?)?;
     Ok(RunConfig { preset: PRESET.into(), ..config })
 }

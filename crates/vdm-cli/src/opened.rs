@@ -4,14 +4,14 @@
 use std::path::Path;
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use tch::Device;
 use vdm_data::Dataset;
 use vdm_files::Seal;
 use vdm_report::{RunDir, files};
 use vdm_torch::checkpoint::{Checkpoint, Checkpoints, Chosen, PassedOver};
-use vdm_torch::hierarchy::HierarchySpec;
-use vdm_torch::{AnyModel, Change, DiffusionConfig, Model, ModelConfig, RunConfig};
+use vdm_torch::hierarchy::{Hierarchy, HierarchySpec};
+use vdm_torch::{AnyModel, Change, DiffusionConfig, Model, ModelConfig, RunConfig, StoredModel};
 
 use crate::terminal;
 
@@ -79,24 +79,19 @@ impl AnyOpened {
             }
         })
     }
-
-    /// A diffusion model, for a command that knows no other.
-    pub(crate) fn diffusion(self, command: &str) -> Result<Opened> {
-        match self {
-            Self::Diffusion(opened) => Ok(*opened),
-            Self::Hierarchy(opened) => bail!(
-                "`vdm {command}` is for diffusion models, and this run, of preset {}, has layers of latents; use \
-                 `vdm eval` or `vdm sample` with it",
-                opened.config.preset
-            ),
-        }
-    }
 }
 
 impl Opened {
     /// The averaged model, to sample and evaluate with.
     pub(crate) fn model(&self, device: Device) -> Result<Model> {
         Ok(Model::of_checkpoint(&self.checkpoint, device)?)
+    }
+}
+
+impl Opened<HierarchySpec> {
+    /// The averaged model, to sample and evaluate with.
+    pub(crate) fn model(&self, device: Device) -> Result<Hierarchy> {
+        Ok(Hierarchy::of_checkpoint(&self.checkpoint, device)?)
     }
 }
 

@@ -8,7 +8,7 @@ use vdm_report::{RunDir, files};
 use vdm_sample::spec::{GuidanceSpec, NameOf, NoiseSpec, SamplerFields};
 use vdm_sample::{AnySolver, Seed};
 use vdm_torch::Sampling;
-use vdm_torch::hierarchy::{Hierarchy, HierarchySpec};
+use vdm_torch::hierarchy::HierarchySpec;
 
 use crate::engine::Engine;
 use crate::grid::Grid;
@@ -151,7 +151,7 @@ fn hierarchy(options: &Options, opened: &Opened<HierarchySpec>, files: &Files<'_
             "{flag} means nothing for a hierarchy, which is sampled layer by layer in one pass; leave it out"
         );
     }
-    let model = Hierarchy::of_checkpoint(&opened.checkpoint, options.engine.start()?)?;
+    let model = opened.model(options.engine.start()?)?;
     let seed = options.seed.map_or(opened.config.seed, Seed);
     let temperature = options.temperature.unwrap_or(1.0);
     let Options { first, count, batch, .. } = *options;

@@ -45,6 +45,27 @@ fn evaluations_are_written_for_people_and_for_programs() {
     other_data(dir, folder.path());
 }
 
+/// What is trained in discrete time is judged in training by its own bound, whose loss has no curve over all levels, and
+/// `vdm eval` tells either.
+#[test]
+fn a_run_in_discrete_time_is_judged_by_its_own_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let more = ["--steps", "2", "--set", "objective.time={\"discrete\": {\"steps\": 1}}"];
+    assert!(run(&refs(&train(&out, &more))).status.success());
+    let document = |name: &str| -> Value {
+        serde_json::from_str(&fs::read_to_string(out.join(name)).unwrap()).unwrap()
+    };
+    let estimator = document("result.json")["test"]["estimator"].to_string();
+    assert!(estimator.contains("1-step bound (L_T)"), "{estimator}");
+    assert!(document("loss_by_log_snr.json")["loss"].as_array().unwrap().len() > 10);
+    let dir = out.to_str().unwrap();
+    let told = run(&["train", "--resume", dir]);
+    assert!(String::from_utf8_lossy(&told.stdout).contains("is finished"));
+    assert!(eval(dir, &["--items", "2"]).contains("continuous-time bound (L_inf)"));
+    assert!(eval(dir, &["--items", "2", "--steps", "1"]).contains("1-step bound (L_T)"));
+}
+
 fn table_and_document(dir: &str) {
     let table = eval(dir, &["--items", "3"]);
     assert!(!table.contains('{') && table.lines().count() < 12, "{table}");

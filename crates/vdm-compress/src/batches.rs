@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use vdm_core::setting::{InvalidSetting, require};
+
 /// Batches in the order of writing: one item for each `growth` before it, at least one and at most `largest`.
 ///
 /// The latents of a batch are popped before its first bits are pushed, so a full batch at the start
@@ -9,11 +11,27 @@ use std::ops::Range;
 /// begins with the initial bits of a single item.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Batches {
-    pub(crate) largest: usize,
-    pub(crate) growth: usize,
+    largest: usize,
+    growth: usize,
 }
 
+/// The growth of a chain, whose items pay for two of its latents.
+pub(crate) const LEAST_GROWTH: u32 = 8;
+pub(crate) const MOST_GROWTH: u32 = 1 << 12;
+
 impl Batches {
+    /// Both may come from a file.
+    pub(crate) fn new(largest: u32, growth: u32) -> Result<Self, InvalidSetting> {
+        require((1..=1 << 16).contains(&largest), "batch", largest, "use 1 to 65536")?;
+        require((1..=MOST_GROWTH).contains(&growth), "growth", growth, "use 1 to 4096")?;
+        Ok(Self { largest: largest as usize, growth: growth as usize })
+    }
+
+    /// Items of a full one.
+    pub(crate) fn largest(self) -> usize {
+        self.largest
+    }
+
     /// Of so many items.
     pub(crate) fn of(self, items: usize) -> impl DoubleEndedIterator<Item = Range<usize>> {
         let (starts, full) = self.growing(items);
@@ -25,9 +43,8 @@ impl Batches {
 
     /// How many there are, without listing them.
     pub(crate) fn count(self, items: usize) -> u64 {
-        let own = Self { largest: self.largest.max(1), growth: self.growth.max(1) };
-        let (starts, full) = own.growing(items);
-        starts.len() as u64 + (items - full).div_ceil(own.largest) as u64
+        let (starts, full) = self.growing(items);
+        starts.len() as u64 + (items - full).div_ceil(self.largest) as u64
     }
 
     /// The starts of the batches that grow, `growth` times the logarithm of `largest` or so, and where the full ones
@@ -71,7 +88,8 @@ mod tests {
         let batches = |largest, growth| Batches { largest, growth };
         assert_eq!(batches(1, 8).of(usize::MAX).next_back(), Some(usize::MAX - 1..usize::MAX));
         assert_eq!(batches(1, 8).count(usize::MAX), usize::MAX as u64);
-        assert_eq!(batches(0, 0).count(5), 5);
-        assert!(batches(1 << 16, 1 << 12).growing(usize::MAX).0.len() < 1 << 16);
+        let slowest = Batches::new(1 << 16, MOST_GROWTH).unwrap();
+        assert!(slowest.growing(usize::MAX).0.len() < 1 << 16);
+        assert!(Batches::new(1 << 16, MOST_GROWTH + 1).is_err() && Batches::new(0, 8).is_err());
     }
 }

@@ -11,7 +11,8 @@ use crate::{Archive, Error};
 pub struct Budget {
     /// Calls of the model: steps, or layers, times batches.
     pub calls: u64,
-    /// Latents read: steps, or layers, times items times components of an item.
+    /// Latents read: steps, or layers, times items times components of an item, of which a layer may have more or
+    /// fewer.
     pub latents: u64,
     /// Threads of one operation.
     pub threads: u32,
@@ -37,7 +38,7 @@ impl Archive {
     /// That reading it costs no more than `budget`.
     ///
     /// # Errors
-    /// [`Error::Budget`] naming the field of the header that asks for too much.
+    /// [`Error::Setting`] or [`Error::Budget`] naming the field of the header that asks for too much.
     pub fn check_cost(&self, budget: &Budget) -> Result<(), Error> {
         let header = &self.header;
         let refuse = |field, value, what, cost, limit| {
@@ -49,7 +50,7 @@ impl Archive {
             return refuse("origin.threads", threads.into(), "threads", cost, limit);
         }
         let (field, steps) = header.settings.depth();
-        let batches = header.settings.batches().count(header.items);
+        let batches = header.settings.batches()?.count(header.items);
         let dims = header.shape.iter().fold(1_u64, |dims, side| dims.saturating_mul(*side as u64));
         let items = header.items as u64;
         let costs = [
@@ -74,7 +75,7 @@ impl Archive {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Chain, Header, LatentLevels, Latents, Origin, Settings, sha256};
+    use crate::{Cells, Chain, Header, LatentLevels, Latents, Layers, Origin, Settings, sha256};
 
     fn archive(steps: u32, items: usize, threads: u32) -> Archive {
         let origin =
@@ -108,6 +109,19 @@ mod tests {
             let error = archive.check_cost(&budget).unwrap_err().to_string();
             assert!(error.contains(named), "{error}");
             archive.check_cost(&Budget::UNLIMITED).unwrap();
+        }
+    }
+
+    /// A batch or a growth out of its bounds would take long to count the batches of.
+    #[test]
+    fn batches_are_not_counted_before_they_are_checked() {
+        let cells = vec![Cells { log2_width: 0, edge: 1 }];
+        let mut archive = archive(1, 1 << 40, 1);
+        for (batch, growth, named) in [(64, u32::MAX, "growth = 4294967295"), (0, 8, "batch = 0")] {
+            let latents = Latents::Layers(Layers { cells: cells.clone(), growth });
+            archive.header.settings = Settings { batch, latents };
+            let error = archive.check_cost(&Budget::of_file(3_000, 64)).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
         }
     }
 

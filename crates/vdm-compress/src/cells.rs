@@ -13,6 +13,11 @@ pub(crate) const REACH: f64 = 8.0;
 /// Whole numbers up to this times a power of two are exact f32.
 const MAX_EDGE: i32 = 1 << 24;
 
+/// That there are so many cells to a standard deviation as make sense.
+pub(crate) fn check_cells_per_std(cells: u32) -> Result<(), InvalidSetting> {
+    require((1..=1 << 12).contains(&cells), "cells_per_std", cells, "use 1 to 4096")
+}
+
 /// The cells of a latent: whole multiples of a power of two, so that a network sees the same f32 in writing and
 /// in reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

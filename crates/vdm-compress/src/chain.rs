@@ -18,7 +18,7 @@ use vdm_core::{Denoiser, LogSnr, NoiseLevel, NoiseSchedule, Posterior, Scaling, 
 use vdm_sample::TimeGrid;
 use vdm_sample::grid::GridError;
 
-use crate::cells::{Cells, REACH};
+use crate::cells::{Cells, REACH, check_cells_per_std};
 use crate::distribution::Normal;
 use crate::error::{CodecError, Error};
 use crate::walk::{Coded, Likelihood, Move, Walk};
@@ -101,8 +101,7 @@ impl<'a, D: Denoiser<Vec<f32>>> CodedChain<'a, D> {
     ) -> Result<Self, Error> {
         let Chain { steps, cells_per_std, .. } = *chain;
         require((1..=1 << 20).contains(&steps), "steps", steps, "use 1 to 1048576")?;
-        let is_cells = (1..=1 << 12).contains(&cells_per_std);
-        require(is_cells, "cells_per_std", cells_per_std, "use 1 to 4096")?;
+        check_cells_per_std(cells_per_std)?;
         let grid = chain.levels.grid(steps as usize, schedule)?;
         let levels: Vec<NoiseLevel> = grid.levels().iter().rev().copied().collect();
         if levels[0].sigma == 0.0 {

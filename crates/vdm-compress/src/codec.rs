@@ -4,15 +4,16 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use vdm_core::count::{Cost, bounded_product};
 use vdm_core::hlvm::Factorized;
 use vdm_core::likelihood::Discretized;
-use vdm_core::setting::{at_least_one, require};
+use vdm_core::setting::{InvalidSetting, at_least_one, require};
 use vdm_core::{Denoiser, NoiseSchedule};
 
-use crate::batches::Batches;
+use crate::batches::{Batches, LEAST_GROWTH};
 use crate::chain::{Chain, CodedChain};
-use crate::error::{CodecError, Error};
-use crate::layers::{CodedLayers, Hierarchy, LEAST, Layers};
+use crate::error::{CodecError, Error, check_pixels};
+use crate::layers::{CodedLayers, Hierarchy, Layers};
 use crate::stack::{Code, Stack};
 use crate::walk::{self, Coded};
 
@@ -42,12 +43,12 @@ impl Settings {
     pub const CELLS: u32 = 8;
 
     /// Which items pass through the model together.
-    pub(crate) fn batches(&self) -> Batches {
+    pub(crate) fn batches(&self) -> Result<Batches, InvalidSetting> {
         let growth = match &self.latents {
-            Latents::Chain(_) => LEAST,
+            Latents::Chain(_) => LEAST_GROWTH,
             Latents::Layers(layers) => layers.growth,
         };
-        Batches { largest: self.batch as usize, growth: growth as usize }
+        Batches::new(self.batch, growth)
     }
 
     /// How many latents follow each other, and the field that says so.
@@ -95,7 +96,7 @@ impl<'a, E: StdError + 'static> Codec<'a, E> {
     /// components one after the other, all at one level of the variance-preserving scaling.
     ///
     /// # Errors
-    /// [`Error::Setting`], [`Error::Grid`], [`Error::CleanEnd`] or [`Error::Cells`].
+    /// [`Error::Setting`], [`Error::Count`], [`Error::Grid`], [`Error::CleanEnd`] or [`Error::Cells`].
     pub fn diffusion<D: Denoiser<Vec<f32>, Error = E>>(
         model: &'a D,
         data: Discretized,
@@ -106,13 +107,16 @@ impl<'a, E: StdError + 'static> Codec<'a, E> {
     ) -> Result<Self, Error> {
         let coded = CodedChain::new(model, data, schedule, chain)?;
         let item = Item { dims, levels: data.levels(), first: dims, back: dims };
-        Self::new(Box::new(coded), item, LEAST, batch)
+        Self::new(Box::new(coded), item, Batches::new(batch, LEAST_GROWTH)?)
     }
 
     /// Of a hierarchy whose posterior is learned; up to `batch` items pass through the model together.
     ///
     /// # Errors
-    /// [`Error::Setting`], also for other than one [`Cells`](crate::Cells) for each latent.
+    /// [`Error::Count`], or [`Error::Setting`], also for other than one [`Cells`](crate::Cells) for each latent.
+    ///
+    /// # Panics
+    /// Later, if other than one node of the graphs is observed, or a latent is no Gaussian.
     pub fn hierarchy<H: Hierarchy<Distribution: Factorized<Error = E>> + 'a>(
         model: H,
         layers: &Layers,
@@ -120,23 +124,16 @@ impl<'a, E: StdError + 'static> Codec<'a, E> {
     ) -> Result<Self, Error> {
         let (dims, levels, back) = (model.dims(), model.values(), model.latents());
         let coded = CodedLayers::new(model, layers)?;
-        Self::new(Box::new(coded), Item { dims, levels, first: 1, back }, layers.growth, batch)
+        let batches = Batches::new(batch, layers.growth)?;
+        Self::new(Box::new(coded), Item { dims, levels, first: 1, back }, batches)
     }
 
-    fn new(
-        model: Box<dyn Coded<E> + 'a>,
-        item: Item,
-        growth: u32,
-        batch: u32,
-    ) -> Result<Self, Error> {
-        require((1..=1 << 16).contains(&batch), "batch", batch, "use 1 to 65536")?;
+    fn new(model: Box<dyn Coded<E> + 'a>, item: Item, batches: Batches) -> Result<Self, Error> {
         require(item.levels <= 256, "levels", item.levels, "use at most 256")?;
         at_least_one("dims", item.dims)?;
-        Ok(Self {
-            model,
-            item,
-            batches: Batches { largest: batch as usize, growth: growth as usize },
-        })
+        let numbers = [batches.largest(), item.dims, item.levels.into()];
+        bounded_product("batch times pixels times levels", &numbers, Cost::Numbers)?;
+        Ok(Self { model, item, batches })
     }
 
     /// Codes items, `[N, D]` pixels. `progress(done)` is told how many items are done.
@@ -148,7 +145,7 @@ impl<'a, E: StdError + 'static> Codec<'a, E> {
         pixels: &[u8],
         mut progress: impl FnMut(usize),
     ) -> Result<Code, CodecError<E>> {
-        self.check(pixels)?;
+        check_pixels(pixels, self.item.dims, self.item.levels)?;
         let mut stack = Stack::new();
         for items in self.batches.of(pixels.len() / self.item.dims) {
             let own = &pixels[items.start * self.item.dims..items.end * self.item.dims];
@@ -177,8 +174,8 @@ impl<'a, E: StdError + 'static> Codec<'a, E> {
         let mut read = Vec::new();
         for batch in self.batches.of(items).rev() {
             let count = batch.len().saturating_mul(self.item.dims);
-            // A latent takes more than a bit where a standard deviation has several cells: a batch that cannot be
-            // there is not allocated.
+            // A latent takes more than a bit where a standard deviation has several cells, as it does unless the
+            // settings are forged: a batch that cannot be there is not allocated.
             if batch.len().saturating_mul(self.item.first) > stack.bits() {
                 return Err(Error::Exhausted.into());
             }
@@ -193,16 +190,5 @@ impl<'a, E: StdError + 'static> Codec<'a, E> {
         }
         read.reverse();
         Ok(read.concat())
-    }
-
-    fn check(&self, pixels: &[u8]) -> Result<(), Error> {
-        if pixels.is_empty() || !pixels.len().is_multiple_of(self.item.dims) {
-            return Err(Error::PixelCount { found: pixels.len(), dims: self.item.dims });
-        }
-        let levels = self.item.levels;
-        match pixels.iter().position(|pixel| u16::from(*pixel) >= levels) {
-            Some(index) => Err(Error::PixelRange { index, value: pixels[index], levels }),
-            None => Ok(()),
-        }
     }
 }

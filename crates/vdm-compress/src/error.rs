@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 
 use thiserror::Error as ThisError;
+use vdm_core::count::TooMany;
 use vdm_core::setting::InvalidSetting;
 
 /// Why something cannot be coded, or a file cannot be read. Messages say what to do about it.
@@ -24,10 +25,13 @@ pub enum Error {
     /// A setting out of its bounds.
     #[error(transparent)]
     Setting(#[from] InvalidSetting),
+    /// A count beyond what it may cost.
+    #[error(transparent)]
+    Count(#[from] TooMany),
     /// Cells so narrow that f32 cannot tell one from the next.
     #[error(
         "latent {latent} would need {cells} cells, more than the {limit} that f32 tells apart; use fewer \
-         steps or fewer cells per standard deviation"
+         cells per standard deviation, or fewer steps of a diffusion model"
     )]
     Cells {
         /// Its index, least next to the data.
@@ -61,13 +65,13 @@ pub enum Error {
     },
     /// A prediction that is not a number.
     #[error(
-        "the model predicts {value} for latent {latent}: some of its weights are not finite; use \
-         another checkpoint"
+        "the model predicts {value} for latent {latent}: some of its weights are not finite, or the code is not of \
+         this model; use another checkpoint"
     )]
     NonFinite {
         /// The latent it was to predict.
         latent: usize,
-        /// The mean it gave.
+        /// The number it gave.
         value: f64,
     },
     /// More was taken from the code than it holds.
@@ -169,4 +173,15 @@ pub enum CodecError<E: StdError + 'static> {
     /// Everything else.
     #[error(transparent)]
     Codec(#[from] Error),
+}
+
+/// That pixels are whole items of `dims` components, each below `levels`.
+pub(crate) fn check_pixels(pixels: &[u8], dims: usize, levels: u16) -> Result<(), Error> {
+    if pixels.is_empty() || !pixels.len().is_multiple_of(dims) {
+        return Err(Error::PixelCount { found: pixels.len(), dims });
+    }
+    match pixels.iter().position(|pixel| u16::from(*pixel) >= levels) {
+        Some(index) => Err(Error::PixelRange { index, value: pixels[index], levels }),
+        None => Ok(()),
+    }
 }

@@ -5,11 +5,12 @@ use std::f64::consts::{E, TAU};
 
 use serde::{Deserialize, Serialize};
 use vdm_core::hlvm::{Components, Conditional, Distribution, Factor, Factorized, Hlvm};
-use vdm_core::setting::{InvalidSetting, require};
+use vdm_core::setting::{at_least_one, require};
 
-use crate::cells::{Cells, REACH};
+use crate::batches::{LEAST_GROWTH, MOST_GROWTH};
+use crate::cells::{Cells, REACH, check_cells_per_std};
 use crate::distribution::Normal;
-use crate::error::{CodecError, Error};
+use crate::error::{CodecError, Error, check_pixels};
 use crate::walk::{Coded, Likelihood, Move, Walk};
 
 /// A hierarchy as its coder sees it: two graphs, of which one node is the data and the others are latents.
@@ -60,7 +61,8 @@ impl Layers {
     /// way through the items, each latent at the mean of its posterior, and they reach twice as far as the widest.
     ///
     /// # Errors
-    /// [`Error::Cells`], [`Error::NonFinite`], or the model's own.
+    /// [`Error::Setting`], [`Error::Cells`], [`Error::PixelCount`], [`Error::PixelRange`], [`Error::NonFinite`], or the
+    /// model's own.
     pub fn of<H: Hierarchy>(
         model: &H,
         pixels: &[u8],
@@ -68,8 +70,11 @@ impl Layers {
         cells_per_std: u32,
         bits: f64,
     ) -> Result<Self, CodecError<Fault<H>>> {
+        check_cells_per_std(cells_per_std).map_err(Error::from)?;
+        at_least_one("batch", batch).map_err(Error::from)?;
+        check_pixels(pixels, model.dims(), model.values())?;
         let mut met: BTreeMap<usize, Met> = BTreeMap::new();
-        for pixels in pixels.chunks(model.dims() * batch.max(1)) {
+        for pixels in pixels.chunks(model.dims() * batch) {
             let graphs = model.graphs(pixels.len() / model.dims());
             let mut values = BTreeMap::from([(data_node(&graphs), model.data(pixels))]);
             for factor in graphs.inference().factors() {
@@ -96,19 +101,10 @@ impl Layers {
             cells.push(own);
         }
         let items = (pixels.len() / model.dims()) as f64;
-        let growth = (popped / items / bits).ceil().clamp(f64::from(LEAST), f64::from(MOST));
+        let growth = (popped / items / bits).ceil().clamp(LEAST_GROWTH.into(), MOST_GROWTH.into());
         Ok(Self { cells, growth: growth as u32 })
     }
-
-    fn check(&self) -> Result<(), InvalidSetting> {
-        require((1..=MOST).contains(&self.growth), "growth", self.growth, "use 1 to 4096")?;
-        self.cells.iter().try_for_each(|cells| cells.check())
-    }
 }
-
-/// What a chain takes, whose items pay for two of its latents.
-pub(crate) const LEAST: u32 = 8;
-const MOST: u32 = 1 << 12;
 
 /// The Gaussians of a latent.
 #[derive(Debug, Clone, Copy)]
@@ -166,9 +162,12 @@ fn normals<D: Factorized>(
     let Components::Normal(normals) = given.components().map_err(CodecError::Model)? else {
         panic!("latents are Gaussian")
     };
-    let one = |normal: vdm_core::hlvm::Normal| match normal.mean + normal.var {
-        sum if sum.is_finite() => Ok(cells.normal(normal.mean, normal.var.sqrt())),
-        value => Err(Error::NonFinite { latent, value }.into()),
+    let one = |normal: vdm_core::hlvm::Normal| match [normal.mean, normal.var]
+        .into_iter()
+        .find(|number| !number.is_finite())
+    {
+        None => Ok(cells.normal(normal.mean, normal.var.sqrt())),
+        Some(value) => Err(Error::NonFinite { latent, value }.into()),
     };
     normals.into_iter().map(one).collect()
 }
@@ -214,8 +213,8 @@ pub(crate) struct CodedLayers<H> {
 
 impl<H: Hierarchy> CodedLayers<H> {
     pub(crate) fn new(model: H, layers: &Layers) -> Result<Self, Error> {
-        layers.check()?;
         let cells = &layers.cells;
+        cells.iter().try_for_each(|cells| cells.check())?;
         let graphs = model.graphs(1);
         let latents: BTreeSet<usize> =
             graphs.inference().factors().iter().map(|factor| factor.child).collect();
@@ -307,5 +306,32 @@ impl<H: Hierarchy> Walk<Fault<H>> for LayersWalk<'_, H> {
     fn forget(&mut self, latent: usize) -> Vec<i32> {
         self.nodes.remove(&latent);
         self.numbers.remove(&latent).expect("a latent that is known")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vdm_core::hlvm::layered;
+
+    fn order(inference: vdm_core::hlvm::Graph<()>) -> Vec<Move> {
+        let generative = layered::generative(vec![vec![()]; 4]);
+        moves(&Hlvm::new(generative, inference).unwrap())
+    }
+
+    /// Against the direction of generation each layer is pushed as soon as the next is known; along it nothing is
+    /// pushed while a posterior still needs the data.
+    #[test]
+    fn nodes_are_pushed_as_soon_as_that_can_be_undone() {
+        use Move::{Draw, Latent, Pixels};
+        let layers = || vec![vec![()]; 3];
+        assert_eq!(
+            order(layered::bottom_up(1, layers())),
+            [Draw(1), Pixels, Draw(2), Latent(1), Draw(3), Latent(2), Latent(3)]
+        );
+        assert_eq!(
+            order(layered::top_down(1, layers())),
+            [Draw(3), Draw(2), Draw(1), Pixels, Latent(1), Latent(2), Latent(3)]
+        );
     }
 }

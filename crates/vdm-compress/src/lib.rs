@@ -20,16 +20,16 @@
 //! pop z_0 ~ q(z_0|x), push x ~ p(x|z_0);  pop z_1 ~ q(z_1|z_0), push z_0 ~ p(z_0|z_1);  …  push z_T ~ p(z_T)
 //! ```
 //!
-//! A hierarchy whose posterior is learned is coded in the same way ([`Hierarchy`]). If it is inferred bottom-up its
-//! latents are popped and pushed in turn too; top-down, `q(z_{t−1}|z_t, x)` needs the data to the last, and all latents
-//! of a batch are popped before anything is pushed.
-//!
 //! So the first items need initial bits for two latents, not for `T`, and every item pays for the
 //! next: initial bits are needed once ([`Code::initial_bits`]).
 //!
+//! A hierarchy whose posterior is learned is coded in the same way ([`Hierarchy`], [`Codec::hierarchy`]). Inferred
+//! bottom-up its latents are popped and pushed in turn too; top-down, `q(z_{t−1}|z_t, x)` needs the data to the last, and
+//! all latents of a batch are popped before anything is pushed.
+//!
 //! Use it to see a likelihood as the size of a file, or to keep images: the files are smaller than
 //! those of general image formats by as much as the model knows its data better. Coding takes `T`
-//! model calls per batch each way. The reader must see the same outputs of the model to the last
+//! model calls, or two passes through a hierarchy, per batch each way. The reader must see the same outputs of the model to the last
 //! bit: same weights, program, type of machine, device, number of threads; see [`Archive`].
 //!
 //! Latents are continuous in theory and multiples of a narrow cell here; what that costs is in

@@ -70,7 +70,9 @@ pub(crate) fn write<E: StdError + 'static>(
             }
             Move::Latent(latent) => {
                 let p = walk.prior(latent)?;
-                walk.forget(latent).iter().zip(&p).for_each(|(cell, p)| stack.push(*cell, p));
+                let cells = walk.forget(latent);
+                assert_eq!(cells.len(), p.len(), "prior and posterior of the same components");
+                cells.iter().zip(&p).for_each(|(cell, p)| stack.push(*cell, p));
             }
             Move::Pixels => {
                 let likelihood = walk.likelihood()?;

@@ -259,7 +259,7 @@ fn bad_input_is_named() {
             "a grid of 2 steps is listed where 3 are asked for",
         ),
         (refused(with(&[-6.0, 0.0, 0.0, 7.0]), schedule(3), 2), "log-SNR"),
-        (refused(good.clone(), Schedule::linear(60.0, -6.0).unwrap(), 2), "use fewer steps"),
+        (refused(good.clone(), Schedule::linear(60.0, -6.0).unwrap(), 2), "use fewer cells"),
     ];
     for (message, named) in cases {
         assert!(message.contains(named), "{message}");

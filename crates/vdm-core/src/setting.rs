@@ -26,7 +26,7 @@ use thiserror::Error;
 pub struct InvalidSetting {
     /// The name of the setting, with a path to it where the name alone would not tell which it is.
     pub field: &'static str,
-    /// Its value, a number in at most some twenty characters.
+    /// Its value; of a number at most some twenty characters.
     pub value: String,
     /// What to use instead.
     pub remedy: &'static str,
@@ -43,10 +43,10 @@ impl InvalidSetting {
 /// A value as it is displayed, or in scientific notation if it is a number that is shorter so.
 pub(crate) fn short(value: impl Display) -> String {
     let text = value.to_string();
-    match text.parse::<f64>().map(|number| format!("{number:e}")) {
-        Ok(scientific) if text.len() > 15 && scientific.len() < text.len() => scientific,
-        _ => text,
-    }
+    let Ok(number) = text.parse::<f64>() else { return text };
+    let is_rounded = text.parse::<u128>().is_ok_and(|integer| integer != number as u128);
+    let scientific = format!("{number:e}");
+    if text.len() > 15 && scientific.len() < text.len() && !is_rounded { scientific } else { text }
 }
 
 /// That a setting is legal.
@@ -120,6 +120,7 @@ mod tests {
             assert_eq!(short(value), told);
         }
         assert_eq!(short(u64::MAX), "18446744073709551615");
+        assert_eq!(short(10_000_000_000_000_001_u64), "10000000000000001");
         assert_eq!(short("a name of more than 15 letters"), "a name of more than 15 letters");
     }
 

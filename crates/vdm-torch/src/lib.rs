@@ -47,6 +47,7 @@ mod model;
 pub mod nn;
 mod objective;
 mod sample;
+mod stored;
 pub mod train;
 mod weights;
 
@@ -63,6 +64,7 @@ pub use identity::{Change, RunIdentity};
 pub use model::{Diffusion, Model, ModelSpec};
 pub use objective::TimeDiscretization;
 pub use sample::{Samples, Sampling, sample};
+pub use stored::StoredModel;
 
 /// The libtorch this crate is written for; what it runs on is checked when it is built.
 pub const LIBTORCH_VERSION: &str = "2.11.0";

@@ -10,10 +10,10 @@ use vdm_core::{NoiseLevel, NoiseSchedule, Prediction, Scaling, Schedule, Weighti
 use vdm_data::Shape;
 use vdm_sample::Seed;
 
-use crate::checkpoint::Checkpoint;
 use crate::head::Head;
 use crate::nn::{Mode, Network, NetworkSpec, Parameters, Precision, Requirements, Scope};
-use crate::{Batch, Error, PerSample, weights};
+use crate::stored::StoredModel;
+use crate::{Batch, Error, PerSample};
 
 /// The process a model belongs to. Saved with every checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,7 +82,7 @@ impl Model {
     /// # Errors
     /// [`Error::Setting`] or [`Error::Core`] if the specification is not legal, [`Error::Count`] if it is too large.
     pub fn new(spec: &ModelSpec, seed: Seed, device: Device) -> Result<Self, Error> {
-        Self::build(spec, Parameters::new(seed, device), device, build_named(spec))
+        Self::with_parameters(spec, Parameters::new(seed, device))
     }
 
     /// The same with a network of your own, which `build` makes for the data's shape and what the head
@@ -97,32 +97,14 @@ impl Model {
         device: Device,
         build: impl FnOnce(Shape, Requirements, &Scope<'_>) -> Result<N, Error>,
     ) -> Result<Self, Error> {
-        Self::build(spec, Parameters::new(seed, device), device, |requirements, scope| {
+        Self::build(spec, Parameters::new(seed, device), |requirements, scope| {
             Ok(Box::new(build(spec.shape, requirements, scope)?))
         })
-    }
-
-    /// With copies of the weights given. What it allocates is bounded by them, whatever the specification
-    /// asks for.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] or [`Error::Core`] if the specification is not legal; [`Error::Weights`] if the
-    /// weights are not those of its network.
-    pub fn with_weights(
-        spec: &ModelSpec,
-        weights: Vec<(String, Tensor)>,
-        device: Device,
-    ) -> Result<Self, Error> {
-        let model =
-            Self::build(spec, Parameters::given(weights, device), device, build_named(spec))?;
-        model.parameters.finish()?;
-        Ok(model)
     }
 
     fn build(
         spec: &ModelSpec,
         parameters: Parameters,
-        device: Device,
         build: impl FnOnce(Requirements, &Scope<'_>) -> Result<Box<dyn Network>, Error>,
     ) -> Result<Self, Error> {
         let code = Discretized::new(spec.values)?;
@@ -139,6 +121,7 @@ impl Model {
             let remedy = "give it finite ends with log_snr_max and log_snr_min";
             require(ends.finite().is_ok(), field, value, remedy)?;
         }
+        let device = parameters.device();
         let centers: Vec<f32> = (0..spec.values).map(|k| code.encode(k) as f32).collect();
         let centers = Tensor::from_slice(&centers).view([1, 1, -1, 1, 1]).to_device(device);
         spec.head.check()?;
@@ -158,26 +141,6 @@ impl Model {
         self.parameters.to_f64()?;
         self.kind = Kind::Double;
         Ok(self)
-    }
-
-    /// The averaged model of a checkpoint, to sample and evaluate with.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] if its model cannot be built, [`Error::Json`] if it is of something else,
-    /// [`Error::Checkpoint`] if the weights are not those of its model, or not finite.
-    pub fn of_checkpoint(checkpoint: &Checkpoint, device: Device) -> Result<Self, Error> {
-        let model = Self::new(&checkpoint.info().model()?, Seed(0), device)?;
-        checkpoint.load_average(&model.parameters.named())?;
-        Ok(model)
-    }
-
-    /// SHA-256 of its specification as JSON, then of name and values of each weight: what two models
-    /// share that give the same answers.
-    ///
-    /// # Errors
-    /// [`Error::Torch`] if the weights cannot be brought to the host, [`Error::Json`].
-    pub fn sha256(&self) -> Result<String, Error> {
-        weights::sha256(&self.spec, &self.parameters.named())
     }
 
     /// What it was made from.
@@ -308,6 +271,23 @@ impl Model {
         let cells = ((&z0.0 / at.alpha + 1.0) * (f64::from(self.spec.values) / 2.0)).floor();
         let bytes = cells.clamp(0.0, top).to_kind(Kind::Uint8).to_device(Device::Cpu);
         Vec::try_from(bytes.flatten(0, -1)).unwrap_or_default()
+    }
+}
+
+/// Of networks that configurations name.
+impl StoredModel for Model {
+    type Spec = ModelSpec;
+
+    fn with_parameters(spec: &ModelSpec, parameters: Parameters) -> Result<Self, Error> {
+        Self::build(spec, parameters, build_named(spec))
+    }
+
+    fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
     }
 }
 

@@ -17,8 +17,8 @@ use tch::Device;
 use vdm_data::{Dataset, Source};
 use vdm_torch::checkpoint::{Checkpoint, Checkpoints, Chosen, read_info};
 use vdm_torch::diffusion::DiffusionTrainer;
-use vdm_torch::interop::{export, exported};
-use vdm_torch::{Error, Model, RunConfig};
+use vdm_torch::interop::{Exported, export, exported};
+use vdm_torch::{Error, Model, RunConfig, StoredModel};
 
 const FILES: [&str; 3] = ["model.safetensors", "training.safetensors", "checkpoint.json"];
 
@@ -486,7 +486,7 @@ fn no_damage_of_an_export_is_used_without_a_word() {
     let mut chance = Chance::new(15);
     for case in 0..300 {
         fs::write(&file, damaged(&whole, &mut chance)).unwrap();
-        if let Ok(imported) = exported(&file) {
+        if let Ok(Exported::Diffusion(imported)) = exported(&file) {
             let again = imported.model(shape, imported.values, Device::Cpu).unwrap();
             assert_eq!(again.sha256().unwrap(), model.sha256().unwrap(), "{case}");
         }

@@ -147,7 +147,7 @@ fn an_exact_trace_of_large_items_is_refused_for_an_estimate() {
     let model = model(Head::Noise, Shape { channels: 1, height: 16, width: 17 });
     let z = Batch(Tensor::zeros([1, 1, 16, 17], (Kind::Float, Device::Cpu)));
     let error = model.denoise_with_trace(&z, &Scaling::StraightLine.level(0.0)).unwrap_err();
-    assert!(error.to_string().contains("= 272: at most 256; estimate"), "{error}");
+    assert!(error.to_string().contains("= 272: use at most 256, or estimate"), "{error}");
 }
 
 /// The model with its derivatives from differences.

@@ -1,5 +1,6 @@
 //! Diffusion as the end of the line of hierarchies: one whose posterior is fixed.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor};
@@ -102,7 +103,7 @@ fn nats(term: &Tensor) -> f64 {
 }
 
 /// At the walk's own latents the divergence of every layer is the diffusion loss of its step, and with the prior term and
-/// the likelihood of the data the bound is that of diffusion: to 1e-4 of it, the rounding of f32 in a difference of two
+/// the likelihood of the data the bound is that of diffusion: to 1e-4 of each, the rounding of f32 in a difference of two
 /// means divided by a small variance.
 #[test]
 fn m11_each_layers_divergence_is_the_loss_of_its_step() {
@@ -113,7 +114,8 @@ fn m11_each_layers_divergence_is_the_loss_of_its_step() {
         let graphs = fixed_posterior(&model, steps, 16);
         let data = std::slice::from_ref(&data);
         let terms = graphs.terms::<Belief<'_>>(data, &noise(steps, 0), Integrals::Analytic);
-        let walked: f64 = -terms.iter().map(|(_, term)| nats(term)).sum::<f64>();
+        let walked: BTreeMap<usize, f64> =
+            terms.iter().map(|(node, term)| (*node, -nats(term))).collect();
         let values = graphs.infer(data, &noise(steps, 0), |_, _: &Belief<'_>, _, _| ());
         let level = |i: usize| {
             let log_snr = schedule.log_snr(i as f64 / steps as f64);
@@ -138,7 +140,13 @@ fn m11_each_layers_divergence_is_the_loss_of_its_step() {
         let prior = |pixel: &u8| {
             bound::prior_kl(schedule.log_snr(1.0), likelihood.encode(u16::from(*pixel)))
         };
-        let diffusion = (0..steps).map(loss).sum::<f64>()
+        let losses: Vec<f64> = (0..steps).map(loss).collect();
+        for (i, loss) in losses.iter().enumerate() {
+            let divergence = walked[&(i + 1)];
+            assert!((divergence / loss - 1.0).abs() < 1e-4, "{i} of {steps}: {divergence}, {loss}");
+        }
+        let walked: f64 = walked.values().sum();
+        let diffusion = losses.iter().sum::<f64>()
             + pixels.iter().zip(&clean).map(reconstruction).sum::<f64>()
             + pixels.iter().map(prior).sum::<f64>();
         println!("T = {steps}: {:.6} and {:.6} nats", walked / 16.0, diffusion / 16.0);

@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 use vdm_core::Scaling;
 use vdm_sample::{AdaptiveOde, NoNoise, Seed, SolverSpec, TimeGrid, prior, solve};
 use vdm_torch::nn::{BAND_LIMIT, NetworkSpec};
-use vdm_torch::{Batch, Likelihood, Model, RunConfig, TimeDiscretization, evaluate};
+use vdm_torch::{Batch, Likelihood, Model, RunConfig, StoredModel, TimeDiscretization, evaluate};
 
 pub use report::markdown;
 

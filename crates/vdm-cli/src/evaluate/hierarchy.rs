@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::json;
-use vdm_torch::hierarchy::{AggregatePosterior, Hierarchy, HierarchyEvaluation, HierarchySpec};
+use vdm_torch::hierarchy::{AggregatePosterior, HierarchyEvaluation, HierarchySpec};
 
 use super::options::{Estimator, Options};
 use super::task::{Measured, Outcome, document};
@@ -15,7 +15,7 @@ use crate::progress::{Lines, Progress};
 pub(super) fn evaluate(options: &Options, opened: &Opened<HierarchySpec>) -> Result<()> {
     options.check_for_hierarchy()?;
     let config = &opened.config;
-    let model = Hierarchy::of_checkpoint(&opened.checkpoint, options.engine.start()?)?;
+    let model = opened.model(options.engine.start()?)?;
     let selected = options.items.of(opened, model.spec().shape, model.spec().values)?;
     options.prepare()?;
     let items = &selected.items;

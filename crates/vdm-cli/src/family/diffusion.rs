@@ -10,7 +10,10 @@ use vdm_report::result::{LossByLogSnr, NoiseLevels, Term, TestLikelihood};
 use vdm_report::{RunDir, files};
 use vdm_torch::checkpoint::Checkpoint;
 use vdm_torch::diffusion::DiffusionTrainer;
-use vdm_torch::{DiffusionConfig, EndTerms, Likelihood, Model, RunConfig, Sampling};
+use vdm_torch::{
+    DiffusionConfig, EndTerms, Likelihood, Model, RunConfig, Sampling, StoredModel,
+    TimeDiscretization,
+};
 
 use super::{Conclusion, Recorded, TrainingLoss, Validation};
 use crate::claim::Claim;
@@ -94,13 +97,18 @@ impl Recorded for DiffusionConfig {
         output::denoising(&drawn, spec.shape, spec.values)?.save(&claim.run().denoising())?;
         let progress = Progress::new("testing", "items", data.test.len() as u64, Lines::Results)?;
         let done = |items: usize| progress.set(items as u64);
+        let test = |time| vdm_torch::evaluate(&model, &data.test, time, *evaluation, *seed, done);
         let time = config.model.objective.time;
-        let likelihood = vdm_torch::evaluate(&model, &data.test, time, *evaluation, *seed, done)?;
-        let curve = &likelihood.curve;
+        let likelihood = test(time)?;
+        // At the few levels of a discrete bound there is no curve over all of them.
+        let curve = match time {
+            TimeDiscretization::Continuous => likelihood.curve.clone(),
+            TimeDiscretization::Discrete { .. } => test(TimeDiscretization::Continuous)?.curve,
+        };
         let curve = LossByLogSnr {
-            log_snr: curve.log_snr.clone(),
-            loss: curve.loss.clone(),
-            standard_error: curve.standard_error.clone(),
+            log_snr: curve.log_snr,
+            loss: curve.loss,
+            standard_error: curve.standard_error,
             data_dims: data.shape.dims() as u64,
         };
         claim.check()?;

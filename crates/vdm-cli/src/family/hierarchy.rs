@@ -7,12 +7,12 @@ use vdm_data::{Dataset, Shape};
 use vdm_report::result::{LayerResult, Layers, Term, TestLikelihood};
 use vdm_report::{RunDir, files};
 use vdm_sample::estimate::{EstimateTerm, Summary};
-use vdm_torch::RunConfig;
 use vdm_torch::checkpoint::Checkpoint;
 use vdm_torch::hierarchy::{
     Hierarchy, HierarchyBound, HierarchyEvaluation, HierarchySpec, HierarchyTraining,
 };
 use vdm_torch::train::{Trainable, Trainer};
+use vdm_torch::{RunConfig, StoredModel};
 
 use super::{Conclusion, Recorded, TrainingLoss, Validation};
 use crate::claim::Claim;

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use vdm_sample::Seed;
 use vdm_torch::checkpoint::{CheckpointInfo, read_info};
 use vdm_torch::diffusion::DiffusionState;
-use vdm_torch::hierarchy::HierarchyModelSpec;
+use vdm_torch::hierarchy::{Hierarchy, HierarchyModelSpec};
 use vdm_torch::interop::{DiffusersOptions, VdmFlaxOptions, diffusers, export, exported, vdm_flax};
-use vdm_torch::{AnyModel, DeviceChoice, Model, ModelSpec, PRESETS, RunConfig};
+use vdm_torch::nn::Parameters;
+use vdm_torch::{AnyModel, DeviceChoice, Model, ModelSpec, PRESETS, RunConfig, StoredModel};
 
 use super::{Kind, Scratch, Target, Verdict, document, sealed, verdict};
 
@@ -219,17 +220,33 @@ fn flax_safetensors() -> Vec<Vec<u8>> {
 fn exports() -> Vec<Vec<u8>> {
     let named: [(&str, &[usize]); 3] =
         [("conv_in.weight", &[4, 3, 3, 3]), ("conv_in.bias", &[4]), ("scale", &[])];
-    let (_, swirl) = PRESETS.iter().find(|(name, _)| *name == "swirl").expect("a preset");
-    let mut config: Value = serde_json::from_str(swirl).expect("a preset is JSON");
-    config["network"]["width"] = 4.into();
-    config["network"]["depth"] = 1.into();
-    let spec = serde_json::from_value(model(&config)).expect("the specification of a model");
+    let mut diffusion = preset("swirl");
+    diffusion["network"]["width"] = 4.into();
+    diffusion["network"]["depth"] = 1.into();
+    let mut hierarchy = preset("digits-vae");
+    hierarchy["hierarchy"]["width"] = 4.into();
+    vec![
+        tensors(&named, None),
+        exported_bytes::<Model>(&diffusion),
+        exported_bytes::<Hierarchy>(&hierarchy),
+    ]
+}
+
+fn preset(name: &str) -> Value {
+    let (_, text) = PRESETS.iter().find(|(preset, _)| *preset == name).expect("a preset");
+    serde_json::from_str(text).expect("a preset is JSON")
+}
+
+/// The file of a model as a configuration describes it.
+fn exported_bytes<M: StoredModel>(config: &Value) -> Vec<u8> {
+    let spec = serde_json::from_value(model(config)).expect("the specification of a model");
     let device = DeviceChoice::Cpu.resolve().expect("a processor");
-    let model = Model::new(&spec, Seed(1), device).expect("a small model");
+    let parameters = Parameters::new(Seed(1), device);
+    let model = M::with_parameters(&spec, parameters).expect("a small model");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("model.safetensors");
     export(&model, &path).expect("a file that can be written");
-    vec![tensors(&named, None), std::fs::read(path).expect("what was written is there")]
+    std::fs::read(path).expect("what was written is there")
 }
 
 /// The specification of a preset's model, of digits.

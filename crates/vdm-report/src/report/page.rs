@@ -282,7 +282,7 @@ fn losses(metrics: &Metrics) -> Markup {
 fn noise_levels(curve: &LossByLogSnr) -> Markup {
     let loss = html! { "Mean squared error of the predicted noise, ± standard error. 1 is no better than answering 0." };
     let integrand = html! {
-        "What each noise level adds to the bound, ½ E‖ε − ε̂‖² / (D ln 2). The area is the diffusion term, "
+        "What each noise level adds to the continuous-time bound, ½ E‖ε − ε̂‖² / (D ln 2). The area is its diffusion term, "
         b { (format::fixed(curve.diffusion_bits_per_dim())) } " bits/dim over these levels."
     };
     html! {

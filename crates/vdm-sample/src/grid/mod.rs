@@ -311,6 +311,7 @@ impl TimeGrid {
         scaling: Scaling,
     ) -> Result<Self, GridError> {
         let steps = listed(steps)?;
+        positive("grid.rho", rho)?;
         let (noise, data) = finite_ends("karras", schedule)?;
         let sigma = |log_snr: f64| LogSnr::new(log_snr).edm_sigma();
         let curve = Karras::new(sigma(data), sigma(noise), rho)?;

@@ -37,9 +37,9 @@ use self::layers::{Decoder, Encoder, Layer, Layout, Pass, Size};
 pub use self::node::{Belief, Gaussian, Node, State};
 pub use self::spec::{HierarchySpec, Inference, LayerSpec};
 pub use self::training::{HierarchyDraws, HierarchyTraining};
-use crate::checkpoint::Checkpoint;
+use crate::Error;
 use crate::nn::{Parameters, Scope};
-use crate::{Error, weights};
+use crate::stored::StoredModel;
 
 /// Everything that fixes a hierarchy but its weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,24 +73,7 @@ impl Hierarchy {
     /// # Errors
     /// [`Error::Setting`] or [`Error::Core`] if the specification is not legal, [`Error::Count`] if it is too large.
     pub fn new(spec: &HierarchyModelSpec, seed: Seed, device: Device) -> Result<Self, Error> {
-        spec.hierarchy.check()?;
-        Discretized::new(spec.values)?;
-        let dims = spec.shape.dims();
-        bounded_product("components of an item", &[dims], Cost::Numbers)?;
-        let shape = format_args!("{:?}", spec.shape);
-        require(dims > 0, "shape", shape, "use items of at least one component")?;
-        Ok(Self::build(spec, Parameters::new(seed, device)))
-    }
-
-    /// The averaged model of a checkpoint, to sample and evaluate with.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] if its model cannot be built, [`Error::Json`] if it is of something else,
-    /// [`Error::Checkpoint`] if the weights are not those of its model, or not finite.
-    pub fn of_checkpoint(checkpoint: &Checkpoint, device: Device) -> Result<Self, Error> {
-        let model = Self::new(&checkpoint.info().model()?, Seed(0), device)?;
-        checkpoint.load_average(&model.parameters.named())?;
-        Ok(model)
+        Self::with_parameters(spec, Parameters::new(seed, device))
     }
 
     fn build(spec: &HierarchyModelSpec, parameters: Parameters) -> Self {
@@ -123,14 +106,6 @@ impl Hierarchy {
     #[must_use]
     pub fn spec(&self) -> &HierarchyModelSpec {
         &self.spec
-    }
-
-    /// SHA-256 of specification and weights, in hexadecimal: what has the same answers has the same.
-    ///
-    /// # Errors
-    /// [`Error::Torch`] if the weights cannot be brought to the host, [`Error::Json`].
-    pub fn sha256(&self) -> Result<String, Error> {
-        weights::sha256(&self.spec, &self.parameters.named())
     }
 
     /// Its weights.
@@ -229,6 +204,9 @@ impl Hierarchy {
     }
 
     /// Data values of items, `[B, C, H, W]` bytes on the device.
+    ///
+    /// # Panics
+    /// If these are no whole items.
     pub fn values(&self, pixels: &[u8]) -> Tensor {
         let Shape { channels, height, width } = self.spec.shape;
         let size = [channels, height, width].map(|side| side as i64);
@@ -273,6 +251,28 @@ impl Hierarchy {
             })?);
         }
         Ok(pixels)
+    }
+}
+
+impl StoredModel for Hierarchy {
+    type Spec = HierarchyModelSpec;
+
+    fn with_parameters(spec: &HierarchyModelSpec, parameters: Parameters) -> Result<Self, Error> {
+        spec.hierarchy.check()?;
+        Discretized::new(spec.values)?;
+        let dims = spec.shape.dims();
+        bounded_product("components of an item", &[dims], Cost::Numbers)?;
+        let shape = format_args!("{:?}", spec.shape);
+        require(dims > 0, "shape", shape, "use items of at least one component")?;
+        Ok(Self::build(spec, parameters))
+    }
+
+    fn spec(&self) -> &HierarchyModelSpec {
+        &self.spec
+    }
+
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
     }
 }
 

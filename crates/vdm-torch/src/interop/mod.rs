@@ -6,7 +6,7 @@
 //! | [`diffusers`] | a folder of a diffusers `UNet2DModel` with its scheduler |
 //! | [`exported`] | what [`export`] wrote |
 //!
-//! Each gives an [`Imported`] network whose meaning is known: process, prediction, architecture.
+//! Each gives an [`Imported`] network whose meaning is known, or the whole of a hierarchy: process, prediction, architecture.
 //! With the shape of the data it is a [`Model`] like any other, so a library that only samples
 //! gets a likelihood. Layouts, names and what is left out are in `docs/interop.md`.
 
@@ -27,13 +27,14 @@ use vdm_core::schedule::LogSnrRange;
 use vdm_data::Shape;
 
 pub use diffusers::{DiffusersOptions, diffusers};
-pub use export::{export, exported};
+pub use export::{Exported, export, exported};
 pub use vdm_flax::{VdmFlaxOptions, vdm_flax};
 
 use crate::Error;
 use crate::head::Head;
 use crate::model::{Diffusion, Model, ModelSpec};
 use crate::nn::NetworkSpec;
+use crate::stored::StoredModel;
 use crate::weights::Named;
 
 /// A trained network, its weights in the names and layouts of ours.

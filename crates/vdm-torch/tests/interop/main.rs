@@ -13,7 +13,7 @@ use vdm_core::{Denoiser, Scaling, Schedule};
 use vdm_data::Shape;
 use vdm_sample::Seed;
 use vdm_torch::interop::{
-    DiffusersOptions, Imported, VdmFlaxOptions, diffusers, export, exported, vdm_flax,
+    DiffusersOptions, Exported, Imported, VdmFlaxOptions, diffusers, export, exported, vdm_flax,
 };
 use vdm_torch::nn::{DiffusersUNet, NetworkSpec, Parameters};
 use vdm_torch::{Batch, Head, Model};
@@ -232,7 +232,10 @@ fn a_model_survives_its_own_file() {
         export(&model, &path).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing beside it");
     }
-    let again = exported(&path).unwrap().model(shape, 256, Device::Cpu).unwrap();
+    let again = match exported(&path).unwrap() {
+        Exported::Diffusion(imported) => imported.model(shape, 256, Device::Cpu).unwrap(),
+        Exported::Hierarchy(_) => panic!("a diffusion model was written"),
+    };
     assert_eq!(again.spec(), model.spec());
     assert_eq!(weights(&again), weights(&model));
 
