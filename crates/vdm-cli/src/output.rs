@@ -38,11 +38,18 @@ fn is_points(shape: Shape) -> bool {
 
 /// `[N, C, H, W]` values as one preview: a square grid of images, or a scatter plot of points.
 pub(crate) fn overview(pixels: &[u8], shape: Shape, levels: u16) -> Result<Preview> {
+    in_columns(pixels, shape, levels, None)
+}
+
+/// The same with so many images in a row.
+fn in_columns(pixels: &[u8], shape: Shape, levels: u16, columns: Option<usize>) -> Result<Preview> {
     if is_points(shape) {
         return scatter(pixels, levels, 512);
     }
     let images = images(pixels, shape, levels)?;
-    Ok(preview::grid(&images, Layout::square(&images))?)
+    let layout = columns
+        .map_or_else(|| Layout::square(&images), |columns| Layout::comfortable(&images, columns));
+    Ok(preview::grid(&images, layout)?)
 }
 
 fn images(pixels: &[u8], shape: Shape, levels: u16) -> Result<Images<'_>> {
@@ -91,15 +98,16 @@ pub(crate) fn pairs(pixels: &[u8], shape: Shape, levels: u16) -> Result<Preview>
     Ok(preview::grid(&images, Layout::comfortable(&images, pixels.len() / dims / 2))?)
 }
 
-/// Writes samples as `<stem>.png` and `<stem>.npy` (uint8 `[N, H, W, C]`, gray without `C`).
+/// Writes samples, so many in a row or in a square, as `<stem>.png` and `<stem>.npy` (uint8 `[N, H, W, C]`, gray without `C`).
 pub(crate) fn save_samples(
     pixels: &[u8],
     shape: Shape,
     levels: u16,
+    columns: Option<usize>,
     png: &Path,
     array: &Path,
 ) -> Result<()> {
-    overview(pixels, shape, levels)?.save(png)?;
+    in_columns(pixels, shape, levels, columns)?.save(png)?;
     save_array(pixels, shape, array).context("cannot write the samples")
 }
 
@@ -132,7 +140,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (png, array) = (folder.path().join("s.png"), folder.path().join("s.npy"));
         let shape = Shape { channels: 3, height: 1, width: 2 };
-        save_samples(&[1, 2, 3, 4, 5, 6], shape, 256, &png, &array).unwrap();
+        save_samples(&[1, 2, 3, 4, 5, 6], shape, 256, None, &png, &array).unwrap();
         let bytes = std::fs::read(&array).unwrap();
         assert_eq!(bytes[bytes.len() - 6..], [1, 3, 5, 2, 4, 6]);
         assert!(String::from_utf8_lossy(&bytes).contains("(1,1,2,3"));

@@ -50,6 +50,12 @@ pub(crate) struct Options {
     /// means [default: 1]
     #[arg(long, value_name = "FACTOR")]
     temperature: Option<f64>,
+    /// Of a hierarchy: the way from each sample to the next in so many steps, a row each, in place of samples alone
+    #[arg(long, value_name = "STEPS", conflicts_with = "latent_grid")]
+    latent_walk: Option<usize>,
+    /// Of a model of two latents: what it makes of SIDE × SIDE of them at quantiles of the prior
+    #[arg(long, value_name = "SIDE", conflicts_with_all = ["count", "first", "seed", "temperature"])]
+    latent_grid: Option<usize>,
     /// Seed of the samples [default: that of the run]
     #[arg(long)]
     seed: Option<u64>,
@@ -125,8 +131,15 @@ struct Files<'a> {
 }
 
 impl Files<'_> {
-    fn write(&self, pixels: &[u8], shape: Shape, values: u16) -> Result<()> {
-        output::save_samples(pixels, shape, values, self.png, self.array)
+    /// `columns` of the PNG; as many as rows if none are given.
+    fn write(
+        &self,
+        pixels: &[u8],
+        shape: Shape,
+        values: u16,
+        columns: Option<usize>,
+    ) -> Result<()> {
+        output::save_samples(pixels, shape, values, columns, self.png, self.array)
             .with_context(|| format!("cannot write {}", self.png.display()))?;
         terminal::print(self.png.display())?;
         terminal::print(self.array.display())
@@ -155,8 +168,13 @@ fn hierarchy(options: &Options, opened: &Opened<HierarchySpec>, files: &Files<'_
     let seed = options.seed.map_or(opened.config.seed, Seed);
     let temperature = options.temperature.unwrap_or(1.0);
     let Options { first, count, batch, .. } = *options;
-    let pixels = model.samples(seed, first, count, batch, temperature)?;
-    files.write(&pixels, model.spec().shape, model.spec().values)
+    let pixels = match (options.latent_grid, options.latent_walk) {
+        (Some(side), _) => model.latent_grid(side, batch)?,
+        (_, Some(steps)) => model.walk(seed, first, count, steps, batch, temperature)?,
+        _ => model.samples(seed, first, count, batch, temperature)?,
+    };
+    let columns = options.latent_grid.or(options.latent_walk);
+    files.write(&pixels, model.spec().shape, model.spec().values, columns)
 }
 
 fn diffusion(options: &Options, opened: &Opened, files: &Files<'_>) -> Result<()> {
@@ -164,6 +182,12 @@ fn diffusion(options: &Options, opened: &Opened, files: &Files<'_>) -> Result<()
         options.temperature.is_none(),
         "--temperature means nothing for a diffusion model; a solver with less noise, such as ddim, is the nearest"
     );
+    for (flag, is_given) in [
+        ("--latent-walk", options.latent_walk.is_some()),
+        ("--latent-grid", options.latent_grid.is_some()),
+    ] {
+        ensure!(!is_given, "{flag} is for hierarchies, whose latents are few; leave it out");
+    }
     let config = &opened.config;
     let model = opened.model(options.engine.start()?)?;
     let model = if options.double { model.in_f64()? } else { model };
@@ -193,7 +217,7 @@ fn diffusion(options: &Options, opened: &Opened, files: &Files<'_>) -> Result<()
         ));
     }
     let spec = model.spec();
-    files.write(&samples.pixels, spec.shape, spec.values)?;
+    files.write(&samples.pixels, spec.shape, spec.values, None)?;
     if let Some(path) = &options.latents {
         output::save_latents(&samples.latents, spec.shape, path)
             .with_context(|| format!("cannot write {}", path.display()))?;

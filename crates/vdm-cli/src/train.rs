@@ -249,7 +249,7 @@ impl<M: Recorded> Session<M> {
             M::conclude(&self.config, &self.data, &best, device, &self.claim)?;
         self.claim.check()?;
         let (png, array) = (run.samples_png(), run.samples_npy());
-        output::save_samples(&samples, self.data.shape, self.data.values, &png, &array)?;
+        output::save_samples(&samples, self.data.shape, self.data.values, None, &png, &array)?;
         M::show_progress(&self.config, trainer, run)?;
         let line = format!("test {test}");
         files::write_sealed(&run.result(), &self.result(trainer, best.info(), test, device))?;

@@ -138,6 +138,8 @@ fn a_hierarchy_is_evaluated_sampled_and_reported() {
     let rates: f64 = layers.iter().map(|layer| layer["rate"].as_f64().unwrap()).sum();
     assert!(layers.len() == 6 && (rates - terms[1]).abs() < 1e-9, "{layers:?}");
     assert_eq!(fs::read_to_string(&items).unwrap().lines().count(), 10);
+    let table = succeeds(&["eval", "--run", dir, "--items", "1"]);
+    assert!(table.contains("I(x; z) is at most log 1 = 0.00 nats here"), "{table}");
     let table = succeeds(&["eval", "--run", dir, "--items", "9"]);
     assert!(table.contains("layer 6") && table.contains("latents active"), "{table}");
     let iwae =
@@ -145,11 +147,16 @@ fn a_hierarchy_is_evaluated_sampled_and_reported() {
     assert!(succeeds(&iwae).contains("importance-weighted bound, K = 4"));
     let png = at("cold.png");
     succeeds(&["sample", "--run", dir, "--count", "3", "--temperature", "0.5", "--out", &png]);
+    let walk = ["sample", "--run", dir, "--count", "3", "--latent-walk", "5", "--out", &png];
+    succeeds(&walk);
+    let array = fs::read(folder.path().join("cold.npy")).unwrap();
+    assert!(String::from_utf8_lossy(&array).contains("(15,8,8"), "three ways of five");
     for (arguments, named) in [
         (vec!["eval", "--run", dir, "--steps", "3"], "--steps means nothing for a hierarchy"),
         (vec!["eval", "--run", dir, "--estimator", "ode"], "--estimator ode means nothing"),
         (vec!["sample", "--run", dir, "--solver", "ddim"], "--solver means nothing"),
         (vec!["sample", "--run", dir, "--temperature", "11"], "--temperature 11"),
+        (vec!["sample", "--run", dir, "--latent-grid", "3"], "latents of the model = "),
         (vec!["eval", "--run", dir, "--draws", "0"], "draws = 0"),
     ] {
         let error = refused(&arguments);

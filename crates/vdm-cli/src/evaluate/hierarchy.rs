@@ -62,7 +62,7 @@ fn bound(
 }
 
 /// Items whose posteriors make up an aggregate: each is compared with every other.
-const AGGREGATED: usize = 4096;
+pub(super) const AGGREGATED: usize = 4096;
 
 fn aggregate(judged: &HierarchyEvaluation<'_>) -> Result<Option<AggregatePosterior>> {
     let count = judged.items.len().min(AGGREGATED);

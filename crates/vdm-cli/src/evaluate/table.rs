@@ -4,7 +4,12 @@ use vdm_report::result::LayerResult;
 use vdm_sample::estimate::{Change, Estimate, Summary};
 use vdm_torch::hierarchy::AggregatePosterior;
 
+use super::hierarchy::AGGREGATED;
 use super::task::{Measured, Outcome};
+
+/// Nats from its limit within which an information is mostly the limit: items are then told apart but for one
+/// in a few.
+const NEAR: f64 = 0.5;
 
 /// Lines of a label and what it labels.
 pub(super) struct Table {
@@ -33,6 +38,16 @@ impl Table {
                 nats(hole)
             );
             table.line("top layer", value);
+            let items =
+                outcome.measured.first().map_or(0, |measured| measured.estimate.items.len());
+            let limit = (items.min(AGGREGATED) as f64).ln();
+            if information.mean > limit - NEAR {
+                let value = format!(
+                    "I(x; z) is at most log {items} = {limit:.2} nats here: near it, it tells of these items and not \
+                     of their distribution; evaluate more (--split all, or other --data)"
+                );
+                table.line("", value);
+            }
         }
         table
     }

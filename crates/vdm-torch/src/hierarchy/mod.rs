@@ -16,6 +16,7 @@
 
 mod aggregate;
 mod evaluate;
+mod generate;
 mod layers;
 mod node;
 mod spec;
@@ -23,10 +24,10 @@ mod training;
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
-use vdm_core::count::{Cost, bounded, bounded_product};
+use vdm_core::count::{Cost, bounded_product};
 use vdm_core::hlvm::{Conditional, Hlvm, layered};
 use vdm_core::likelihood::Discretized;
-use vdm_core::setting::{at_least_one, require};
+use vdm_core::setting::require;
 use vdm_data::Shape;
 use vdm_sample::Seed;
 use vdm_sample::noise::{Purpose, fill_normal};
@@ -219,38 +220,6 @@ impl Hierarchy {
         let mut noise = vec![0.0_f32; items as usize * dims];
         fill_normal(&mut noise, dims, seed, purpose, draw, first);
         Tensor::from_slice(&noise).view([items, dims as i64]).to_device(self.device())
-    }
-
-    /// Data values of samples `first, first + 1, …` of a seed, `batch` at a time: the most likely ones given latents
-    /// drawn from the prior, whose layers' standard deviations are multiplied by `temperature`.
-    ///
-    /// Sample `i` is the same whatever `first`, `count` and `batch` are, up to the rounding of libtorch's kernels.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] for an empty batch, [`Error::Count`], [`Error::Torch`] if the device has no memory for a batch.
-    pub fn samples(
-        &self,
-        seed: Seed,
-        first: u64,
-        count: usize,
-        batch: usize,
-        temperature: f64,
-    ) -> Result<Vec<u8>, Error> {
-        at_least_one("batch", batch)?;
-        let dims = self.spec.shape.dims().max(self.latent_dims());
-        bounded("first", first, Cost::Numbered)?;
-        bounded("count", count, Cost::Items)?;
-        bounded_product("count times components", &[count, dims], Cost::Numbers)?;
-        let mut pixels = Vec::with_capacity(count * self.spec.shape.dims());
-        for start in (0..count).step_by(batch) {
-            let items = batch.min(count - start) as i64;
-            let eps = self.eps(seed, Purpose::Prior, 0, first + start as u64, items) * temperature;
-            pixels.extend(tch::no_grad(|| {
-                let data = self.graphs(items, false).generate(&self.noise(&eps, true));
-                bytes(&data[0].1)
-            })?);
-        }
-        Ok(pixels)
     }
 }
 
