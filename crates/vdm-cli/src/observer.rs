@@ -123,8 +123,13 @@ impl<M: Recorded> Observer<M::Training> for Recorder<'_, M> {
         self.claim.check()?;
         let step = trainer.steps_done();
         let Validation { bits_per_dim, standard_error, terms } = M::validation(bound);
+        let error = if standard_error.is_finite() {
+            format!(" ± {standard_error:.4} bits/dim")
+        } else {
+            " bits/dim (1 item: no standard error)".into()
+        };
         terminal::print(format_args!(
-            "step {step} after {:.0} s: validation {bits_per_dim:.4} ± {standard_error:.4} bits/dim",
+            "step {step} after {:.0} s: validation {bits_per_dim:.4}{error}",
             trainer.seconds(),
         ))?;
         M::show_progress(self.config, trainer, self.claim.run())?;

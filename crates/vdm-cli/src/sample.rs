@@ -114,11 +114,13 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
         "--latents {}: the data values are written there, beside the PNG; choose another name",
         array.display()
     );
+    // A folder that holds no run is not made into one.
+    let opened = AnyOpened::of(&options.run, options.checkpoint)?;
     for path in [Some(&png), Some(&array), options.latents.as_ref()].into_iter().flatten() {
         files::prepare(path)?;
     }
     let files = Files { png: &png, array: &array };
-    match AnyOpened::of(&options.run, options.checkpoint)? {
+    match opened {
         AnyOpened::Diffusion(opened) => diffusion(options, &opened, &files),
         AnyOpened::Hierarchy(opened) => hierarchy(options, &opened, &files),
     }

@@ -45,6 +45,31 @@ fn evaluations_are_written_for_people_and_for_programs() {
     other_data(dir, folder.path());
 }
 
+/// One item has no standard error, and that is said instead of an infinite one.
+#[test]
+fn a_validation_on_one_item_has_no_standard_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let one = ["--steps", "1", "--set", "output.validation_items=1"];
+    let told = run(&refs(&train(&out, &one)));
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains("(1 item: no standard error)") && !told.contains("± inf"), "{told}");
+}
+
+/// Whatever is asked of a run that is not there, nothing is made in its place.
+#[test]
+fn a_mistyped_run_is_no_folder_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let typo = folder.path().join("typo");
+    let dir = typo.to_str().unwrap();
+    for command in ["sample", "eval", "report"] {
+        let ran = run(&[command, "--run", dir]);
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(said.contains("is not the folder of a run"), "{command}: {said}");
+        assert!(!typo.exists(), "{command}");
+    }
+}
+
 /// What is trained in discrete time is judged in training by its own bound, whose loss has no curve over all levels, and
 /// `vdm eval` tells either.
 #[test]
