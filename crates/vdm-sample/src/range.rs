@@ -171,7 +171,10 @@ impl SolverSpec {
         let inexact = match gaussian_error(self, grid) {
             Ok(Some(error)) if error <= BOUND => None,
             Ok(Some(error)) => {
-                Some(Caution::Inexact { solver: self.name(), steps: grid.steps(), error })
+                // The name of these very settings, if there is one: its range is another than its family's.
+                let named = Self::entries().into_iter().find(|entry| entry.solver == *self);
+                let solver = named.map_or_else(|| self.name(), |entry| entry.name);
+                Some(Caution::Inexact { solver, steps: grid.steps(), error })
             }
             Ok(None) | Err(_) => None,
         };

@@ -132,6 +132,21 @@ fn long_last_steps_do_not_overshoot() {
     );
 }
 
+/// A solver that is another with some settings is named as itself: its range is its own.
+#[test]
+fn a_caution_names_the_solver_that_was_chosen() {
+    let table = &schedules().unwrap()[2].1;
+    let grid = GridSpec::UNIFORM_TIME.time_grid(3, table, SCALING).unwrap();
+    for name in ["euler_ancestral", "dpm_solver_pp_2m_sde", "ddim"] {
+        let solver: SolverSpec = serde_json::from_value(name.into()).unwrap();
+        let cautions = solver.cautions(&grid);
+        assert!(
+            matches!(cautions[..], [Caution::Inexact { solver, .. }] if solver == name),
+            "{cautions:?}"
+        );
+    }
+}
+
 #[test]
 fn the_line_is_a_mixture_of_gaussians() {
     let Line { weights, means, stds } = Line::CLUSTERS;
