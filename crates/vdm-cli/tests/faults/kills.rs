@@ -11,21 +11,27 @@ fn moment(index: usize) -> f64 {
 }
 
 /// Kills a command again and again, begins it again each time, and lets it finish after some: nothing
-/// half-written ever stands under a final name, and the end is what it would have been.
+/// half-written ever stands under a final name, and the end is what it would have been. A kill after the end tells
+/// nothing and is not counted: on a machine that changes its speed many come late.
 fn survives(reference: &Reference, home: Option<&Home>, kills: usize) {
     let task = &reference.task;
-    let (mut done, mut in_time) = (0, 0);
+    let (mut tried, mut done) = (0, 0);
     while done < kills {
         let folder = place(home);
         let folder = folder.path();
         let mut begun = false;
         for _ in 0..IN_A_ROW.min(kills - done) {
+            assert!(
+                tried < 4 * kills + 8,
+                "{}: most kills come too late to tell anything",
+                task.name
+            );
             let mut child = spawn(folder, if begun { &task.again } else { &task.arguments });
-            std::thread::sleep(reference.duration.mul_f64(1.1 * moment(done)));
-            in_time += usize::from(child.try_wait().unwrap().is_none());
+            std::thread::sleep(reference.duration.mul_f64(1.1 * moment(tried)));
+            done += usize::from(child.try_wait().unwrap().is_none());
             child.kill().unwrap();
             child.wait().unwrap();
-            done += 1;
+            tried += 1;
             reference.holds_no_half(folder);
             // A run that has no folder yet cannot be resumed, only begun.
             begun = folder.join("run/config.json").is_file() || task.again == task.arguments;
@@ -41,11 +47,10 @@ fn survives(reference: &Reference, home: Option<&Home>, kills: usize) {
         reference.equals(folder);
     }
     println!(
-        "{:<18} {done} kills, {in_time} of them before its end: 0 lost, 0 half-written",
-        task.name
+        "{:<18} {done} kills, {} more came after its end: 0 lost, 0 half-written",
+        task.name,
+        tried - done
     );
-    // Where there are few, a machine that changes its speed makes some of them late.
-    assert!(in_time > 0 && in_time * 3 >= done, "{}: the kills came too late", task.name);
 }
 
 /// The kills, dealt out to the commands; training gets the most.
