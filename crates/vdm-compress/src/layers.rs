@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::f64::consts::{E, TAU};
 
 use serde::{Deserialize, Serialize};
-use vdm_core::hlvm::{Components, Conditional, Distribution, Factor, Factorized, Hlvm};
+use vdm_core::hlvm::{Components, Conditional, Distribution, Factor, Factorized, Hlvm, Normal};
 use vdm_core::setting::{at_least_one, require};
 
 use crate::batches::{LEAST_GROWTH, MOST_GROWTH};
 use crate::cells::{Cells, REACH, check_cells_per_std};
-use crate::distribution::Normal;
+use crate::distribution::Normal as OnCells;
 use crate::error::{CodecError, Error, check_pixels};
 use crate::walk::{Coded, Likelihood, Move, Walk};
 
@@ -80,17 +80,17 @@ impl Layers {
             for factor in graphs.inference().factors() {
                 let latent = factor.child;
                 let q = at(factor, &values);
-                let normals = normals(&q, latent, UNIT)?;
+                let normals = normals(&q, latent)?;
                 let means: Vec<f64> = normals.iter().map(|normal| normal.mean).collect();
                 let met = met.entry(latent).or_default();
                 met.reach(&normals);
                 met.drawn += normals.len() as f64;
-                met.log2_std += normals.iter().map(|normal| normal.std.log2()).sum::<f64>();
+                met.log2_std += normals.iter().map(|normal| 0.5 * normal.var.log2()).sum::<f64>();
                 values.insert(latent, q.value(&means));
             }
             for (latent, met) in &mut met {
                 let p: H::Distribution = at(prior(&graphs, *latent), &values);
-                met.reach(&normals(&p, *latent, UNIT)?);
+                met.reach(&normals(&p, *latent)?);
             }
         }
         let (mut cells, mut popped) = (Vec::new(), 0.0);
@@ -125,15 +125,13 @@ impl Default for Met {
 
 impl Met {
     fn reach(&mut self, normals: &[Normal]) {
-        for Normal { mean, std, .. } in normals {
-            self.narrowest = self.narrowest.min(*std);
+        for Normal { mean, var } in normals {
+            let std = var.sqrt();
+            self.narrowest = self.narrowest.min(std);
             self.reach = self.reach.max(mean.abs() + REACH * std);
         }
     }
 }
-
-/// Cells in which a value is its own number.
-const UNIT: Cells = Cells { log2_width: 0, edge: 1 };
 
 /// The node that is observed.
 fn data_node<P, Q>(graphs: &Hlvm<P, Q>) -> usize {
@@ -153,23 +151,16 @@ fn prior<P, Q>(graphs: &Hlvm<P, Q>, latent: usize) -> &Factor<P> {
     graphs.generative().factor(latent).expect("every node has a factor")
 }
 
-/// The components of a latent as Gaussians over its cells.
-fn normals<D: Factorized>(
-    given: &D,
-    latent: usize,
-    cells: Cells,
-) -> Result<Vec<Normal>, CodecError<D::Error>> {
+/// The components of a latent, none of them without a mean or a variance.
+fn normals<D: Factorized>(given: &D, latent: usize) -> Result<Vec<Normal>, CodecError<D::Error>> {
     let Components::Normal(normals) = given.components().map_err(CodecError::Model)? else {
         panic!("latents are Gaussian")
     };
-    let one = |normal: vdm_core::hlvm::Normal| match [normal.mean, normal.var]
-        .into_iter()
-        .find(|number| !number.is_finite())
-    {
-        None => Ok(cells.normal(normal.mean, normal.var.sqrt())),
+    let mut numbers = normals.iter().flat_map(|normal| [normal.mean, normal.var]);
+    match numbers.find(|number| !number.is_finite()) {
         Some(value) => Err(Error::NonFinite { latent, value }.into()),
-    };
-    normals.into_iter().map(one).collect()
+        None => Ok(normals),
+    }
 }
 
 /// The order in which the nodes of two graphs are coded: each is pushed as soon as that can be undone. That is
@@ -255,10 +246,11 @@ impl<H: Hierarchy> LayersWalk<'_, H> {
         &mut self,
         latent: usize,
         given: H::Distribution,
-    ) -> Result<Vec<Normal>, CodecError<Fault<H>>> {
-        let normals = normals(&given, latent, self.coded.cells[&latent]);
+    ) -> Result<Vec<OnCells>, CodecError<Fault<H>>> {
+        let cells = self.coded.cells[&latent];
+        let normals = normals(&given, latent)?;
         self.asked = Some(given);
-        normals
+        Ok(normals.iter().map(|normal| cells.normal(normal.mean, normal.var.sqrt())).collect())
     }
 }
 
@@ -267,13 +259,13 @@ impl<H: Hierarchy> Walk<Fault<H>> for LayersWalk<'_, H> {
         Box::new(self.moves.clone().into_iter())
     }
 
-    fn posterior(&mut self, latent: usize) -> Result<Vec<Normal>, CodecError<Fault<H>>> {
+    fn posterior(&mut self, latent: usize) -> Result<Vec<OnCells>, CodecError<Fault<H>>> {
         let factor = self.graphs.inference().factor(latent).expect("a latent is inferred");
         let q = at(factor, &self.nodes);
         self.asked(latent, q)
     }
 
-    fn prior(&mut self, latent: usize) -> Result<Vec<Normal>, CodecError<Fault<H>>> {
+    fn prior(&mut self, latent: usize) -> Result<Vec<OnCells>, CodecError<Fault<H>>> {
         let p = at(prior(&self.graphs, latent), &self.nodes);
         self.asked(latent, p)
     }
