@@ -1,10 +1,19 @@
 // What tch 0.24 does not expose of libtorch 2.11. A `torch::Tensor*` is what tch holds behind its
 // opaque pointer. No exception may cross `extern "C"`: every body catches, and the text waits in a
 // thread-local for vdm_last_error().
-#include <ATen/ATen.h>
+// Operators one by one: ATen/ATen.h, which has all of them, takes 8 s to read.
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
-#include <ATen/autocast_mode.h>
+#include <ATen/TensorIterator.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/_foreach_lerp.h>
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/mul.h>
+#include <ATen/ops/scalar_tensor.h>
+#include <ATen/ops/stack.h>
 #include <dlfcn.h>
 #include <malloc.h>
 #include <torch/version.h>
@@ -16,6 +25,17 @@
 
 static_assert(TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR == 11,
               "the shim is written for libtorch 2.11; run `cargo xtask doctor`");
+
+// From ATen/autocast_mode.h, which would read ATen/ATen.h.
+namespace at::autocast {
+TORCH_API bool is_autocast_enabled(at::DeviceType device_type);
+TORCH_API void set_autocast_enabled(at::DeviceType device_type, bool enabled);
+TORCH_API at::ScalarType get_autocast_dtype(at::DeviceType device_type);
+TORCH_API void set_autocast_dtype(at::DeviceType device_type, at::ScalarType dtype);
+TORCH_API int increment_nesting();
+TORCH_API int decrement_nesting();
+TORCH_API void clear_cache();
+}  // namespace at::autocast
 
 namespace {
 thread_local std::string last_error;
