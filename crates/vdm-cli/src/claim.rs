@@ -20,8 +20,7 @@ pub(crate) struct Claim {
 impl Claim {
     /// The folder of a new run. One that is there must not hold a run.
     pub(crate) fn new_run(folder: &Path) -> Result<Self> {
-        fs::create_dir_all(folder)
-            .with_context(|| format!("cannot create the run folder {}", folder.display()))?;
+        fs::create_dir_all(folder).with_context(|| cannot_create(folder))?;
         let claim = Self::of(RunDir::new(folder))?;
         // Now that no other process can begin one there.
         check_free(folder)?;
@@ -31,14 +30,13 @@ impl Claim {
 
     /// `runs/digits`, or the first of `runs/digits-2, …` that is not there.
     pub(crate) fn next_run(parent: &Path, name: &str) -> Result<Self> {
-        let cannot = |folder: &Path| format!("cannot create the run folder {}", folder.display());
-        fs::create_dir_all(parent).with_context(|| cannot(parent))?;
+        fs::create_dir_all(parent).with_context(|| cannot_create(parent))?;
         let mut folder = parent.join(name);
         let mut number = 1_u64;
         // Made and not looked for: another process may be about to take the same name.
         while let Err(error) = fs::create_dir(&folder) {
             if error.kind() != ErrorKind::AlreadyExists {
-                return Err(error).with_context(|| cannot(&folder));
+                return Err(error).with_context(|| cannot_create(&folder));
             }
             number += 1;
             folder = parent.join(format!("{name}-{number}"));
@@ -101,6 +99,10 @@ impl Claim {
              start it anew, and leave the folder alone while it trains"
         )
     }
+}
+
+fn cannot_create(folder: &Path) -> String {
+    format!("cannot create the run folder {}; choose another --out", folder.display())
 }
 
 /// That a folder does not hold a run.

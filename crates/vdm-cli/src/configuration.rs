@@ -111,18 +111,29 @@ impl ConfigOptions {
         let origin = &base.origin;
         // With every default in its place, so that each can be set by its path.
         let mut document = serde_json::to_value(&base.config)?;
-        let mut overrides: Vec<(&str, Value)> = Vec::new();
-        overrides.extend(steps.map(|n| ("training.steps", n.into())));
-        overrides.extend(self.seed.map(|n| ("seed", n.into())));
-        overrides.extend(self.batch.map(|n| ("training.batch", n.into())));
-        overrides.extend(self.precision.clone().map(|p| ("training.precision", p.into())));
-        for (path, value) in overrides {
-            set(&mut document, path, value)?;
+        let data = self.data.as_deref().map(|data| source(data, self.size)).transpose()?;
+        let mut overrides: Vec<(&str, &str, Value)> = Vec::new();
+        overrides.extend(steps.map(|n| ("--steps", "training.steps", n.into())));
+        overrides.extend(self.seed.map(|n| ("--seed", "seed", n.into())));
+        overrides.extend(self.batch.map(|n| ("--batch", "training.batch", n.into())));
+        overrides.extend(
+            self.precision.clone().map(|p| ("--precision", "training.precision", p.into())),
+        );
+        if let Some(data) = data {
+            overrides.push(("--data", "data", serde_json::to_value(data)?));
+        }
+        for (_, path, value) in &overrides {
+            set(&mut document, path, value.clone())?;
         }
         for assignment in &self.set {
             let (path, value) = assignment
                 .split_once('=')
                 .with_context(|| format!("--set {assignment}: use PATH=JSON"))?;
+            if let Some((option, field, _)) =
+                overrides.iter().find(|(_, field, _)| one_holds_the_other(field, path))
+            {
+                bail!("--set {path}: {option} sets {field} already; leave one of them out");
+            }
             // A bare word is taken as a string, as in network.attention=everywhere.
             let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
             set(&mut document, path, value)?;
@@ -131,9 +142,6 @@ impl ConfigOptions {
             .with_context(|| {
                 format!("with these options {origin} is not a configuration of a run")
             })?;
-        if let Some(data) = &self.data {
-            config.data = source(data, self.size)?;
-        }
         fill_in_path(&mut config)?;
         config.check()?;
         Ok(config)
@@ -184,6 +192,11 @@ pub(crate) fn preset(name: &str) -> Result<&'static str> {
         let names: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
         format!("there is no preset {name:?}; the presets are {}", names.join(", "))
     })
+}
+
+/// Whether two dotted paths name the same field, or one a part of the other's.
+fn one_holds_the_other(one: &str, other: &str) -> bool {
+    one.split('.').zip(other.split('.')).all(|(one, other)| one == other)
 }
 
 /// Replaces one field, which must exist, by its dotted path.
@@ -294,6 +307,24 @@ mod tests {
         let config = options(&[]).resolve(Some(7)).unwrap().0;
         assert_eq!((config.preset.as_str(), config.training.steps), ("digits", 7));
         assert_eq!(config.data, Source::Digits {});
+    }
+
+    /// Either could be the one that was meant.
+    #[test]
+    fn a_field_is_not_set_twice() {
+        let refused = |data: Option<&str>, seed, set: &[&str]| {
+            let options = ConfigOptions { data: data.map(Into::into), seed, ..options(set) };
+            let error = options.resolve(Some(7)).unwrap_err();
+            assert!(error.to_string().ends_with("already; leave one of them out"), "{error:#}");
+            error.to_string()
+        };
+        assert!(refused(None, None, &["training.steps=8"]).contains("--steps sets training.steps"));
+        assert!(refused(None, Some(1), &["head=velocity", "seed=2"]).contains("--seed sets seed"));
+        let part = refused(Some("swirl"), None, &["preset=swirl", "data.items=9"]);
+        assert!(part.starts_with("--set data.items: --data sets data"), "{part}");
+        assert!(
+            refused(None, None, &[r#"training={"steps":8}"#]).contains("--set training: --steps")
+        );
     }
 
     #[test]
