@@ -10,7 +10,9 @@ use common::tiny;
 use tch::nn::{self, OptimizerConfig};
 use tch::{Device, Kind, Tensor};
 use vdm_core::Scaling;
-use vdm_core::hlvm::{Conditional, Distribution, Hlvm, Integrals, Linear, Normal, layered};
+use vdm_core::hlvm::{
+    Components, Conditional, Distribution, Factorized, Hlvm, Integrals, Linear, Normal, layered,
+};
 use vdm_data::{Items, Shape, Source};
 use vdm_sample::Seed;
 use vdm_sample::estimate::Moments;
@@ -18,7 +20,7 @@ use vdm_sample::noise::{Purpose, fill_normal};
 use vdm_torch::RunIdentity;
 use vdm_torch::hierarchy::{
     Belief, Gaussian, Hierarchy, HierarchyEvaluation, HierarchyModelSpec, HierarchySpec,
-    HierarchyTraining, Inference, LayerSpec, Node,
+    HierarchyTraining, Inference, LayerSpec, LikelihoodSpec, Node,
 };
 use vdm_torch::train::{Plan, Trainer};
 
@@ -36,6 +38,7 @@ fn spec(inference: Inference, layers: Vec<LayerSpec>) -> HierarchySpec {
         blocks: 1,
         fourier: vec![],
         dropout: 0.0,
+        likelihood: LikelihoodSpec::Categorical {},
         kl_warmup: 0,
         free_nats: 0.0,
     }
@@ -145,15 +148,48 @@ fn m7_without_features_inference_is_the_prior_pass() {
     let inferred = graphs.infer(&[data], &noise, |_, _: &Belief<'_>, _, _| ());
     let generated = graphs.generate::<Belief<'_>>(&noise);
     let inferred = graphs.observe::<Belief<'_>>(&inferred);
-    let logits = |beliefs: &[(usize, Belief<'_>)]| match &beliefs[0].1 {
-        Belief::Categorical { log_probabilities } => log_probabilities.shallow_clone(),
-        Belief::Gaussian(_) => panic!("data are categorical"),
-    };
+    let logits = |beliefs: &[(usize, Belief<'_>)]| beliefs[0].1.log_probabilities();
     assert!(logits(&inferred).equal(&logits(&generated)));
     // With the features that the encoder gives, it is another.
     let data = model.data(&values, false);
     let terms = graphs.terms::<Belief<'_>>(&[data], &noise, Integrals::Analytic);
     assert!(terms.iter().any(|(node, term)| *node > 0 && sums(&[(0, -term)]) > 1e-3));
+}
+
+/// A mixture of logistics in place of a probability for each value: the walk takes from it what a coder takes, and
+/// points of the plane have it too.
+#[test]
+fn values_may_be_numbers_to_the_decoder() {
+    for shape in
+        [Shape { channels: 2, height: 6, width: 5 }, Shape { channels: 1, height: 1, width: 2 }]
+    {
+        let hierarchy = HierarchySpec {
+            likelihood: LikelihoodSpec::Logistics { components: 3 },
+            ..spec(Inference::TopDown, vec![layer(2, 2), layer(1, 1)])
+        };
+        let spec = HierarchyModelSpec { shape, values: 5, hierarchy };
+        let model = Hierarchy::new(&spec, Seed(3), Device::Cpu).unwrap();
+        moved(&model);
+        let [channels, height, width] =
+            [shape.channels, shape.height, shape.width].map(|n| n as i64);
+        let values = Tensor::arange(3 * channels * height * width, (Kind::Int64, Device::Cpu));
+        let values = values.remainder(5).view([3, channels, height, width]).to_kind(Kind::Uint8);
+        let data = model.data(&values, false);
+        let (graphs, noise) = (model.graphs(3, false), noise(&model, 3, 1));
+        let inferred = graphs.infer(&[data], &noise, |_, _: &Belief<'_>, _, _| ());
+        let beliefs = graphs.observe::<Belief<'_>>(&inferred);
+        let belief = &beliefs[0].1;
+        let nats = belief.log_density(&inferred[&0]);
+        assert_eq!(nats.size(), values.size());
+        let table = belief.log_probabilities();
+        let same = table.gather(2, &values.to_kind(Kind::Int64).unsqueeze(2), false).squeeze_dim(2);
+        assert!(nats.allclose(&same, 1e-6, 1e-6, false));
+        let Components::Categorical(coded) = belief.components().unwrap() else { panic!("values") };
+        assert_eq!(coded.len() as i64, 5 * nats.numel() as i64);
+        assert!(coded.chunks(5).all(|p| (p.iter().sum::<f32>() - 1.0).abs() < 1e-5));
+        let samples = model.samples(Seed(1), 0, 4, 4, 1.0).unwrap();
+        assert!(samples.len() == 4 * shape.dims() && samples.iter().all(|value| *value < 5));
+    }
 }
 
 /// What an item's number is does not depend on the batch it is in, and rounds are its draws.

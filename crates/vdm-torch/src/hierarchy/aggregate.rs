@@ -172,9 +172,7 @@ impl Hierarchy {
     fn log_likelihoods(&self, z: &Tensor, index: &Tensor) -> Tensor {
         let points = z.size()[0];
         let data = self.graphs(points, false).generate::<Belief<'_>>(&self.noise(z, true));
-        let Belief::Categorical { log_probabilities } = &data[0].1 else {
-            panic!("data are categorical")
-        };
+        let log_probabilities = data[0].1.log_probabilities();
         let [channels, values] = [1, 2].map(|dim| log_probabilities.size()[dim]);
         // [points, D, K]
         let table = log_probabilities

@@ -3,7 +3,8 @@
 use tch::{Device, Kind, Tensor};
 use vdm_data::Shape;
 
-use super::node::{Gaussian, State};
+use super::likelihood::{LikelihoodSpec, Logistics};
+use super::node::{Belief, Gaussian, State};
 use super::spec::{HierarchySpec, Inference};
 use crate::nn::layers::{Conv, Start};
 use crate::nn::{Initial, Scope, fourier_features};
@@ -116,20 +117,17 @@ impl Layout {
         x.view([-1, self.channels, height, width])
     }
 
-    /// Log-probabilities `[B, C, K, H, W]` of the values of each component, from an image of `C·K` channels.
-    fn log_probabilities(&self, logits: &Tensor) -> Tensor {
+    /// `count` numbers for each component of the data, `[B, C, count, H, W]`, from an image of `C·count` channels.
+    fn by_component(&self, image: &Tensor, count: i64) -> Tensor {
         let Shape { channels, height, width } = self.shape;
-        let [height, width] = [height, width].map(|side| side as i64);
-        let batch = logits.size()[0];
-        let values = i64::from(self.values);
-        let logits = if self.size == [1, 1] {
+        let [channels, height, width] = [channels, height, width].map(|side| side as i64);
+        let batch = image.size()[0];
+        if self.size == [1, 1] {
             // Components are channels of the one pixel.
-            let by_component = logits.view([batch, channels as i64, height, width, values]);
-            by_component.permute([0, 1, 4, 2, 3])
+            image.view([batch, channels, height, width, count]).permute([0, 1, 4, 2, 3])
         } else {
-            logits.view([batch, channels as i64, values, height, width])
-        };
-        logits.log_softmax(2, Kind::Float)
+            image.view([batch, channels, count, height, width])
+        }
     }
 }
 
@@ -175,6 +173,7 @@ impl Encoder {
 #[derive(Debug)]
 pub(super) struct Decoder {
     layout: Layout,
+    likelihood: LikelihoodSpec,
     input: Option<Conv>,
     stages: Vec<Stage>,
     output: Conv,
@@ -194,9 +193,10 @@ impl Decoder {
         };
         let stage =
             |(i, size): (usize, &Size)| Stage::new(&scope.child(i), spec.width, *size, spec.blocks);
-        let outputs = layout.channels * i64::from(layout.values);
+        let outputs = layout.channels * spec.likelihood.parameters(layout.values);
         Self {
             layout,
+            likelihood: spec.likelihood,
             input: channels.map(embed),
             stages: sizes.iter().enumerate().map(stage).collect(),
             output: Conv::new(
@@ -209,11 +209,19 @@ impl Decoder {
         }
     }
 
-    /// Log-probabilities of the values of each component, `[B, C, K, H, W]`.
-    pub(super) fn forward(&self, state: &Tensor, pass: Pass) -> Tensor {
+    /// The distribution of the data.
+    pub(super) fn forward<'a>(&self, state: &Tensor, pass: Pass) -> Belief<'a> {
         let x = self.input.as_ref().map_or_else(|| state.shallow_clone(), |c| c.forward(state));
         let x = self.stages.iter().fold(x, |x, stage| stage.forward(&x, pass));
-        self.layout.log_probabilities(&self.output.forward(&x.silu()))
+        let output = self.output.forward(&x.silu());
+        let values = self.layout.values;
+        let output = self.layout.by_component(&output, self.likelihood.parameters(values));
+        match self.likelihood {
+            LikelihoodSpec::Categorical {} => {
+                Belief::Categorical { log_probabilities: output.log_softmax(2, Kind::Float) }
+            }
+            LikelihoodSpec::Logistics { .. } => Belief::Logistics(Logistics::of(&output, values)),
+        }
     }
 }
 

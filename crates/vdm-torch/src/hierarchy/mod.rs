@@ -18,6 +18,7 @@ mod aggregate;
 mod evaluate;
 mod generate;
 mod layers;
+mod likelihood;
 mod node;
 mod spec;
 mod training;
@@ -35,6 +36,7 @@ use vdm_sample::noise::{Purpose, fill_normal};
 pub use self::aggregate::AggregatePosterior;
 pub use self::evaluate::{ACTIVE, HierarchyBound, HierarchyEvaluation};
 use self::layers::{Decoder, Encoder, Layer, Layout, Pass, Size};
+pub use self::likelihood::{LikelihoodSpec, Logistics};
 pub use self::node::{Belief, Gaussian, Node, State};
 pub use self::spec::{HierarchySpec, Inference, LayerSpec};
 pub use self::training::{HierarchyDraws, HierarchyTraining};
@@ -156,10 +158,9 @@ impl Hierarchy {
         train: bool,
     ) -> Hlvm<BoxedConditional<'_>, BoxedConditional<'_>> {
         let pass = self.pass(batch, train);
-        let likelihood: BoxedConditional<'_> =
-            Box::new(move |parents: &[Node]| Belief::Categorical {
-                log_probabilities: self.decoder.forward(parents[0].state().features(), pass),
-            });
+        let likelihood: BoxedConditional<'_> = Box::new(move |parents: &[Node]| {
+            self.decoder.forward(parents[0].state().features(), pass)
+        });
         let priors = self
             .layers
             .iter()

@@ -9,6 +9,7 @@ use tch::{Device, Kind, Tensor};
 use vdm_core::hlvm::{Components, Distribution, Factorized, Normal};
 
 use super::evaluate::host;
+use super::likelihood::Logistics;
 use crate::Error;
 
 /// What a node holds for each item of a batch.
@@ -107,6 +108,8 @@ pub enum Belief<'a> {
         /// Log-probabilities of each value, normalized, `[B, C, K, H, W]`.
         log_probabilities: Tensor,
     },
+    /// Of data values that are numbers.
+    Logistics(Logistics),
 }
 
 /// `N(mean, std²)` of each component, `[B, c, h, w]`.
@@ -135,6 +138,12 @@ impl fmt::Debug for Gaussian<'_> {
 /// Standard deviations lie within `e^±LARGEST`.
 const LARGEST: f64 = 6.0;
 
+/// A logarithm of a scale from a network's output: `x` becomes `6·tanh(x/6)`, so that no step of a training can make
+/// the scale vanish (NVAE).
+pub(super) fn bounded_log(x: &Tensor) -> Tensor {
+    (x / LARGEST).tanh() * LARGEST
+}
+
 impl<'a> Gaussian<'a> {
     /// Of a layer whose latents are all that the layers below see of it.
     #[must_use]
@@ -142,12 +151,11 @@ impl<'a> Gaussian<'a> {
         Self { mean, log_std, below: None }
     }
 
-    /// From a network's output `[B, 2c, h, w]`: the mean, and the logarithm of the standard deviation, of which
-    /// `x` becomes `6·tanh(x/6)`, so that no step of a training can make a variance vanish (NVAE).
+    /// From a network's output `[B, 2c, h, w]`: the mean, and what is [bounded](bounded_log) for the logarithm of the
+    /// standard deviation.
     pub(super) fn of(output: &Tensor, below: Option<Below<'a>>) -> Self {
         let parts = output.chunk(2, 1);
-        let log_std = (&parts[1] / LARGEST).tanh() * LARGEST;
-        Self { mean: parts[0].shallow_clone(), log_std, below }
+        Self { mean: parts[0].shallow_clone(), log_std: bounded_log(&parts[1]), below }
     }
 
     /// `N(0, I)` of this size.
@@ -193,7 +201,19 @@ impl Belief<'_> {
     fn gaussian(&self) -> &Gaussian<'_> {
         match self {
             Self::Gaussian(gaussian) => gaussian,
-            Self::Categorical { .. } => panic!("only latents are inferred"),
+            Self::Categorical { .. } | Self::Logistics(_) => panic!("only latents are inferred"),
+        }
+    }
+
+    /// Log-probabilities of all data values, `[B, C, K, H, W]`.
+    ///
+    /// # Panics
+    /// For latents.
+    pub fn log_probabilities(&self) -> Tensor {
+        match self {
+            Self::Gaussian(_) => panic!("latents are no data values"),
+            Self::Categorical { log_probabilities } => log_probabilities.shallow_clone(),
+            Self::Logistics(logistics) => logistics.log_probabilities(),
         }
     }
 
@@ -201,7 +221,9 @@ impl Belief<'_> {
     pub fn mode(&self) -> Tensor {
         match self {
             Self::Gaussian(gaussian) => gaussian.mean.shallow_clone(),
-            Self::Categorical { log_probabilities } => log_probabilities.argmax(2, false),
+            Self::Categorical { .. } | Self::Logistics(_) => {
+                self.log_probabilities().argmax(2, false)
+            }
         }
     }
 }
@@ -219,6 +241,7 @@ impl Distribution for Belief<'_> {
                 let index = value.value().to_kind(Kind::Int64).unsqueeze(2);
                 log_probabilities.gather(2, &index, false).squeeze_dim(2)
             }
+            Self::Logistics(logistics) => logistics.log_density(value.value()),
         }
     }
 
@@ -246,8 +269,8 @@ impl Factorized for Belief<'_> {
                 let normal = |(mean, log_std): (f64, f64)| Normal::new(mean, (2.0 * log_std).exp());
                 Components::Normal(pairs.map(normal).collect())
             }
-            Self::Categorical { log_probabilities } => {
-                let by_component = log_probabilities.exp().permute([0, 1, 3, 4, 2]);
+            Self::Categorical { .. } | Self::Logistics(_) => {
+                let by_component = self.log_probabilities().exp().permute([0, 1, 3, 4, 2]);
                 let flat = by_component.to_device(Device::Cpu).flatten(0, -1);
                 Components::Categorical(Vec::try_from(flat)?)
             }

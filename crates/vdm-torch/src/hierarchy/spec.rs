@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use vdm_core::count::{Cost, bounded, bounded_product};
 use vdm_core::setting::{at_least_one, below_one, non_negative, require};
 
+use super::likelihood::LikelihoodSpec;
 use crate::Error;
 
 /// A hierarchy of latents whose posterior is learned.
@@ -25,6 +26,9 @@ pub struct HierarchySpec {
     /// The share of the features inside a residual block that training drops at random, below 1.
     #[serde(default)]
     pub dropout: f64,
+    /// The distribution of data values given the latents.
+    #[serde(default)]
+    pub likelihood: LikelihoodSpec,
     /// Steps over which the divergences rise to their full weight in the loss, from nothing (Bowman et al. 2016).
     /// 0 for full weight from the first step.
     #[serde(default)]
@@ -111,6 +115,7 @@ impl HierarchySpec {
             require(legal, "hierarchy.fourier", n, "use exponents from -16 to 16")?;
         }
         below_one("hierarchy.dropout", self.dropout)?;
+        self.likelihood.check()?;
         bounded("hierarchy.kl_warmup", self.kl_warmup, Cost::Training)?;
         Ok(non_negative("hierarchy.free_nats", self.free_nats)?)
     }
