@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use vdm_core::setting::require;
 
-use super::node::bounded_log;
 use crate::Error;
 
 /// What the decoder says of a component of the data.
@@ -44,7 +43,16 @@ impl LikelihoodSpec {
     }
 }
 
-/// The logarithm of a scale before any training, on `[−1, 1]`.
+/// Scales of networks lie within `e^±LARGEST` of where they start.
+const LARGEST: f64 = 6.0;
+
+/// The logarithm of a scale, a Gaussian's or a logistic's, from a network's output: `x` becomes `6·tanh(x/6)`, so that
+/// no step of a training can make the scale vanish (NVAE).
+pub(super) fn bounded_log(x: &Tensor) -> Tensor {
+    (x / LARGEST).tanh() * LARGEST
+}
+
+/// The logarithm of a logistic's scale before any training, on `[−1, 1]`.
 const FIRST_LOG_SCALE: f64 = -2.0;
 
 /// For each component of the data a mixture of logistic distributions on `[−1, 1]`, of which a value has the part

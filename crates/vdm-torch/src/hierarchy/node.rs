@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 use vdm_core::hlvm::{Components, Distribution, Factorized, Normal};
 
 use super::evaluate::host;
-use super::likelihood::Logistics;
+use super::likelihood::{Logistics, bounded_log};
 use crate::Error;
 
 /// What a node holds for each item of a batch.
@@ -133,15 +133,6 @@ impl fmt::Debug for Gaussian<'_> {
             .field("log_std", log_std)
             .finish_non_exhaustive()
     }
-}
-
-/// Standard deviations lie within `e^±LARGEST`.
-const LARGEST: f64 = 6.0;
-
-/// A logarithm of a scale from a network's output: `x` becomes `6·tanh(x/6)`, so that no step of a training can make
-/// the scale vanish (NVAE).
-pub(super) fn bounded_log(x: &Tensor) -> Tensor {
-    (x / LARGEST).tanh() * LARGEST
 }
 
 impl<'a> Gaussian<'a> {
