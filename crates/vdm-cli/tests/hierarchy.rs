@@ -136,12 +136,12 @@ fn a_hierarchy_is_evaluated_sampled_and_reported() {
     assert!((terms[0] + terms[1] - total).abs() < 1e-9);
     let layers = result["layers"].as_array().unwrap();
     let rates: f64 = layers.iter().map(|layer| layer["rate"].as_f64().unwrap()).sum();
-    assert!(layers.len() == 6 && (rates - terms[1]).abs() < 1e-9, "{layers:?}");
+    assert!(layers.len() == 10 && (rates - terms[1]).abs() < 1e-9, "{layers:?}");
     assert_eq!(fs::read_to_string(&items).unwrap().lines().count(), 10);
     let table = succeeds(&["eval", "--run", dir, "--items", "1"]);
     assert!(table.contains("I(x; z) is at most log 1 = 0.00 nats here"), "{table}");
     let table = succeeds(&["eval", "--run", dir, "--items", "9"]);
-    assert!(table.contains("layer 6") && table.contains("latents active"), "{table}");
+    assert!(table.contains("layer 10") && table.contains("latents active"), "{table}");
     let iwae =
         ["eval", "--run", dir, "--items", "9", "--estimator", "iwae", "--importance-samples", "4"];
     assert!(succeeds(&iwae).contains("importance-weighted bound, K = 4"));
