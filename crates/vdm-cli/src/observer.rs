@@ -71,11 +71,15 @@ impl<'a, M: Recorded> Recorder<'a, M> {
             scalars.push(("train/relative_variance", variance.relative_variance));
             scalars.push(("train/least_variance_share", variance.least_variance_share));
         }
+        if trainer.plan().training.optimizer.skip_above.is_some() {
+            scalars.push(("train/skipped_steps", trainer.steps_skipped() as f64));
+        }
         for (tag, value) in scalars {
             self.events.scalar(report.step, tag, value)?;
         }
         self.metrics.append(&Record::Train(TrainRecord {
             step: report.step,
+            skipped: trainer.window().skipped,
             loss_bits_per_dim: bits_per_dim,
             terms,
             weighted_loss: weighted,
@@ -128,8 +132,13 @@ impl<M: Recorded> Observer<M::Training> for Recorder<'_, M> {
         } else {
             " bits/dim (1 item: no standard error)".into()
         };
+        let skipped = match trainer.steps_skipped() {
+            0 => String::new(),
+            1 => ", 1 step skipped".into(),
+            steps => format!(", {steps} steps skipped"),
+        };
         terminal::print(format_args!(
-            "step {step} after {:.0} s: validation {bits_per_dim:.4}{error}",
+            "step {step} after {:.0} s: validation {bits_per_dim:.4}{error}{skipped}",
             trainer.seconds(),
         ))?;
         M::show_progress(self.config, trainer, self.claim.run())?;

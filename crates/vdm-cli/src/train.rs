@@ -280,6 +280,7 @@ impl<M: Recorded> Session<M> {
                 items: items as u64,
             },
             steps: trainer.steps_done(),
+            skipped: trainer.steps_skipped(),
             seconds: trainer.seconds(),
             images_per_second: images as f64 / trainer.seconds(),
             parameters: trainer.average().parameters().count() as u64,

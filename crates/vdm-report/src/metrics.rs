@@ -38,10 +38,14 @@ impl Record {
 /// The state of training after a step. Losses are in bits per dimension.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainRecord {
-    /// Optimizer steps taken, counted from 1.
+    /// Optimizer steps done, counted from 1.
     pub step: u64,
+    /// How many of those since the last record were skipped, for a gradient that was too long. No mean of a loss
+    /// has them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped: u64,
     /// The whole bound, mean over the steps since the last record; NaN where the loss is weighted, and
-    /// none.
+    /// none, or every step was skipped.
     #[serde(deserialize_with = "number_or_null")]
     pub loss_bits_per_dim: f64,
     /// The parts of it that training sees.
@@ -107,6 +111,11 @@ pub struct Timing {
     pub images_per_second: f64,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// [`number_or_null`] for a number that may be missing, which `null` is not.
 fn some_number_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
     number_or_null(from).map(Some)
@@ -127,6 +136,7 @@ mod tests {
         let record = |weighted_loss| {
             Record::Train(TrainRecord {
                 step: 1,
+                skipped: 0,
                 loss_bits_per_dim: 2.0,
                 terms: vec![Term::new("diffusion", 1.0 / 3.0)],
                 weighted_loss,

@@ -16,8 +16,11 @@ pub struct RunResult {
     pub preset: String,
     /// The data set.
     pub data: DataSource,
-    /// Optimizer steps taken.
+    /// Optimizer steps done.
     pub steps: u64,
+    /// How many of them were skipped, for a gradient that was too long.
+    #[serde(default)]
+    pub skipped: u64,
     /// Seconds of training, evaluation left out.
     #[serde(deserialize_with = "number_or_null")]
     pub seconds: f64,
@@ -265,7 +268,7 @@ mod tests {
     fn fields_of_others_survive_a_round_trip() {
         let text = serde_json::json!({
             "preset": "digits", "data": {"name": "digits", "sha256": "00", "items": 1797},
-            "steps": 1, "seconds": 2.0, "images_per_second": null, "parameters": 3,
+            "steps": 1, "skipped": 0, "seconds": 2.0, "images_per_second": null, "parameters": 3,
             "device": "cpu", "libtorch": "2.11.0", "seed": 0, "git": "abc",
             "test": {"bits_per_dim": 1.5, "standard_error": 0.1,
                      "terms": [{"name": "prior", "bits_per_dim": 1.5}], "items": 359, "estimator": "L_inf"},

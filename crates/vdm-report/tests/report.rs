@@ -55,6 +55,8 @@ fn a_finished_run_shows_everything() {
     ] {
         assert!(page.contains(text), "the page lacks {text:?}");
     }
+    // Beside the steps and below the norms of their gradients.
+    assert_eq!(page.matches("1 skipped for too long a gradient").count(), 2);
 }
 
 #[test]
@@ -217,6 +219,7 @@ fn a_diverged_run_can_be_looked_at() {
     for step in 1..=40 {
         let value = [1e99, f64::MAX, f64::NAN][usize::min(step as usize / 20, 2)];
         let record = TrainRecord {
+            skipped: 0,
             step,
             loss_bits_per_dim: value,
             terms: vec![Term::new("diffusion", value)],

@@ -38,6 +38,7 @@ fn spec(inference: Inference, layers: Vec<LayerSpec>) -> HierarchySpec {
         blocks: 1,
         fourier: vec![],
         dropout: 0.0,
+        scaled_residuals: false,
         likelihood: LikelihoodSpec::Categorical {},
         kl_warmup: 0,
         free_nats: 0.0,

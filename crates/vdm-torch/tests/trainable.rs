@@ -170,3 +170,43 @@ fn the_parts_of_a_batch_add_up() {
     assert_eq!(names, ["ink", "seen"]);
     assert!((whole.gradient_norm / parts.gradient_norm - 1.0).abs() < 1e-6);
 }
+
+/// A batch whose gradient is too long changes no weight, average, count or mean: only the step's number, and how
+/// many were skipped, which a checkpoint keeps.
+#[test]
+fn a_step_that_is_skipped_changes_nothing_and_is_counted() {
+    let plan = || {
+        let mut plan = plan(1);
+        plan.training.optimizer.skip_above = Some(1e3);
+        plan
+    };
+    let data = digits();
+    let make = || Ok(Mean::new(data.shape, "digits"));
+    let mut trainer = Trainer::new(plan(), &data, make).unwrap();
+    let mut batches = trainer.batches(Arc::new(data.train.clone())).unwrap();
+    let mut next = || batches.next().unwrap().unwrap();
+    let first = trainer.train_step(&next()).unwrap();
+    let weights =
+        |trainer: &Trainer<Mean>| [trainer.model(), trainer.average()].map(|m| m.mean.copy());
+    let before = weights(&trainer);
+
+    let mut exploded = next();
+    exploded.draws.fill(1e9);
+    let skipped = trainer.train_step(&exploded).unwrap();
+    assert!(skipped.skipped && !first.skipped);
+    assert_eq!((skipped.step, trainer.steps_done(), trainer.steps_skipped()), (2, 2, 1));
+    assert_eq!(weights(&trainer), before);
+    assert_eq!((trainer.model().seen, trainer.average().seen), (8, 8));
+    let window = trainer.window();
+    assert_eq!((window.steps, window.skipped, window.mean(window.loss)), (2, 1, first.loss));
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = trainer.save(&Checkpoints::new(folder.path(), plan().identity, 2)).unwrap();
+    let checkpoint = Checkpoint::read_for_training(&path).unwrap();
+    let mut resumed = Trainer::resume(plan(), &data, &checkpoint, make).unwrap();
+    assert_eq!((resumed.steps_skipped(), resumed.window()), (1, trainer.window()));
+    let third = next();
+    assert_eq!(resumed.train_step(&third).unwrap(), trainer.train_step(&third).unwrap());
+    assert_ne!(weights(&trainer), before);
+    assert_eq!(weights(&resumed), weights(&trainer));
+}

@@ -39,7 +39,7 @@ impl Recorded for DiffusionConfig {
     fn loss(trainer: &DiffusionTrainer, ends: &Option<EndTerms>) -> TrainingLoss {
         let dims = trainer.average().model().spec().shape.dims();
         let since = trainer.window();
-        let mean = |sum: f64| bits_per_dim(sum / since.steps as f64, dims);
+        let mean = |sum: f64| bits_per_dim(since.mean(sum), dims);
         let (diffusion, at_ends) = match ends {
             Some(EndTerms { prior, reconstruction }) => {
                 let learned: f64 = since.terms.values().sum();
@@ -60,7 +60,7 @@ impl Recorded for DiffusionConfig {
         TrainingLoss {
             bits_per_dim: diffusion + at_ends,
             terms: vec![Term::new("diffusion", diffusion)],
-            weighted: ends.is_none().then(|| per_dim(since.loss / since.steps as f64)),
+            weighted: ends.is_none().then(|| per_dim(since.mean(since.loss))),
             variance: Some(LevelVariance {
                 loss_variance: squared(variance),
                 relative_variance: variance / loss_variance.mean().powi(2),

@@ -31,9 +31,8 @@ impl Recorded for HierarchySpec {
     fn loss(trainer: &Trainer<HierarchyTraining>, (): &()) -> TrainingLoss {
         let dims = trainer.average().shape().dims();
         let since = trainer.window();
-        let term = |(name, sum): (&String, &f64)| {
-            Term::new(name, bits_per_dim(sum / since.steps as f64, dims))
-        };
+        let term =
+            |(name, sum): (&String, &f64)| Term::new(name, bits_per_dim(since.mean(*sum), dims));
         let terms: Vec<Term> = since.terms.iter().map(term).collect();
         TrainingLoss {
             bits_per_dim: terms.iter().map(|term| term.bits_per_dim).sum(),

@@ -52,7 +52,7 @@ pub(super) fn targets() -> Vec<Target> {
 }
 
 const RESULT: &str = r#"{"preset": "digits", "data": {"name": "digits", "sha256": "ab12", "items": 1797},
-"steps": 8000, "seconds": 240.5, "images_per_second": 4000.0, "parameters": 400000, "device": "cpu, 2 threads",
+"steps": 8000, "skipped": 3, "seconds": 240.5, "images_per_second": 4000.0, "parameters": 400000, "device": "cpu, 2 threads",
 "libtorch": "2.11.0", "seed": 1, "test": {"bits_per_dim": 1.73, "standard_error": 0.014,
 "terms": [{"name": "prior", "bits_per_dim": 0.001}, {"name": "diffusion", "bits_per_dim": 1.729}], "items": 359, "estimator": "L_inf"}, "other": [1, {"a": null}]}"#;
 
@@ -72,7 +72,7 @@ fn lines() -> impl Iterator<Item = &'static str> {
         r#"{"kind": "train", "step": 1, "loss_bits_per_dim": 3.2, "terms": [{"name": "diffusion", "bits_per_dim": 3.1}],
             "learning_rate": 0.001, "gradient_norm": 2.5, "variance": {"loss_variance": null,
             "relative_variance": 1.5, "least_variance_share": 0.4}}"#,
-        r#"{"kind": "train", "step": 2, "loss_bits_per_dim": null, "terms": [],
+        r#"{"kind": "train", "step": 2, "skipped": 1, "loss_bits_per_dim": null, "terms": [],
             "weighted_loss": 0.5, "learning_rate": 0.001, "gradient_norm": 2.4}"#,
         r#"{"kind": "validation", "step": 2, "bits_per_dim": 2.0, "standard_error": 0.1,
             "terms": [{"name": "reconstruction", "bits_per_dim": 0.3}, {"name": "diffusion", "bits_per_dim": 1.7}]}"#,

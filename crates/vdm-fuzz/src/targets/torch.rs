@@ -263,7 +263,7 @@ fn checkpoints() -> Vec<Vec<u8>> {
     let of = |(_, text): &(&str, &str)| {
         let config: Value = serde_json::from_str(text).expect("a preset is JSON");
         let info = json!({
-            "format": 3, "step": 200, "seconds": 12.5,
+            "format": 3, "step": 200, "skipped": 2, "seconds": 12.5,
             "config": config, "model": model(&config),
             "data_sha256": "ab12", "validation": 1.9,
             "state": {"adaptive": {"log_snr_max": 4, "log_snr_min": -4, "decay": 0.9, "uniform": 0.1,

@@ -248,6 +248,7 @@ mod tests {
 
     fn falling(count: usize) -> Metrics {
         let record = |step: u64| TrainRecord {
+            skipped: 0,
             step,
             loss_bits_per_dim: 2.0 + 50.0 / (step as f64).powi(2),
             terms: vec![],

@@ -159,12 +159,17 @@ fn facts(result: &RunResult) -> Markup {
         dl.facts {
             (fact("Data", &data, Some(&format!("sha256 {hash}…"))))
             (fact("Training", &format::duration(result.seconds), Some(&speed)))
-            (fact("Steps", &format::count(result.steps), None))
+            (fact("Steps", &format::count(result.steps), skipped(result.skipped).as_deref()))
             (fact("Parameters", &format::count(result.parameters), None))
             (fact("Device", &result.device, Some(&format!("libtorch {}", result.libtorch))))
             (fact("Seed", &result.seed.to_string(), None))
         }
     }
+}
+
+/// How many steps changed nothing, if any.
+fn skipped(steps: u64) -> Option<String> {
+    (steps > 0).then(|| format!("{} skipped for too long a gradient", format::count(steps)))
 }
 
 fn fact(name: &str, value: &str, detail: Option<&str>) -> Markup {
@@ -333,6 +338,8 @@ fn training_levels(levels: &NoiseLevels) -> Markup {
 
 fn optimization(metrics: &Metrics, timings: &Part<Vec<Timing>>) -> Markup {
     let caption = html! {};
+    let skips = skipped(metrics.train.iter().map(|record| record.skipped).sum());
+    let skips = html! { @if let Some(skips) = skips { (skips) "." } };
     let spread = html! { "Of a single item's loss." };
     let least = html! { "What the best density of levels would leave of it." };
     let of = |value: fn(&LevelVariance) -> f64| {
@@ -341,7 +348,7 @@ fn optimization(metrics: &Metrics, timings: &Part<Vec<Timing>>) -> Markup {
     html! {
         div.triple {
             (plot(&curves::quantity(metrics, "learning rate", |r| r.learning_rate), &caption))
-            (plot(&curves::quantity(metrics, "gradient norm", |r| r.gradient_norm), &caption))
+            (plot(&curves::quantity(metrics, "gradient norm", |r| r.gradient_norm), &skips))
             (or_note(timings, |timings| plot(&curves::speed(timings), &caption)))
             @if metrics.train.iter().any(|record| record.variance.is_some()) {
                 (plot(&curves::quantity(metrics, "variance / loss²", of(|v| v.relative_variance)), &spread))

@@ -67,6 +67,7 @@ fn train(step: u64, noise: &mut Noise) -> TrainRecord {
     let loss = bits(step) + 0.12 * noise.next();
     TrainRecord {
         step,
+        skipped: u64::from(step == 1200),
         loss_bits_per_dim: loss,
         terms: vec![Term::new("diffusion", loss - 0.03)],
         weighted_loss: None,
@@ -123,6 +124,7 @@ fn result() -> RunResult {
         preset: "digits".to_owned(),
         data: DataSource { name: "digits".to_owned(), sha256, items: 1797 },
         steps: 4000,
+        skipped: 1,
         seconds: 124.3,
         images_per_second: 1031.6,
         parameters: 283_120,

@@ -52,6 +52,9 @@ pub struct CheckpointInfo {
     pub format: u32,
     /// Training steps done.
     pub step: u64,
+    /// How many of them were skipped for a gradient that was too long.
+    #[serde(default)]
+    pub skipped: u64,
     /// Seconds spent on them. All else is the same whenever the run is repeated.
     pub seconds: f64,
     /// What the run was configured as when it was written.

@@ -26,6 +26,10 @@ pub struct HierarchySpec {
     /// The share of the features inside a residual block that training drops at random, below 1.
     #[serde(default)]
     pub dropout: f64,
+    /// Whether what each block and each layer of latents adds to hidden features is divided by the root of how many
+    /// of them follow each other on the way down (VDVAE), so that features of deep hierarchies do not grow.
+    #[serde(default)]
+    pub scaled_residuals: bool,
     /// The distribution of data values given the latents.
     #[serde(default)]
     pub likelihood: LikelihoodSpec,
@@ -80,6 +84,13 @@ impl HierarchySpec {
     pub fn from_data(&self) -> Vec<LayerSpec> {
         let each = |layer: &LayerSpec| vec![LayerSpec { repeat: 1, ..*layer }; layer.repeat];
         self.layers.iter().rev().flat_map(each).collect()
+    }
+
+    /// What residuals are multiplied by.
+    pub(super) fn residual_scale(&self) -> f64 {
+        let layers: usize = self.layers.iter().map(|layer| layer.repeat).sum();
+        let residuals = layers * (self.blocks + 1);
+        if self.scaled_residuals { (residuals as f64).sqrt().recip() } else { 1.0 }
     }
 
     /// That its numbers make sense.

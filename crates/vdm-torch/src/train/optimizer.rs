@@ -26,6 +26,10 @@ pub struct OptimizerSpec {
     pub weight_decay: f64,
     /// Largest norm of the gradient; longer ones are shortened to it.
     pub clip: f64,
+    /// The norm of the gradient above which a step is skipped, and counted: its batch changes nothing but the
+    /// number of the step (VDVAE). Nothing is skipped without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip_above: Option<f64>,
 }
 
 /// The learning rate after its warm-up.
@@ -51,12 +55,17 @@ impl OptimizerSpec {
     /// [`Error::Setting`] naming the first that does not, below `training.optimizer`; [`Error::Count`] for one
     /// that costs too much.
     pub fn check(&self) -> Result<(), Error> {
-        let Self { learning_rate, warmup, beta1, beta2, weight_decay, clip, .. } = *self;
+        let Self { learning_rate, warmup, beta1, beta2, weight_decay, clip, skip_above, .. } =
+            *self;
         bounded("training.optimizer.warmup", warmup, Cost::Training)?;
         for (field, value) in
             [("training.optimizer.learning_rate", learning_rate), ("training.optimizer.clip", clip)]
         {
             require(value > 0.0, field, value, "use a number above 0")?;
+        }
+        if let Some(norm) = skip_above {
+            let remedy = "use a number above training.optimizer.clip, or leave it out";
+            require(norm > clip, "training.optimizer.skip_above", norm, remedy)?;
         }
         below_one("training.optimizer.beta1", beta1)?;
         below_one("training.optimizer.beta2", beta2)?;
@@ -125,6 +134,15 @@ impl Ema {
     }
 }
 
+/// What a step found, on the device: scalars of type float.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// Norm of the gradient before clipping.
+    pub(crate) norm: Tensor,
+    /// 1 if the norm is above [`OptimizerSpec::skip_above`], else 0.
+    pub(crate) skipped: Tensor,
+}
+
 /// First and second moments of every parameter.
 #[derive(Debug)]
 pub(crate) struct Optimizer {
@@ -145,21 +163,22 @@ impl Optimizer {
         Ok(vdm_torch_sys::clear_gradients(&self.params)?)
     }
 
-    /// One step along the clipped gradients; returns their norm before clipping, on the device.
+    /// One step along the clipped gradients.
     ///
-    /// If the norm or the loss, a scalar on the device, is not finite nothing is updated: the caller
-    /// sees it and stops, and the weights are still those of the step before.
+    /// If the step is to be skipped, or the norm or the loss, a scalar on the device, is not finite, nothing is
+    /// updated: the caller sees it, and the weights are still those of the step before.
     pub(crate) fn step(
         &self,
         spec: &OptimizerSpec,
         step: u64,
         lr: f64,
         loss: &Tensor,
-    ) -> Result<Tensor, Error> {
+    ) -> Result<Found, Error> {
         let grads: Vec<Tensor> = self.params.iter().map(Tensor::grad).collect();
         let norm = vdm_torch_sys::global_norm(&grads)?;
         let scale = (&norm / spec.clip).clamp_min(1.0);
-        let found_inf = (&norm + loss).isfinite().logical_not().to_kind(Kind::Float);
+        let is_skipped = norm.greater(spec.skip_above.unwrap_or(f64::INFINITY));
+        let stays = (&norm + loss).isfinite().logical_not().logical_or(&is_skipped);
         // Filled there: a copy from the host would wait for the backward pass.
         let count = Tensor::full([0_i64; 0], step as f64, (Kind::Float, self.device));
         let steps: Vec<Tensor> = grads.iter().map(|_| count.shallow_clone()).collect();
@@ -172,8 +191,8 @@ impl Optimizer {
         };
         let &OptimizerSpec { beta1, beta2, weight_decay, .. } = spec;
         let constants = AdamW { lr, beta1, beta2, weight_decay, eps: 1e-8 };
-        vdm_torch_sys::fused_adamw(&state, constants, &scale, &found_inf)?;
-        Ok(norm)
+        vdm_torch_sys::fused_adamw(&state, constants, &scale, &stays.to_kind(Kind::Float))?;
+        Ok(Found { norm, skipped: is_skipped.to_kind(Kind::Float) })
     }
 }
 
@@ -190,6 +209,7 @@ mod tests {
             beta2: 0.99,
             weight_decay: 0.0,
             clip: 1.0,
+            skip_above: None,
         }
     }
 
@@ -227,7 +247,7 @@ mod tests {
             let loss = (&x * 100.0).square().sum(Kind::Float);
             loss.backward();
             let lr = spec.learning_rate_at(step, 400);
-            let norm = optimizer.step(&spec, step, lr, &loss.detach()).unwrap();
+            let Found { norm, .. } = optimizer.step(&spec, step, lr, &loss.detach()).unwrap();
             assert!(norm.double_value(&[]).is_finite());
         }
         // Within the size of a late step.
@@ -240,14 +260,32 @@ mod tests {
         let optimizer = Optimizer::new(vec![x.shallow_clone()], Device::Cpu);
         let constant = spec(Decay::Constant {});
         (&x * f64::INFINITY).sum(Kind::Float).backward();
-        let norm = optimizer.step(&constant, 1, 0.1, &Tensor::from(0.0_f32)).unwrap();
+        let Found { norm, .. } = optimizer.step(&constant, 1, 0.1, &Tensor::from(0.0_f32)).unwrap();
         assert!(!norm.double_value(&[]).is_finite());
         assert_eq!(x.double_value(&[0]), 3.0);
         // Nor does a loss that is not, whatever the gradient.
         optimizer.clear_gradients().unwrap();
         x.sum(Kind::Float).backward();
-        let norm = optimizer.step(&constant, 1, 0.1, &Tensor::from(f32::NAN)).unwrap();
+        let Found { norm, .. } =
+            optimizer.step(&constant, 1, 0.1, &Tensor::from(f32::NAN)).unwrap();
         assert_eq!(norm.double_value(&[]), 1.0);
         assert_eq!(x.double_value(&[0]), 3.0);
+    }
+
+    /// One above the threshold is skipped, one at it is not.
+    #[test]
+    fn a_gradient_that_is_too_long_changes_nothing() {
+        let spec = OptimizerSpec { skip_above: Some(3.0), ..spec(Decay::Constant {}) };
+        for (length, skipped) in [(3.5, true), (3.0, false)] {
+            let x = Tensor::from_slice(&[3.0_f32]).set_requires_grad(true);
+            let optimizer = Optimizer::new(vec![x.shallow_clone()], Device::Cpu);
+            (&x * length).sum(Kind::Float).backward();
+            let found = optimizer.step(&spec, 1, 0.1, &Tensor::from(0.0_f32)).unwrap();
+            assert_eq!(found.norm.double_value(&[]), length);
+            assert_eq!(found.skipped.double_value(&[]), f64::from(u8::from(skipped)));
+            assert_eq!(x.double_value(&[0]) == 3.0, skipped);
+            assert_eq!(optimizer.exp_avgs[0].double_value(&[0]) == 0.0, skipped);
+            assert_eq!(optimizer.exp_avg_sqs[0].double_value(&[0]) == 0.0, skipped);
+        }
     }
 }

@@ -15,7 +15,7 @@ use vdm_data::{Dataset, Items, Prefetch};
 use vdm_sample::noise::Purpose;
 
 use super::batch::TrainingBatch;
-use super::optimizer::Optimizer;
+use super::optimizer::{Found, Optimizer};
 use super::spec::Plan;
 use super::trainable::{Loss, LossTerm, StepTaken, Trainable};
 use super::window::Window;
@@ -36,6 +36,7 @@ pub struct Trainer<T> {
     optimizer: Optimizer,
     data_sha256: String,
     step: u64,
+    skipped: u64,
     seconds: f64,
     window: Window,
 }
@@ -49,6 +50,8 @@ pub struct StepReport {
     pub loss: f64,
     /// Norm of the gradient before clipping.
     pub gradient_norm: f64,
+    /// Whether that was too long, and the step changed nothing: [`OptimizerSpec::skip_above`].
+    pub skipped: bool,
     /// Learning rate used.
     pub learning_rate: f64,
     /// The loss of each item, nats.
@@ -71,6 +74,7 @@ struct Pass {
 struct HostPass {
     loss: f64,
     gradient_norm: f64,
+    skipped: bool,
     nats: Vec<f64>,
     terms: Vec<LossTerm>,
     observed: Vec<Vec<f64>>,
@@ -93,8 +97,8 @@ impl Pass {
     }
 
     /// In one transfer: the host waits for the device once a step.
-    fn to_host(&self, loss: &Tensor, gradient_norm: &Tensor) -> Result<HostPass, Error> {
-        let scalars = Tensor::stack(&[loss, gradient_norm], 0);
+    fn to_host(&self, loss: &Tensor, found: &Found) -> Result<HostPass, Error> {
+        let scalars = Tensor::stack(&[loss, &found.norm, &found.skipped], 0);
         let terms = self.terms.iter().map(|(_, term)| term);
         let parts: Vec<&Tensor> =
             [&scalars, &self.nats].into_iter().chain(terms).chain(&self.observed).collect();
@@ -112,6 +116,7 @@ impl Pass {
         Ok(HostPass {
             loss: scalars[0],
             gradient_norm: scalars[1],
+            skipped: scalars[2] > 0.0,
             nats,
             terms: self.terms.iter().map(|(name, _)| (*name, mean(next()))).collect(),
             observed: self.observed.iter().map(|_| next()).collect(),
@@ -167,6 +172,7 @@ impl<T: Trainable> Trainer<T> {
             optimizer,
             data_sha256: data.sha256.clone(),
             step: 0,
+            skipped: 0,
             seconds: 0.0,
             window: Window::new(0.0),
         })
@@ -194,6 +200,7 @@ impl<T: Trainable> Trainer<T> {
         checkpoint.load_training(&trainer.training_tensors())?;
         checkpoint.load_average(&trainer.average.parameters().named())?;
         trainer.step = info.step;
+        trainer.skipped = info.skipped;
         trainer.seconds = info.seconds;
         trainer.window = Option::<Window>::deserialize(&info.window)
             .map_err(|source| Error::Json { what: "the sums in a checkpoint", source })?
@@ -226,6 +233,7 @@ impl<T: Trainable> Trainer<T> {
         let info = CheckpointInfo {
             format: checkpoint::FORMAT,
             step: self.step,
+            skipped: self.skipped,
             seconds: self.seconds,
             config: self.plan.identity.config().clone(),
             model: self.model.spec()?,
@@ -281,6 +289,12 @@ impl<T: Trainable> Trainer<T> {
         self.step
     }
 
+    /// How many of them were skipped: [`OptimizerSpec::skip_above`].
+    #[must_use]
+    pub fn steps_skipped(&self) -> u64 {
+        self.skipped
+    }
+
     /// Seconds spent in steps, over all resumptions.
     #[must_use]
     pub fn seconds(&self) -> f64 {
@@ -308,7 +322,7 @@ impl<T: Trainable> Trainer<T> {
         Ok(Prefetch::spawn(self.step + 1, PREFETCH, make)?)
     }
 
-    /// One optimizer step.
+    /// One optimizer step. One that is skipped is a step too: the next has its own items and noise.
     ///
     /// # Errors
     /// [`Error::NonFinite`] with what led to it, the weights left as they were;
@@ -331,22 +345,26 @@ impl<T: Trainable> Trainer<T> {
         let pass = self.backward(batch)?;
         let learning_rate = training.optimizer.learning_rate_at(step, training.steps);
         let loss = pass.nats.mean(Kind::Float);
-        let norm = self.optimizer.step(&training.optimizer, step, learning_rate, &loss)?;
-        let host = pass.to_host(&loss, &norm)?;
+        let found = self.optimizer.step(&training.optimizer, step, learning_rate, &loss)?;
+        let host = pass.to_host(&loss, &found)?;
         if !host.loss.is_finite() || !host.gradient_norm.is_finite() {
             return Err(self.non_finite(step, &batch.draws, &host));
         }
-        let remains = training.ema.rate_at(step);
-        let (average, model) =
-            (self.average.parameters().tensors(), self.model.parameters().tensors());
-        vdm_torch_sys::foreach_lerp(&average, &model, 1.0 - remains)?;
-        let HostPass { loss, gradient_norm, nats, mut terms, observed } = host;
-        let taken = StepTaken { step, draws: &batch.draws, nats: &nats, observed: &observed };
-        terms.extend(self.model.learn(&taken)?);
-        self.average.follow(&self.model);
+        let HostPass { loss, gradient_norm, skipped, nats, mut terms, observed } = host;
+        if skipped {
+            self.skipped += 1;
+        } else {
+            let remains = training.ema.rate_at(step);
+            let (average, model) =
+                (self.average.parameters().tensors(), self.model.parameters().tensors());
+            vdm_torch_sys::foreach_lerp(&average, &model, 1.0 - remains)?;
+            let taken = StepTaken { step, draws: &batch.draws, nats: &nats, observed: &observed };
+            terms.extend(self.model.learn(&taken)?);
+            self.average.follow(&self.model);
+        }
         self.step = step;
         self.seconds += start.elapsed().as_secs_f64();
-        let report = StepReport { step, loss, gradient_norm, learning_rate, nats, terms };
+        let report = StepReport { step, loss, gradient_norm, skipped, learning_rate, nats, terms };
         self.window.add(&report);
         Ok(report)
     }

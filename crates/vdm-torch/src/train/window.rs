@@ -13,6 +13,9 @@ use super::StepReport;
 pub struct Window {
     /// How many steps.
     pub steps: u64,
+    /// How many of them were skipped: their losses are in no sum.
+    #[serde(default)]
+    pub skipped: u64,
     /// Of the loss, in nats per item.
     pub loss: f64,
     /// Of each named term, in nats per item.
@@ -28,8 +31,18 @@ impl Window {
         Self { seconds_before, ..Self::default() }
     }
 
+    /// The mean over the steps that were not skipped of what has this sum; NaN if all were.
+    #[must_use]
+    pub fn mean(&self, sum: f64) -> f64 {
+        sum / self.steps.saturating_sub(self.skipped) as f64
+    }
+
     pub(super) fn add(&mut self, report: &StepReport) {
         self.steps = self.steps.saturating_add(1);
+        if report.skipped {
+            self.skipped = self.skipped.saturating_add(1);
+            return;
+        }
         self.loss += report.loss;
         for (name, nats) in &report.terms {
             *self.terms.entry((*name).to_owned()).or_default() += nats;
