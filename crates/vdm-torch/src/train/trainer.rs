@@ -352,7 +352,7 @@ impl<T: Trainable> Trainer<T> {
         }
         let HostPass { loss, gradient_norm, skipped, nats, mut terms, observed } = host;
         if skipped {
-            self.skipped += 1;
+            self.skipped = self.skipped.saturating_add(1);
         } else {
             let remains = training.ema.rate_at(step);
             let (average, model) =
