@@ -135,7 +135,13 @@ impl ConfigOptions {
                 bail!("--set {path}: {option} sets {field} already; leave one of them out");
             }
             // A bare word is taken as a string, as in network.attention=everywhere.
-            let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+            let value = match serde_json::from_str(value) {
+                Ok(value) => value,
+                Err(error) if value.starts_with(['{', '[', '"']) => {
+                    bail!("--set {path}: {value} is no JSON: {error}")
+                }
+                Err(_) => value.into(),
+            };
             set(&mut document, path, value)?;
         }
         let mut config: RunConfig<AnyModel> = serde_path_to_error::deserialize(document)
@@ -341,6 +347,10 @@ mod tests {
             ("objective.schedule={\"learned\": {}}", "missing field"),
             ("training.batch", "PATH=JSON"),
             ("training.batch=-1", "invalid value"),
+            (
+                r#"head={"edm": {"data_std": NaN}}"#,
+                "is no JSON: expected value at line 1 column 22",
+            ),
             ("head=vision", "unknown variant `vision`"),
             ("training.batch=0", "training.batch = 0"),
             ("diffusion.schedule.log_snr_max=-9", "log_snr_max = -9"),

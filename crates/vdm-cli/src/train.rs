@@ -295,7 +295,10 @@ impl<M: Recorded> Session<M> {
 
 fn describe(device: tch::Device) -> String {
     match device {
-        tch::Device::Cpu => format!("cpu, {} threads", tch::get_num_threads()),
+        tch::Device::Cpu => match tch::get_num_threads() {
+            1 => "cpu, 1 thread".into(),
+            threads => format!("cpu, {threads} threads"),
+        },
         tch::Device::Cuda(index) => format!("cuda:{index}"),
         other => format!("{other:?}"),
     }

@@ -226,6 +226,25 @@ fn a_finished_run_says_so_and_none_is_shortened() {
     assert!(resume(&[]).status.success() && out.join("result.json").exists());
 }
 
+/// Nor does one whose few test items fill no curve do its end again.
+#[test]
+fn a_finished_run_of_few_items_says_so_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, data) = (folder.path().join("run"), folder.path().join("few.npy"));
+    let header = "{'descr': '|u1', 'fortran_order': False, 'shape': (20, 8, 8), }";
+    let header = format!("{header:<117}\n");
+    let pixels = (0..20 * 64).map(|i| (i * 37 % 17) as u8);
+    let bytes = b"\x93NUMPY\x01\x00\x76\x00".iter().copied().chain(header.bytes()).chain(pixels);
+    fs::write(&data, bytes.collect::<Vec<u8>>()).unwrap();
+    let more = ["--steps", "2", "--data", data.to_str().unwrap(), "--set", "evaluation.draws=1"];
+    let output = run(&refs(&train(&out, &more)));
+    assert!(output.status.success(), "{:?}", texts(&output));
+    let report = fs::read(out.join("report.html")).unwrap();
+    let [said, err] = texts(&run(&["train", "--threads", "1", "--resume", out.to_str().unwrap()]));
+    assert!(said.contains("is finished: its 2 steps"), "{said}{err}");
+    assert!(report == fs::read(out.join("report.html")).unwrap());
+}
+
 /// Everything that prints: a line that is lost is an error, unless its reader has gone.
 #[test]
 fn a_full_disk_under_the_standard_output_is_an_error() {

@@ -154,6 +154,17 @@ pub enum DataError {
         /// What was looked for.
         what: &'static str,
     },
+    /// A folder of files that are none of those read.
+    #[error(
+        "`{path}` holds no PNG or JPEG images, and of {found} none is read; save the items with numpy.save as one \
+         array of bytes, [items, height, width] or with channels last"
+    )]
+    NoImages {
+        /// The folder.
+        path: PathBuf,
+        /// The first of its files.
+        found: String,
+    },
     /// Too few items to make the splits from.
     #[error(
         "`{path}` has {found} training items; at least {needed} are needed to split off \

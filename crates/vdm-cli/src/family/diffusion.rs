@@ -117,7 +117,8 @@ impl Recorded for DiffusionConfig {
     }
 
     fn is_concluded(run: &RunDir) -> bool {
-        LossByLogSnr::read(&run.loss_by_log_snr()).is_ok()
+        // Whole, not drawable: few items may fill no two bins of a curve.
+        files::read_sealed::<LossByLogSnr>(&run.loss_by_log_snr()).is_ok()
             && files::read_sealed::<NoiseLevels>(&run.noise_levels()).is_ok()
     }
 }

@@ -213,11 +213,15 @@ fn linked_files_and_folders_count_and_none_counts_twice() {
     assert_eq!(items(&data).count(), 22);
     assert_eq!(items(&data).filter(|item| item.1 == Some(1)).count(), 10);
 
-    for target in ["..", "../a", "."] {
-        symlink(target, dir.path().join("a/again")).unwrap();
+    // The link is named, be it met before its target or after.
+    for (target, name) in
+        [("..", "a/again"), ("../a", "a/again"), (".", "a/again"), ("a", "0"), ("a", "c")]
+    {
+        let link = dir.path().join(name);
+        symlink(target, &link).unwrap();
         let error = load_path(dir.path()).unwrap_err();
-        assert!(matches!(error, DataError::Linked { .. }), "{target}: {error}");
-        std::fs::remove_file(dir.path().join("a/again")).unwrap();
+        assert!(matches!(&error, DataError::Linked { path } if *path == link), "{target}: {error}");
+        std::fs::remove_file(link).unwrap();
     }
     symlink("nowhere.png", dir.path().join("a/broken.png")).unwrap();
     let error = load_path(dir.path()).unwrap_err();

@@ -34,6 +34,10 @@ pub struct DiffusersOptions {
 /// [`Error::Io`] for a file that cannot be read; [`Error::Interop`] naming the first option, setting or
 /// tensor that is not supported; [`Error::Core`] if the betas are no schedule.
 pub fn diffusers(folder: &Path, options: &DiffusersOptions) -> Result<Imported, Error> {
+    if folder.is_file() {
+        let problem = format!("is a file; name the folder that holds config.json and {WEIGHTS}");
+        return Err(Error::Interop { path: folder.into(), problem });
+    }
     let inner = folder.join("unet");
     let folder =
         if !folder.join("config.json").is_file() && inner.is_dir() { &inner } else { folder };

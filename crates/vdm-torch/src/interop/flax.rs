@@ -46,6 +46,10 @@ pub(super) fn parameters(path: &Path, bytes: &[u8]) -> Result<Tensors, Error> {
         place = child(place, key).unwrap_or(place);
     }
     flatten(place, &mut String::new(), &mut found)?;
+    if found.is_empty() {
+        let problem = "is not a Flax checkpoint: it holds no arrays; bring another copy";
+        return Err(found.refuse(problem.into()));
+    }
     Ok(found)
 }
 

@@ -210,6 +210,12 @@ fn folders_in_place_of_a_checkpoint_are_named() {
     for name in ["checkpoint_9", "nothing"] {
         assert!(vdm(&folder.path().join(name)).is_err());
     }
+    let empty = folder.path().join("checkpoint_9");
+    fs::write(&empty, b"\x80").unwrap();
+    let error = vdm(&empty).unwrap_err().to_string();
+    assert!(error.ends_with("it holds no arrays; bring another copy"), "{error}");
+    let error = diffusers(&empty, &DiffusersOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("is a file; name the folder that holds config.json"), "{error}");
 }
 
 /// What is written in few bytes is read, or refused, in little time and memory.

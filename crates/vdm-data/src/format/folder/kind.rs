@@ -44,7 +44,8 @@ const COMPANIONS: &[&str] = &[
 
 const SYSTEM: &[&str] = &[".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini"];
 
-const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+/// The first bytes of a PNG file.
+pub(super) const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// Bytes by which a file is known.
 const START: u64 = 512;

@@ -67,7 +67,11 @@ fn pictures(root: &Path, mut found: Scan, size: Option<usize>) -> Result<Splits,
     }
     let count = found.pictures.len() as u64;
     if count == 0 {
-        return Err(DataError::Empty { path: root.into(), what: "PNG or JPEG images" });
+        let path = root.into();
+        return Err(match &found.companions[..] {
+            [] => DataError::Empty { path, what: "PNG or JPEG images" },
+            _ => DataError::NoImages { path, found: found.companions() },
+        });
     }
     product(root, &[count, 3, size as u64, size as u64], "pixels")?;
     let mut notes = Vec::from_iter(found.note_of_companions());

@@ -11,6 +11,7 @@ use image::{DynamicImage, ImageDecoder, ImageError, Limits, RgbImage};
 
 use super::budget::{Budget, Loan};
 use super::jpeg;
+use super::kind::PNG;
 use crate::DataError;
 
 /// The longest side of a picture.
@@ -38,10 +39,10 @@ pub(super) fn read(path: &Path, side: usize, budget: &Budget) -> Result<Picture,
     let failed = |source| DataError::Image { path: path.into(), source };
     let io = |error: io::Error| failed(error.into());
     let mut file = BufReader::new(File::open(path).map_err(io)?);
-    let mut magic = [0; 3];
-    let read = (&mut file).take(3).read(&mut magic).map_err(io)?;
+    let mut start = Vec::new();
+    (&mut file).take(PNG.len() as u64).read_to_end(&mut start).map_err(io)?;
     file.rewind().map_err(io)?;
-    if &magic[..read] == jpeg::MAGIC {
+    if start.starts_with(jpeg::MAGIC) {
         let mut size = jpeg::size(&mut file).map_err(|error| failed(error.into()))?;
         size.bytes += file.get_ref().metadata().map_err(io)?.len();
         let _loan = admit(path, &size, side, budget)?;
@@ -50,6 +51,10 @@ pub(super) fn read(path: &Path, side: usize, budget: &Budget) -> Result<Picture,
         file.take(Budget::LIMIT).read_to_end(&mut bytes).map_err(io)?;
         let (image, orientation) = jpeg::decode(&bytes).map_err(|error| failed(error.into()))?;
         return Ok(finish(image, orientation, side));
+    }
+    if start != PNG {
+        let found = if start.is_empty() { "it is empty" } else { "it is neither a PNG nor a JPEG" };
+        return Err(failed(found.into()));
     }
     let png = |error: ImageError| failed(error.into());
     let mut limits = Limits::no_limits();

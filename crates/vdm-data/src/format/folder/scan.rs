@@ -1,6 +1,6 @@
 //! All files below a folder, in an order that does not depend on the file system's.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, DirEntry};
 use std::path::{Path, PathBuf};
@@ -36,13 +36,16 @@ pub(super) struct Entry {
 /// Walks through all folders below `root`, those that are linked too.
 pub(super) fn walk(root: &Path) -> Result<Scan, DataError> {
     let mut found = Scan::default();
-    let mut seen = BTreeSet::new();
+    let mut seen = BTreeMap::new();
     let mut pending = vec![(root.to_owned(), Vec::new())];
     while let Some((dir, below)) = pending.pop() {
         let io = |action, source| DataError::Io { action, path: dir.clone(), source };
         // A link back up would have no end; one to a folder beside it would take pictures twice.
-        if !seen.insert(dir.canonicalize().map_err(|error| io("open", error))?) {
-            return Err(DataError::Linked { path: dir });
+        let itself = dir.canonicalize().map_err(|error| io("open", error))?;
+        if let Some(first) = seen.insert(itself, dir.clone()) {
+            // Of the two it is the link that can go.
+            let path = if first.is_symlink() { first } else { dir };
+            return Err(DataError::Linked { path });
         }
         let children: Result<Vec<DirEntry>, _> =
             fs::read_dir(&dir).and_then(Iterator::collect).map_err(|error| io("list", error));
@@ -82,15 +85,20 @@ impl Entry {
 impl Scan {
     /// Which files were left out, if any were.
     pub(super) fn note_of_companions(&self) -> Option<String> {
-        const SHOWN: usize = 3;
-        let names = self.companions.iter().take(SHOWN).map(|path| format!("`{}`", path.display()));
-        let names = names.collect::<Vec<_>>().join(", ");
-        let rest = if self.companions.len() > SHOWN { ", …" } else { "" };
+        let names = self.companions();
         match self.companions.len() {
             0 => None,
             1 => Some(format!("1 file that is no image was left out: {names}")),
-            count => Some(format!("{count} files that are no images were left out: {names}{rest}")),
+            count => Some(format!("{count} files that are no images were left out: {names}")),
         }
+    }
+
+    /// The first few of the files that are left out.
+    pub(super) fn companions(&self) -> String {
+        const SHOWN: usize = 3;
+        let names = self.companions.iter().take(SHOWN).map(|path| format!("`{}`", path.display()));
+        let rest = if self.companions.len() > SHOWN { ", …" } else { "" };
+        names.collect::<Vec<_>>().join(", ") + rest
     }
 
     fn file(&mut self, path: PathBuf, folders: &[OsString]) {
