@@ -9,6 +9,7 @@ mod task;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use vdm_report::files;
+use vdm_sample::estimate::Estimate;
 use vdm_sample::grid::GridKind;
 use vdm_sample::{GridSpec, Seed};
 use vdm_torch::{Evaluation, ModelConfig};
@@ -68,6 +69,25 @@ fn head<M: ModelConfig>(selected: &Selected<'_, M>, seed: Seed) -> Value {
         "checkpoint_step": selected.checkpoint().step,
         "seed": seed,
     })
+}
+
+/// An estimate as the document has it.
+fn document(name: &str, estimate: &Estimate, dims: usize) -> Value {
+    let terms: serde_json::Map<String, Value> = estimate
+        .terms
+        .iter()
+        .map(|term| (term.name.to_owned(), json!(term.mean.bits_per_dim(dims))))
+        .collect();
+    let mut document = json!({
+        "estimator": name,
+        "bits_per_dim": estimate.total.bits_per_dim(dims),
+        "terms": terms,
+        "rounds": estimate.rounds,
+    });
+    if let Some(reached) = estimate.reached {
+        document["standard_error_reached"] = json!(reached);
+    }
+    document
 }
 
 /// Writes the files that were asked for, and prints the document or a table of it.

@@ -8,6 +8,8 @@ use lzma_rust2::{LzmaOptions, LzmaWriter};
 use png::{BitDepth, Compression};
 use vdm_data::{Items, Shape};
 
+use crate::output::channels_last;
+
 /// The smallest that LZMA offers, and the slowest.
 const LZMA_PRESET: u32 = 9;
 /// The least window that LZMA can have.
@@ -64,17 +66,6 @@ fn lzma(pixels: &[u8]) -> Result<Vec<u8>> {
     let mut writer = LzmaWriter::new_use_header(Vec::new(), &options, Some(pixels.len() as u64))?;
     writer.write_all(pixels)?;
     Ok(writer.finish()?)
-}
-
-/// `[N, C, H, W]` as `[N, H, W, C]`.
-pub(crate) fn channels_last<T: Copy>(pixels: &[T], shape: Shape) -> Vec<T> {
-    let (channels, plane) = (shape.channels, shape.height * shape.width);
-    pixels
-        .chunks_exact(shape.dims())
-        .flat_map(|item| {
-            (0..plane).flat_map(move |p| (0..channels).map(move |c| item[c * plane + p]))
-        })
-        .collect()
 }
 
 /// One item, `[C, H, W]`, as a PNG file with its values as they are.

@@ -8,7 +8,6 @@ use vdm_report::preview::{self, Images, Layout};
 use vdm_report::{Preview, RunDir, npy, report as html};
 use vdm_torch::Samples;
 
-use crate::formats::channels_last;
 use crate::{opened, terminal};
 
 /// `vdm report`.
@@ -120,6 +119,17 @@ pub(crate) fn save_array(pixels: &[u8], shape: Shape, path: &Path) -> Result<()>
 pub(crate) fn save_latents(latents: &[f32], shape: Shape, path: &Path) -> Result<()> {
     let latents = channels_last(latents, shape);
     Ok(npy::write_f32(path, &latents, &array_shape(latents.len(), shape))?)
+}
+
+/// `[N, C, H, W]` as `[N, H, W, C]`.
+pub(crate) fn channels_last<T: Copy>(pixels: &[T], shape: Shape) -> Vec<T> {
+    let (channels, plane) = (shape.channels, shape.height * shape.width);
+    pixels
+        .chunks_exact(shape.dims())
+        .flat_map(|item| {
+            (0..plane).flat_map(move |p| (0..channels).map(move |c| item[c * plane + p]))
+        })
+        .collect()
 }
 
 fn array_shape(components: usize, shape: Shape) -> Vec<usize> {

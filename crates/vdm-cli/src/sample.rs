@@ -172,7 +172,7 @@ fn hierarchy(options: &Options, opened: &Opened<HierarchySpec>, files: &Files<'_
     let Options { first, count, batch, .. } = *options;
     let pixels = match (options.latent_grid, options.latent_walk) {
         (Some(side), _) => model.latent_grid(side, batch)?,
-        (_, Some(steps)) => model.walk(seed, first, count, steps, batch, temperature)?,
+        (_, Some(steps)) => model.latent_walk(seed, first, count, steps, batch, temperature)?,
         _ => model.samples(seed, first, count, batch, temperature)?,
     };
     let columns = options.latent_grid.or(options.latent_walk);

@@ -5,8 +5,8 @@ use serde_json::json;
 use vdm_torch::hierarchy::{AggregatePosterior, HierarchyEvaluation, HierarchySpec};
 
 use super::options::{Estimator, Options};
-use super::task::{Measured, Outcome, document};
-use super::{head, tell};
+use super::task::{Measured, Outcome};
+use super::{document, head, tell};
 use crate::family;
 use crate::opened::Opened;
 use crate::progress::{Lines, Progress};

@@ -14,6 +14,7 @@ use vdm_sample::likelihood::ProbeDistribution;
 use vdm_torch::hierarchy::AggregatePosterior;
 use vdm_torch::{EXACT_TRACE_DIMS, Evaluation};
 
+use super::document;
 use super::options::{Estimator, Options};
 use crate::progress::Progress;
 
@@ -210,23 +211,4 @@ impl Task<'_> {
         let measured = Measured { name, steps: None, estimate, change: None };
         Ok(Outcome { calls, ..Outcome::one(measured, document) })
     }
-}
-
-/// An estimate as the document has it.
-pub(super) fn document(name: &str, estimate: &Estimate, dims: usize) -> Value {
-    let terms: serde_json::Map<String, Value> = estimate
-        .terms
-        .iter()
-        .map(|term| (term.name.to_owned(), json!(term.mean.bits_per_dim(dims))))
-        .collect();
-    let mut document = json!({
-        "estimator": name,
-        "bits_per_dim": estimate.total.bits_per_dim(dims),
-        "terms": terms,
-        "rounds": estimate.rounds,
-    });
-    if let Some(reached) = estimate.reached {
-        document["standard_error_reached"] = json!(reached);
-    }
-    document
 }

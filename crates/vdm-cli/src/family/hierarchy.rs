@@ -43,12 +43,7 @@ impl Recorded for HierarchySpec {
     }
 
     fn validation(bound: &HierarchyBound) -> Validation {
-        let total = bound.estimate.total.bits_per_dim(bound.dims);
-        Validation {
-            bits_per_dim: total.mean,
-            standard_error: total.standard_error.unwrap_or(f64::INFINITY),
-            terms: terms(bound),
-        }
+        in_bits(bound)
     }
 
     fn show_progress(
@@ -92,15 +87,20 @@ impl Recorded for HierarchySpec {
     }
 }
 
-fn terms(bound: &HierarchyBound) -> Vec<Term> {
+fn in_bits(bound: &HierarchyBound) -> Validation {
     let HierarchyBound { estimate, dims, .. } = bound;
+    let total = estimate.total.bits_per_dim(*dims);
     let term = |term: &EstimateTerm| Term::new(term.name, term.mean.bits_per_dim(*dims).mean);
-    estimate.terms.iter().map(term).collect()
+    Validation {
+        bits_per_dim: total.mean,
+        standard_error: total.standard_error.unwrap_or(f64::INFINITY),
+        terms: estimate.terms.iter().map(term).collect(),
+    }
 }
 
 /// A bound as documents have it.
 pub(crate) fn test_likelihood(bound: &HierarchyBound) -> TestLikelihood {
-    let Validation { bits_per_dim, standard_error, terms } = HierarchySpec::validation(bound);
+    let Validation { bits_per_dim, standard_error, terms } = in_bits(bound);
     TestLikelihood {
         bits_per_dim,
         standard_error,

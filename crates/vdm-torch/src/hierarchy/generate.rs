@@ -35,7 +35,7 @@ impl Hierarchy {
     ///
     /// # Errors
     /// As [`samples`](Self::samples); [`Error::Setting`] also for no steps.
-    pub fn walk(
+    pub fn latent_walk(
         &self,
         seed: Seed,
         first: u64,
