@@ -134,9 +134,9 @@ impl Ema {
     }
 }
 
-/// What a step found, on the device: scalars of type float.
+/// What a step did, on the device: scalars of type float.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct Update {
     /// Norm of the gradient before clipping.
     pub(crate) norm: Tensor,
     /// 1 if the norm is above [`OptimizerSpec::skip_above`], else 0.
@@ -173,7 +173,7 @@ impl Optimizer {
         step: u64,
         lr: f64,
         loss: &Tensor,
-    ) -> Result<Found, Error> {
+    ) -> Result<Update, Error> {
         let grads: Vec<Tensor> = self.params.iter().map(Tensor::grad).collect();
         let norm = vdm_torch_sys::global_norm(&grads)?;
         let scale = (&norm / spec.clip).clamp_min(1.0);
@@ -192,7 +192,7 @@ impl Optimizer {
         let &OptimizerSpec { beta1, beta2, weight_decay, .. } = spec;
         let constants = AdamW { lr, beta1, beta2, weight_decay, eps: 1e-8 };
         vdm_torch_sys::fused_adamw(&state, constants, &scale, &stays.to_kind(Kind::Float))?;
-        Ok(Found { norm, skipped: is_skipped.to_kind(Kind::Float) })
+        Ok(Update { norm, skipped: is_skipped.to_kind(Kind::Float) })
     }
 }
 
@@ -247,7 +247,7 @@ mod tests {
             let loss = (&x * 100.0).square().sum(Kind::Float);
             loss.backward();
             let lr = spec.learning_rate_at(step, 400);
-            let Found { norm, .. } = optimizer.step(&spec, step, lr, &loss.detach()).unwrap();
+            let Update { norm, .. } = optimizer.step(&spec, step, lr, &loss.detach()).unwrap();
             assert!(norm.double_value(&[]).is_finite());
         }
         // Within the size of a late step.
@@ -260,13 +260,14 @@ mod tests {
         let optimizer = Optimizer::new(vec![x.shallow_clone()], Device::Cpu);
         let constant = spec(Decay::Constant {});
         (&x * f64::INFINITY).sum(Kind::Float).backward();
-        let Found { norm, .. } = optimizer.step(&constant, 1, 0.1, &Tensor::from(0.0_f32)).unwrap();
+        let Update { norm, .. } =
+            optimizer.step(&constant, 1, 0.1, &Tensor::from(0.0_f32)).unwrap();
         assert!(!norm.double_value(&[]).is_finite());
         assert_eq!(x.double_value(&[0]), 3.0);
         // Nor does a loss that is not, whatever the gradient.
         optimizer.clear_gradients().unwrap();
         x.sum(Kind::Float).backward();
-        let Found { norm, .. } =
+        let Update { norm, .. } =
             optimizer.step(&constant, 1, 0.1, &Tensor::from(f32::NAN)).unwrap();
         assert_eq!(norm.double_value(&[]), 1.0);
         assert_eq!(x.double_value(&[0]), 3.0);
@@ -280,9 +281,9 @@ mod tests {
             let x = Tensor::from_slice(&[3.0_f32]).set_requires_grad(true);
             let optimizer = Optimizer::new(vec![x.shallow_clone()], Device::Cpu);
             (&x * length).sum(Kind::Float).backward();
-            let found = optimizer.step(&spec, 1, 0.1, &Tensor::from(0.0_f32)).unwrap();
-            assert_eq!(found.norm.double_value(&[]), length);
-            assert_eq!(found.skipped.double_value(&[]), f64::from(u8::from(skipped)));
+            let update = optimizer.step(&spec, 1, 0.1, &Tensor::from(0.0_f32)).unwrap();
+            assert_eq!(update.norm.double_value(&[]), length);
+            assert_eq!(update.skipped.double_value(&[]), f64::from(u8::from(skipped)));
             assert_eq!(x.double_value(&[0]) == 3.0, skipped);
             assert_eq!(optimizer.exp_avgs[0].double_value(&[0]) == 0.0, skipped);
             assert_eq!(optimizer.exp_avg_sqs[0].double_value(&[0]) == 0.0, skipped);

@@ -15,7 +15,7 @@ use vdm_data::{Dataset, Items, Prefetch};
 use vdm_sample::noise::Purpose;
 
 use super::batch::TrainingBatch;
-use super::optimizer::{Found, Optimizer};
+use super::optimizer::{Optimizer, Update};
 use super::spec::Plan;
 use super::trainable::{Loss, LossTerm, StepTaken, Trainable};
 use super::window::Window;
@@ -97,8 +97,8 @@ impl Pass {
     }
 
     /// In one transfer: the host waits for the device once a step.
-    fn to_host(&self, loss: &Tensor, found: &Found) -> Result<HostPass, Error> {
-        let scalars = Tensor::stack(&[loss, &found.norm, &found.skipped], 0);
+    fn to_host(&self, loss: &Tensor, update: &Update) -> Result<HostPass, Error> {
+        let scalars = Tensor::stack(&[loss, &update.norm, &update.skipped], 0);
         let terms = self.terms.iter().map(|(_, term)| term);
         let parts: Vec<&Tensor> =
             [&scalars, &self.nats].into_iter().chain(terms).chain(&self.observed).collect();
@@ -345,8 +345,8 @@ impl<T: Trainable> Trainer<T> {
         let pass = self.backward(batch)?;
         let learning_rate = training.optimizer.learning_rate_at(step, training.steps);
         let loss = pass.nats.mean(Kind::Float);
-        let found = self.optimizer.step(&training.optimizer, step, learning_rate, &loss)?;
-        let host = pass.to_host(&loss, &found)?;
+        let update = self.optimizer.step(&training.optimizer, step, learning_rate, &loss)?;
+        let host = pass.to_host(&loss, &update)?;
         if !host.loss.is_finite() || !host.gradient_norm.is_finite() {
             return Err(self.non_finite(step, &batch.draws, &host));
         }
