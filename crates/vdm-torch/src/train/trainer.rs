@@ -50,7 +50,7 @@ pub struct StepReport {
     pub loss: f64,
     /// Norm of the gradient before clipping.
     pub gradient_norm: f64,
-    /// Whether that was too long, and the step changed nothing: [`OptimizerSpec::skip_above`].
+    /// Whether that was too long, and the step changed nothing: [`OptimizerSpec::skip_above`](super::OptimizerSpec::skip_above).
     pub skipped: bool,
     /// Learning rate used.
     pub learning_rate: f64,
@@ -289,7 +289,7 @@ impl<T: Trainable> Trainer<T> {
         self.step
     }
 
-    /// How many of them were skipped: [`OptimizerSpec::skip_above`].
+    /// How many of them were skipped: [`OptimizerSpec::skip_above`](super::OptimizerSpec::skip_above).
     #[must_use]
     pub fn steps_skipped(&self) -> u64 {
         self.skipped
