@@ -493,8 +493,8 @@ mod tests {
     }
 
     /// Each layer adds its latents to the features: their variance grows with depth, and does not where residuals are
-    /// scaled by it. That of 64 layers is of 8 × 64 × 16 numbers or more, good to a few percent; that of one merge is
-    /// what the drawn weights make it.
+    /// scaled by it. Of 8,192 numbers a variance is good to a few percent; how much each merge adds to it is up to the
+    /// weights that are drawn, four of which are few.
     #[test]
     fn features_of_deep_hierarchies_do_not_grow_where_residuals_are_scaled() {
         let grown = variance(64, false) / variance(4, false);

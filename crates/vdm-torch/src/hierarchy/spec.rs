@@ -26,8 +26,9 @@ pub struct HierarchySpec {
     /// The share of the features inside a residual block that training drops at random, below 1.
     #[serde(default)]
     pub dropout: f64,
-    /// Whether what each block and each layer of latents adds to hidden features is divided by the root of how many
-    /// of them follow each other on the way down (VDVAE), so that features of deep hierarchies do not grow.
+    /// Whether what each block and each layer of latents adds to hidden features is divided by `√(layers·(blocks + 1))`,
+    /// the root of how many layers of latents and their blocks there are (after VDVAE, which scales the weights they
+    /// start from), so that features of deep hierarchies do not grow.
     #[serde(default)]
     pub scaled_residuals: bool,
     /// The distribution of data values given the latents.

@@ -27,7 +27,8 @@ pub struct OptimizerSpec {
     /// Largest norm of the gradient; longer ones are shortened to it.
     pub clip: f64,
     /// The norm of the gradient above which a step is skipped, and counted: its batch changes nothing but the
-    /// number of the step (VDVAE). Nothing is skipped without one.
+    /// number of the step (VDVAE). Nothing is skipped without one. A norm that is not finite ends the training all the
+    /// same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skip_above: Option<f64>,
 }

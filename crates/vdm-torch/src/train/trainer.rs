@@ -50,7 +50,8 @@ pub struct StepReport {
     pub loss: f64,
     /// Norm of the gradient before clipping.
     pub gradient_norm: f64,
-    /// Whether that was too long, and the step changed nothing: [`OptimizerSpec::skip_above`](super::OptimizerSpec::skip_above).
+    /// Whether that was too long, and the step changed nothing:
+    /// [`OptimizerSpec::skip_above`](super::OptimizerSpec::skip_above).
     pub skipped: bool,
     /// Learning rate used.
     pub learning_rate: f64,
