@@ -79,6 +79,20 @@ fn an_empty_folder() {
     assert_refused!(error, DataError::Empty { .. }, "no PNG or JPEG images");
 }
 
+/// What it holds is said, and what to make of it.
+#[test]
+fn a_folder_of_tables() {
+    let error = refused("", &[("train.csv", b"label,pixel0\n")]);
+    assert_refused!(error, DataError::NoImages { .. }, "train.csv", "numpy.save");
+}
+
+#[test]
+fn a_page_that_is_named_like_a_picture() {
+    let error = refused("", &[("1.jpg", b"<html></html>")]);
+    let DataError::Image { source, .. } = error else { panic!("{error}") };
+    assert_eq!(source.to_string(), "it is neither a PNG nor a JPEG");
+}
+
 #[test]
 fn cifar_as_pickles() {
     let error = refused("", &[("data_batch_1", b"\x80\x02")]);
