@@ -69,7 +69,16 @@ pub(crate) fn unfinished_or_local(tree: &Tree) -> Vec<Fault> {
     let unfinished =
         tree.code().flat_map(|(path, code)| words(path, &code, &["todo!", "unimplemented!"]));
     let local = tree.texts().flat_map(|(path, text)| machine_paths(path, text));
-    unfinished.chain(local).collect()
+    let merges = tree.texts().flat_map(|(path, text)| open_merges(path, text));
+    unfinished.chain(local).chain(merges).collect()
+}
+
+/// What a merge leaves where two versions of a line are still to be made one.
+fn open_merges(path: &str, text: &str) -> Vec<Fault> {
+    numbered(text)
+        .filter(|(_, line)| ["<<<<<<< ", ">>>>>>> "].iter().any(|mark| line.starts_with(mark)))
+        .map(|(number, line)| format!("{path}:{number}: two versions are not one yet: {line}"))
+        .collect()
 }
 
 fn machine_paths(path: &str, text: &str) -> Vec<Fault> {
@@ -195,11 +204,13 @@ mod tests {
     }
 
     #[test]
-    fn i8_finds_unfinished_code_and_paths_of_one_machine() {
+    fn i8_finds_what_is_unfinished_and_paths_of_one_machine() {
         let local = format!("see /{}/me/x and https://a.b/home/c\n", "home");
-        let tree = Tree::from([("docs/a.md", local.as_str()), ("crates/a/src/b.rs", "todo!()")]);
-        let faults = unfinished_or_local(&tree);
-        assert_eq!(faults.len(), 2, "{faults:?}");
+        let merge = "<<<<<<< HEAD\none\n=======\nother\n>>>>>>> 0123456 (a change)\n";
+        let texts = [("docs/a.md", local.as_str()), ("docs/b.md", merge)];
+        let code = ("crates/a/src/b.rs", "todo!()");
+        let faults = unfinished_or_local(&Tree::from([texts[0], texts[1], code]));
+        assert_eq!(faults.len(), 4, "{faults:?}");
         let tree = Tree::from([("docs/a.md", "https://a.b/home/c docs/work/x ~/tmp/y")]);
         assert_eq!(unfinished_or_local(&tree), [""; 0]);
     }

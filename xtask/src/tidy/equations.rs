@@ -9,7 +9,8 @@ const PAGES: [&str; 2] = ["docs/equation-index.md", "docs/errata.md"];
 /// What opens a definition that a page may name.
 const KEYWORDS: [&str; 7] = ["fn", "struct", "enum", "trait", "mod", "const", "type"];
 
-/// Items and tests that the pages name but the sources lack, and tests of items that no page names.
+/// Items and tests that the pages name but the sources lack, tests of items that no page names, and items that
+/// have two rows.
 pub(crate) fn broken_index(tree: &Tree) -> Vec<Fault> {
     let code: Vec<String> =
         tree.code().filter(|(path, _)| path.starts_with("crates/")).map(|(_, code)| code).collect();
@@ -21,6 +22,7 @@ pub(crate) fn broken_index(tree: &Tree) -> Vec<Fault> {
             faults.push(format!("{page} does not exist"));
             continue;
         };
+        faults.extend(second_rows(page, text));
         for (number, name) in names(text) {
             if !defined.contains(name) {
                 faults.push(format!("{page}:{number}: nothing is called {name}"));
@@ -31,6 +33,21 @@ pub(crate) fn broken_index(tree: &Tree) -> Vec<Fault> {
     let tests = defined.iter().filter(|name| is_of_an_item(name) && !named.contains(**name));
     faults.extend(tests.map(|test| format!("{}: test {test} is not listed", PAGES[0])));
     faults
+}
+
+/// Rows of items, `M40` or `E3`, that had one already.
+fn second_rows(page: &str, text: &str) -> Vec<Fault> {
+    let mut seen = BTreeSet::new();
+    let cells = text
+        .lines()
+        .enumerate()
+        .filter_map(|(index, line)| Some((index, line.strip_prefix("| ")?.split(" |").next()?)));
+    cells
+        .flat_map(|(index, cell)| cell.split(", ").map(move |item| (index, item)))
+        .filter(|(_, item)| is_of_an_item(&format!("{}_", item.to_lowercase())))
+        .filter(|(_, item)| !seen.insert(*item))
+        .map(|(index, item)| format!("{page}:{}: {item} has a row already", index + 1))
+        .collect()
 }
 
 /// What stands in backticks in the rows of tables, less the path before it and what follows it.
@@ -98,6 +115,8 @@ mod tests {
         for (fault, wanted) in faults.iter().zip(wanted) {
             assert!(fault.contains(wanted), "{fault}");
         }
+        let twice = tree("| M1 | a |\n| M2, M1 | b |\nM1\n| Max | c |\n| Max | d |\n", "");
+        assert_eq!(broken_index(&twice), ["docs/equation-index.md:2: M1 has a row already"]);
         let missing = broken_index(&Tree::from([("crates/a/src/lib.rs", "")]));
         assert_eq!(missing.len(), 2, "{missing:?}");
     }
