@@ -57,7 +57,7 @@ impl Claim {
             File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
         ensure!(
             lock.try_lock().is_ok(),
-            "another process is training in {}; wait for it or choose another --out",
+            "another process is training in {}; wait for it, or train in another folder",
             run.root().display()
         );
         Ok(Self { run, lock })
@@ -105,13 +105,22 @@ fn cannot_create(folder: &Path) -> String {
     format!("cannot create the run folder {}; choose another --out", folder.display())
 }
 
-/// That a folder does not hold a run.
+/// That a folder does not hold a run, or a part of one.
 pub(crate) fn check_free(folder: &Path) -> Result<()> {
+    let run = RunDir::new(folder);
     ensure!(
-        !RunDir::new(folder).config().exists(),
+        !run.config().exists(),
         "{} already holds a run; continue it with --resume {0} or choose another --out",
         folder.display()
     );
+    if let Some(part) = run.first_part() {
+        bail!(
+            "{} holds a part of a run, {}, but no config.json; restore that from the field `config` of the \
+             checkpoint.json of its newest checkpoint, or choose another --out",
+            folder.display(),
+            part.strip_prefix(folder).unwrap_or(&part).display()
+        );
+    }
     Ok(())
 }
 
@@ -131,6 +140,12 @@ mod tests {
         drop(first);
         // It looked before the first began, and claims after the first has ended.
         assert!(fault(Claim::new_run(&folder)).contains("already holds a run"));
+        // What a killed process has made before anything of its own is no run.
+        let begun = parent.path().join("begun");
+        drop(Claim::new_run(&begun).unwrap());
+        fs::write(Claim::new_run(&begun).unwrap().run().metrics(), "").unwrap();
+        let part = "a part of a run, metrics.jsonl,";
+        assert!(fault(Claim::new_run(&begun)).contains(part));
         assert!(Claim::existing_run(&folder).is_ok());
     }
 

@@ -22,7 +22,7 @@ use crate::grid::Grid;
 use crate::items::ItemOptions;
 use crate::opened::{AnyOpened, Opened, Which, check_for_hierarchy};
 use crate::progress::{Lines, Progress};
-use crate::terminal;
+use crate::{outputs, terminal};
 
 /// `vdm compress`.
 #[derive(Debug, clap::Args)]
@@ -99,7 +99,7 @@ impl Options {
         let grid = grid.transpose()?.unwrap_or(GridSpec::UNIFORM_TIME);
         let levels = levels(&grid, steps, model)?;
         let chain = Chain { steps, levels, cells_per_std: self.cells };
-        files::prepare(&self.out)?;
+        outputs::prepare(&[("--out", &self.out)], &self.items.paths(opened))?;
         let batch = config.evaluation.batch;
         let own = Evaluation::new(model, &selected.items, config.seed, batch);
         let bound = self.bounding(&selected.items, |done| {
@@ -121,7 +121,7 @@ impl Options {
         }
         let spec = model.0.spec();
         let items = self.items.of(opened, spec.shape, spec.values)?.items;
-        files::prepare(&self.out)?;
+        outputs::prepare(&[("--out", &self.out)], &self.items.paths(opened))?;
         let RunConfig { seed, evaluation, .. } = &opened.config;
         let judged = HierarchyEvaluation {
             model: &model.0,

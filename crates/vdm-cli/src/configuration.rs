@@ -123,7 +123,7 @@ impl ConfigOptions {
             overrides.push(("--data", "data", serde_json::to_value(data)?));
         }
         for (_, path, value) in &overrides {
-            set(&mut document, path, value.clone())?;
+            *field(&mut document, path)? = value.clone();
         }
         for assignment in &self.set {
             let (path, value) = assignment
@@ -134,15 +134,20 @@ impl ConfigOptions {
             {
                 bail!("--set {path}: {option} sets {field} already; leave one of them out");
             }
+            let replaced = field(&mut document, path)?;
             // A bare word is taken as a string, as in network.attention=everywhere.
-            let value = match serde_json::from_str(value) {
+            *replaced = match serde_json::from_str(value) {
                 Ok(value) => value,
                 Err(error) if value.starts_with(['{', '[', '"']) => {
                     bail!("--set {path}: {value} is no JSON: {error}")
                 }
+                Err(_) if replaced.is_number() => {
+                    bail!(
+                        "--set {path}: {value} is no number that JSON has; use one such as {replaced}"
+                    )
+                }
                 Err(_) => value.into(),
             };
-            set(&mut document, path, value)?;
         }
         let mut config: RunConfig<AnyModel> = serde_path_to_error::deserialize(document)
             .with_context(|| {
@@ -183,7 +188,7 @@ impl Base {
             && let Some(end) = preset::clean_end(*values, model.diffusion.schedule.range().max())?
         {
             let mut document = serde_json::to_value(config)?;
-            set(&mut document, "diffusion.schedule.log_snr_max", end.into())?;
+            *field(&mut document, "diffusion.schedule.log_snr_max")? = end.into();
             config = serde_json::from_value(document)?;
             origin = format!("{origin} up to log-SNR {end}");
         }
@@ -205,8 +210,8 @@ fn one_holds_the_other(one: &str, other: &str) -> bool {
     one.split('.').zip(other.split('.')).all(|(one, other)| one == other)
 }
 
-/// Replaces one field, which must exist, by its dotted path.
-fn set(document: &mut Value, path: &str, value: Value) -> Result<()> {
+/// One field, which must exist, by its dotted path.
+fn field<'a>(document: &'a mut Value, path: &str) -> Result<&'a mut Value> {
     let mut place = document;
     for key in path.split('.') {
         let known: Vec<String> =
@@ -218,8 +223,7 @@ fn set(document: &mut Value, path: &str, value: Value) -> Result<()> {
             }
         })?;
     }
-    *place = value;
-    Ok(())
+    Ok(place)
 }
 
 /// Data by name, or by path.

@@ -14,7 +14,7 @@ use crate::compress::reproducible;
 use crate::engine::set_threads;
 use crate::opened::{AnyOpened, Which};
 use crate::progress::{Lines, Progress};
-use crate::{coder, formats, output, terminal};
+use crate::{coder, formats, output, outputs, terminal};
 
 /// `vdm decompress`.
 #[derive(Debug, clap::Args)]
@@ -42,6 +42,7 @@ pub(crate) struct Options {
 /// Reads the items of a compressed file.
 pub(crate) fn decompress(options: &Options) -> Result<()> {
     check_place(&options.out)?;
+    outputs::check("--out", &options.out, std::slice::from_ref(&options.file))?;
     let named = || format!("{}", options.file.display());
     let bytes = fs::read(&options.file).with_context(|| format!("cannot read {}", named()))?;
     let archive = Archive::from_bytes(&bytes).with_context(named)?;

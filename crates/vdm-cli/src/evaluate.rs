@@ -43,7 +43,7 @@ fn diffusion(options: &Options, opened: &Opened) -> Result<()> {
     if let Some(grid) = &options.grid {
         evaluation.grid = grid.of(&model, config, || selected.others())?;
     }
-    options.prepare()?;
+    options.prepare(opened)?;
     let progress = Progress::new("evaluating", "items", items.len() as u64, Lines::Messages)?;
     let dims = data.shape.dims();
     let draws = options.draws.unwrap_or(config.evaluation.draws);

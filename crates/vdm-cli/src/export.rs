@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use tch::Device;
-use vdm_report::files;
 use vdm_torch::interop;
 
 use crate::opened::{AnyOpened, Which};
-use crate::terminal;
+use crate::{outputs, terminal};
 
 /// `vdm export`.
 #[derive(Debug, clap::Args)]
@@ -26,7 +25,7 @@ pub(crate) struct Options {
 
 /// Writes the averaged weights of a checkpoint, with what they mean in the metadata.
 pub(crate) fn export(options: &Options) -> Result<()> {
-    files::prepare(&options.out)?;
+    outputs::prepare(&[("--out", &options.out)], &[])?;
     match AnyOpened::of(&options.run, options.checkpoint)? {
         AnyOpened::Diffusion(opened) => {
             interop::export(&opened.model(Device::Cpu)?, &options.out)?;

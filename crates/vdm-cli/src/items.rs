@@ -1,5 +1,7 @@
 //! `--data`, `--split` and `--items`: which items a command works on.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
 use vdm_data::{DataError, Dataset, Items, Shape, Source};
@@ -47,6 +49,11 @@ pub(crate) struct Selected<'a, M: ModelConfig = DiffusionConfig> {
 }
 
 impl ItemOptions {
+    /// The files and folders that the items may be read from.
+    pub(crate) fn paths<M: ModelConfig>(&self, opened: &Opened<M>) -> Vec<PathBuf> {
+        opened.data_path().into_iter().chain(self.data.as_ref().map(PathBuf::from)).collect()
+    }
+
     /// The items, of the model's shape and number of values.
     pub(crate) fn of<'a, M: ModelConfig>(
         &self,
@@ -95,7 +102,8 @@ impl<M: ModelConfig> Selected<'_, M> {
         let whose = match (self.is_named, self.is_of_run()) {
             (false, _) => "",
             (true, false) => ", not the run's",
-            (true, true) => ", the run's own: some of them it was trained on",
+            (true, true) if self.split == Split::Test => ", the run's own",
+            (true, true) => ", the run's own: some of them it was trained on or chosen by",
         };
         format!("{}{whose}", self.data.name)
     }

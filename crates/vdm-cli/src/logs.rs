@@ -57,8 +57,10 @@ struct Lines {
     every: u64,
     /// Steps done.
     done: u64,
-    /// Whether there is one at the last of these: the last step of a run has one that a longer run lacks.
+    /// Whether one at the last of these is kept: the last step of a run has one that a longer run lacks.
     at_the_end: bool,
+    /// The last step that has one.
+    last: u64,
 }
 
 impl Lines {
@@ -67,7 +69,9 @@ impl Lines {
     fn new(done: u64, total: u64, every: u64, steps: u64, written: bool) -> Self {
         let lengthened = total == done && steps > done;
         let at_the_end = written && (!lengthened || done.is_multiple_of(every));
-        Self { every, done, at_the_end }
+        let before = done - u64::from(!at_the_end && done > 0);
+        let last = if at_the_end && total == done { done } else { before - before % every };
+        Self { every, done, at_the_end, last }
     }
 
     fn keep(self, step: u64) -> bool {
@@ -76,8 +80,7 @@ impl Lines {
 
     /// A log whose seals fit can only lack lines at its end.
     fn are_all_there(self, steps: impl Iterator<Item = u64>) -> bool {
-        let last = self.done - u64::from(!self.at_the_end && self.done > 0);
-        steps.max().unwrap_or(0) >= last - last % self.every
+        steps.max().unwrap_or(0) >= self.last
     }
 }
 

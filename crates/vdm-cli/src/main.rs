@@ -17,6 +17,7 @@ mod logs;
 mod observer;
 mod opened;
 mod output;
+mod outputs;
 mod preset;
 mod progress;
 mod sample;

@@ -1,12 +1,12 @@
 //! A run that was written before: its configuration, a checkpoint that is whole, and what is said where
 //! either is not as the program left it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
 use tch::Device;
-use vdm_data::Dataset;
+use vdm_data::{Dataset, Source};
 use vdm_files::Seal;
 use vdm_report::{RunDir, files};
 use vdm_torch::checkpoint::{Checkpoint, Checkpoints, Chosen, PassedOver};
@@ -79,6 +79,14 @@ impl AnyOpened {
             }
         })
     }
+
+    /// Where its data are, if they are not bundled.
+    pub(crate) fn data_path(&self) -> Option<PathBuf> {
+        match self {
+            Self::Diffusion(opened) => opened.data_path(),
+            Self::Hierarchy(opened) => opened.data_path(),
+        }
+    }
 }
 
 impl Opened {
@@ -96,6 +104,14 @@ impl Opened<HierarchySpec> {
 }
 
 impl<M: ModelConfig> Opened<M> {
+    /// Where its data are, if they are not bundled.
+    pub(crate) fn data_path(&self) -> Option<PathBuf> {
+        match &self.config.data {
+            Source::Path { path, .. } => Some(path.clone()),
+            _ => None,
+        }
+    }
+
     /// Its data, which are those the checkpoint was trained on.
     pub(crate) fn data(&self) -> Result<Dataset> {
         let data = vdm_data::load(&self.config.data)?;

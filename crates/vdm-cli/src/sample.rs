@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use vdm_data::Shape;
-use vdm_report::{RunDir, files};
+use vdm_report::RunDir;
 use vdm_sample::spec::{GuidanceSpec, NameOf, NoiseSpec, SamplerFields};
 use vdm_sample::{AnySolver, Seed};
 use vdm_torch::Sampling;
@@ -16,7 +16,7 @@ use crate::opened::{AnyOpened, Opened, Which};
 use crate::progress::{Lines, Progress};
 use crate::solvers::{known, note};
 use crate::specification::{Specification, named};
-use crate::{output, terminal};
+use crate::{output, outputs, terminal};
 
 /// `vdm sample`.
 #[derive(Debug, clap::Args)]
@@ -109,16 +109,12 @@ pub(crate) fn sample(options: &Options) -> Result<()> {
         "--out {}: name the PNG, such as samples.png; the array gets its name with .npy",
         png.display()
     );
-    ensure!(
-        options.latents.as_ref() != Some(&array),
-        "--latents {}: the data values are written there, beside the PNG; choose another name",
-        array.display()
-    );
     // A folder that holds no run is not made into one.
     let opened = AnyOpened::of(&options.run, options.checkpoint)?;
-    for path in [Some(&png), Some(&array), options.latents.as_ref()].into_iter().flatten() {
-        files::prepare(path)?;
-    }
+    let latents = options.latents.as_deref().map(|path| ("--latents", path));
+    let outs = [("--out", &*png), ("the array of --out", &*array)];
+    let outs: Vec<_> = outs.into_iter().chain(latents).collect();
+    outputs::prepare(&outs, opened.data_path().as_slice())?;
     let files = Files { png: &png, array: &array };
     match opened {
         AnyOpened::Diffusion(opened) => diffusion(options, &opened, &files),

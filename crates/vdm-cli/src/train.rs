@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail, ensure};
 use vdm_data::Dataset;
+use vdm_report::metrics::{MetricsLog, Record, TimingsLog};
 use vdm_report::result::{DataSource, RunResult, TestLikelihood};
-use vdm_report::{files, report as html};
+use vdm_report::{RunDir, files, report as html};
 use vdm_torch::checkpoint::{CheckpointInfo, Checkpoints, Chosen};
 use vdm_torch::hierarchy::HierarchySpec;
 use vdm_torch::train::{Outcome, Trainable, Trainer};
@@ -78,7 +79,9 @@ fn finished(folder: &Path, steps: Option<u64>) -> Result<Option<String>> {
     };
     let concluded =
         files::read_sealed::<RunResult>(&run.result()).is_ok_and(|r| r.steps == total) && files;
-    Ok((done == Some(total) && concluded && run.report().exists()).then(|| {
+    // So are logs that are damaged.
+    let logs = MetricsLog::read(&run.metrics()).is_ok() && TimingsLog::read(&run.timings()).is_ok();
+    Ok((done == Some(total) && concluded && logs && run.report().exists()).then(|| {
         format!(
             "{0} is finished: its {total} steps are done, and {1} says what came out; to train it \
              further give a larger total, such as `cargo xtask train --resume {0} --steps {2}`",
@@ -87,6 +90,30 @@ fn finished(folder: &Path, steps: Option<u64>) -> Result<Option<String>> {
             total.saturating_mul(2)
         )
     }))
+}
+
+/// That a run without a checkpoint never had one: a checkpoint is written before its validation, and before any step
+/// that follows the first of them.
+fn check_begun(run: &RunDir, checkpoint_every: u64) -> Result<()> {
+    if !run.metrics().exists() {
+        return Ok(());
+    }
+    let records = MetricsLog::intact(&run.metrics())?.intact;
+    let had_one = |record: &Record| match record {
+        Record::Train(record) => record.step > checkpoint_every,
+        Record::Validation(_) => true,
+    };
+    if let Some(record) = records.iter().rfind(|record| had_one(record)) {
+        bail!(
+            "{} knows of step {}, but {} holds no checkpoint; bring them back, or start anew in another folder with \
+             --config {}",
+            run.metrics().display(),
+            record.step(),
+            run.checkpoints().display(),
+            run.config().display()
+        );
+    }
+    Ok(())
 }
 
 /// A configuration with its data, and where its run is or will be.
@@ -122,6 +149,9 @@ impl Begun {
         checkpoints.put_back()?;
         // A run killed before its first checkpoint starts again: same seed, same result.
         let from = checkpoints.to_continue()?;
+        if from.is_none() {
+            check_begun(claim.run(), config.output.checkpoint_every)?;
+        }
         let checkpoint = from.as_ref().map(|from| &from.checkpoint);
         opened::note_changes(&config, seal, checkpoint, &[])?;
         config.training.steps = steps.unwrap_or(config.training.steps);

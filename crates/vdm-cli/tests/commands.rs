@@ -292,7 +292,8 @@ fn bad_input_is_named() {
         (vec!["train", "--set", "diffusion.scaling=straight_line"], "diffusion.scaling"),
         (vec!["train", "--precision", "f16"], "unknown variant `f16`"),
         (vec!["train", "--threads", "0"], "--threads"),
-        (vec!["train", "--set", "training.batch=many"], "training.batch: invalid type: string"),
+        (vec!["train", "--set", "training.batch=many"], "training.batch: many is no number"),
+        (vec!["train", "--set", "network.band_limit=NaN"], "network.band_limit: NaN is no number"),
         (vec!["train", "--out", "<held>"], "already holds a run"),
         (vec!["train", "--resume", "<empty>"], "is not the folder of a run"),
         (vec!["train", "--resume", "<empty>", "--seed", "3"], "--seed cannot change"),
@@ -402,7 +403,10 @@ fn respecified(dir: &str, folder: &Path) {
     let clash = ["--out", "beside.png", "--latents", "beside.npy"];
     let ran = vdm(&[&["sample", "--run", dir], &clash[..]].concat()).current_dir(folder).output();
     let fault = String::from_utf8_lossy(&ran.unwrap().stderr).into_owned();
-    assert!(fault.contains("--latents beside.npy") && !beside.exists(), "{fault}");
+    assert!(
+        fault.contains("--out and --latents both name beside.npy") && !beside.exists(),
+        "{fault}"
+    );
 }
 
 /// Every estimator on a trained run, and what none of them takes.

@@ -226,6 +226,56 @@ fn a_finished_run_says_so_and_none_is_shortened() {
     assert!(resume(&[]).status.success() && out.join("result.json").exists());
 }
 
+/// A run that lacks a part is neither finished, nor begun anew, nor free for another; and no result takes the place of
+/// what it keeps.
+#[test]
+fn what_is_left_of_a_run_is_not_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    assert!(run(&refs(&train(&out, &["--steps", "4"]))).status.success());
+    let dir = out.to_str().unwrap();
+    let [config, metrics, checkpoints] =
+        ["config.json", "metrics.jsonl", "checkpoints"].map(|name| out.join(name));
+    let kept = || [&config, &metrics].map(|path| fs::read(path).unwrap());
+    let before = kept();
+    let refused = |arguments: &[&str], named: &str| {
+        let output = run(arguments);
+        let [said, err] = texts(&output);
+        assert!(output.status.code() == Some(1), "{arguments:?}: {said}{err}");
+        assert!(err.contains(named), "{arguments:?}: {err}");
+    };
+    let model = checkpoints.join("step-00000004/model.safetensors");
+    let [config_file, metrics_file, model_file] =
+        [&config, &metrics, &model].map(|path| path.to_str().unwrap());
+    let keeps = "that the run there keeps for itself; name another";
+    refused(&["eval", "--run", dir, "--out", config_file], keeps);
+    let per_item = metrics_file.replace("metrics.jsonl", "./metrics.jsonl");
+    refused(&["eval", "--run", dir, "--per-item", &per_item], keeps);
+    refused(&["export", "--run", dir, "--out", model_file], keeps);
+    assert!(kept() == before);
+
+    let resume = ["train", "--threads", "1", "--resume", dir];
+    let damaged =
+        String::from_utf8(before[1].clone()).unwrap().replacen("\"step\":", "\"step\":1", 1);
+    fs::write(&metrics, damaged).unwrap();
+    refused(&resume, "metrics.jsonl");
+    fs::write(&metrics, &before[1]).unwrap();
+
+    let aside = folder.path().join("aside");
+    fs::rename(&checkpoints, &aside).unwrap();
+    refused(&resume, "knows of step 4, but");
+    fs::remove_dir_all(&checkpoints).unwrap();
+    fs::rename(&aside, &checkpoints).unwrap();
+    assert!(kept() == before && model.exists());
+
+    fs::rename(&config, &aside).unwrap();
+    refused(&refs(&train(&out, &["--steps", "2"])), "holds a part of a run, metrics.jsonl, but no");
+    fs::rename(&aside, &config).unwrap();
+    assert!(kept() == before && model.exists());
+    let [said, err] = texts(&run(&resume));
+    assert!(said.contains("is finished: its 4 steps"), "{said}{err}");
+}
+
 /// Nor does one whose few test items fill no curve do its end again.
 #[test]
 fn a_finished_run_of_few_items_says_so_too() {

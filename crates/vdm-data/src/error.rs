@@ -1,5 +1,6 @@
 //! What can be wrong with a data set, each with the file, the finding and the remedy.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 /// Why a data set could not be loaded.
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The file system refused.
-    #[error("cannot {action} `{path}`; check that it exists and that you may read it")]
+    #[error("cannot {action} `{path}`{}", remedy(source))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -310,4 +311,14 @@ pub enum DataError {
         /// Its domain.
         expected: &'static str,
     },
+}
+
+/// What to do about a refusal of the file system, where that is not for its own message to say.
+fn remedy(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NotADirectory => {
+            "; check that it exists and that you may read it"
+        }
+        _ => "",
+    }
 }

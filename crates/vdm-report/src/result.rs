@@ -78,7 +78,8 @@ impl fmt::Display for TestLikelihood {
         if self.standard_error.is_finite() {
             write!(f, " ± {:.4}", self.standard_error)?;
         }
-        writeln!(f, " bits/dim on {} items", self.items)?;
+        let items = if self.items == 1 { "item" } else { "items" };
+        writeln!(f, " bits/dim on {} {items}", self.items)?;
         for (i, Term { name, bits_per_dim }) in self.terms.iter().enumerate() {
             write!(f, "{} {name} {bits_per_dim:.4}", if i == 0 { "  =" } else { " +" })?;
         }

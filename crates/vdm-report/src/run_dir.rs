@@ -131,6 +131,45 @@ impl RunDir {
         self.root.join("report.html")
     }
 
+    /// The first part of a run that is there, if any is.
+    #[must_use]
+    pub fn first_part(&self) -> Option<PathBuf> {
+        let holds_any =
+            |folder: &PathBuf| fs::read_dir(folder).is_ok_and(|mut e| e.next().is_some());
+        let folders = [self.checkpoints(), self.samples_folder()];
+        let found = self.files().into_iter().find(|path| path.exists());
+        found.or_else(|| folders.into_iter().find(holds_any))
+    }
+
+    /// Whether a path is that of something which the run keeps for itself: all but its final samples.
+    #[must_use]
+    pub fn keeps(&self, path: &Path) -> bool {
+        let samples = [self.samples_png(), self.samples_npy()];
+        let folders = [self.checkpoints(), self.samples_folder()];
+        path == self.lock()
+            || folders.iter().any(|folder| path.starts_with(folder))
+            || self.files().iter().any(|file| path == file && !samples.contains(file))
+    }
+
+    /// Everything but logs of `TensorBoard`, checkpoints and the samples made while training.
+    fn files(&self) -> [PathBuf; 13] {
+        [
+            self.config(),
+            self.metrics(),
+            self.timings(),
+            self.non_finite(),
+            self.samples_png(),
+            self.samples_npy(),
+            self.denoising(),
+            self.layers(),
+            self.reconstructions(),
+            self.loss_by_log_snr(),
+            self.noise_levels(),
+            self.result(),
+            self.report(),
+        ]
+    }
+
     /// The previews of [`RunDir::samples_at`] that exist, by ascending step. Other files in the
     /// folder are passed over.
     ///
@@ -155,6 +194,25 @@ fn step_of(name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_with_any_part_of_a_run_has_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::new(folder.path());
+        assert_eq!(RunDir::new(folder.path().join("missing")).first_part(), None);
+        for folder in [run.checkpoints(), run.samples_folder()] {
+            fs::create_dir(folder).unwrap();
+        }
+        for name in [".lock", "notes.txt"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        assert_eq!(run.first_part(), None);
+        for part in run.files().into_iter().chain([run.checkpoints().join("step-00000002")]) {
+            fs::write(&part, "").unwrap();
+            assert!(part.starts_with(run.first_part().unwrap()), "{}", part.display());
+            fs::remove_file(&part).unwrap();
+        }
+    }
 
     #[test]
     fn steps_are_listed_in_order_and_strangers_passed_over() {

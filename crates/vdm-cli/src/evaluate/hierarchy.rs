@@ -17,7 +17,7 @@ pub(super) fn evaluate(options: &Options, opened: &Opened<HierarchySpec>) -> Res
     let config = &opened.config;
     let model = opened.model(options.engine.start()?)?;
     let selected = options.items.of(opened, model.spec().shape, model.spec().values)?;
-    options.prepare()?;
+    options.prepare(opened)?;
     let items = &selected.items;
     let judged = HierarchyEvaluation {
         model: &model,

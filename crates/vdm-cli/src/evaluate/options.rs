@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
-use vdm_report::files;
 use vdm_sample::estimate::Dequantization;
+use vdm_torch::ModelConfig;
 
 use super::per_item::PerItem;
 use crate::engine::Engine;
 use crate::grid::Grid;
 use crate::items::ItemOptions;
-use crate::opened::{Which, check_for_hierarchy};
+use crate::opened::{Opened, Which, check_for_hierarchy};
+use crate::outputs;
 use crate::specification::{Specification, named};
 
 /// `vdm eval`.
@@ -90,12 +91,11 @@ pub(super) enum Estimator {
 
 impl Options {
     /// That the files asked for can be written, before all the work.
-    pub(super) fn prepare(&self) -> Result<()> {
-        let per_item = self.per_item.as_ref().map(|file| file.path());
-        for path in self.out.as_deref().into_iter().chain(per_item) {
-            files::prepare(path)?;
-        }
-        Ok(())
+    pub(super) fn prepare<M: ModelConfig>(&self, opened: &Opened<M>) -> Result<()> {
+        let out = self.out.as_deref().map(|path| ("--out", path));
+        let per_item = self.per_item.as_ref().map(|file| ("--per-item", file.path()));
+        let outs: Vec<_> = out.into_iter().chain(per_item).collect();
+        outputs::prepare(&outs, &self.items.paths(opened))
     }
 
     /// That no flag was given that means nothing for a hierarchy.
@@ -138,13 +138,6 @@ impl Options {
             ensure!(error > 0.0, "--standard-error {error}: use a number above 0, such as 0.001");
         }
         ensure!(self.rounds != Some(0), "--rounds 0: use at least 1");
-        if let (Some(out), Some(per_item)) = (&self.out, &self.per_item) {
-            ensure!(
-                out != per_item.path(),
-                "--out and --per-item both name {}: give each a file of its own",
-                out.display()
-            );
-        }
         Ok(())
     }
 }

@@ -1,0 +1,104 @@
+//! Where results go: that files can be written there once the work is done, and that none takes the place of another,
+//! of what the command reads, or of what a run has to keep.
+
+use std::fs;
+use std::path::{Path, PathBuf, absolute};
+
+use anyhow::{Context, Result, bail, ensure};
+use vdm_report::{RunDir, files};
+
+/// Finds out before the work whether its results can be written: `outs` are flags and the files that they name, `read`
+/// the files and folders that the command reads.
+///
+/// # Errors
+/// The first file that cannot be written, has two flags, would replace what is read, or is one that a run keeps.
+pub(crate) fn prepare(outs: &[(&str, &Path)], read: &[PathBuf]) -> Result<()> {
+    for (number, (flag, out)) in outs.iter().enumerate() {
+        check(flag, out, read)?;
+        if let Some((other, _)) = outs[..number].iter().find(|(_, earlier)| earlier == out) {
+            bail!("{other} and {flag} both name {}: give each a file of its own", out.display());
+        }
+    }
+    Ok(outs.iter().try_for_each(|(_, out)| files::prepare(out))?)
+}
+
+/// That a file takes the place of nothing that is read, and of nothing that a run keeps.
+pub(crate) fn check(flag: &str, out: &Path, read: &[PathBuf]) -> Result<()> {
+    let place = place_of(out)?;
+    let run = place.ancestors().skip(1).map(RunDir::new).find(|run| run.config().is_file());
+    // A run may lie in the folder of its data.
+    let is_in = |folder: &Path| run.is_none() && place.starts_with(folder);
+    let is_read =
+        |path: &&PathBuf| fs::canonicalize(path).is_ok_and(|path| place == path || is_in(&path));
+    // What is not there yet replaces nothing.
+    if let Some(path) = read.iter().filter(|_| place.exists()).find(is_read) {
+        bail!(
+            "{flag} {} would replace what is read from {}; name another file",
+            out.display(),
+            path.display()
+        );
+    }
+    ensure!(
+        !run.is_some_and(|run| run.keeps(&place)),
+        "{flag} {} is a file that the run there keeps for itself; name another",
+        out.display()
+    );
+    Ok(())
+}
+
+/// Where a file is or would be, its links followed.
+fn place_of(out: &Path) -> Result<PathBuf> {
+    let cannot = || format!("cannot find the place of {}", out.display());
+    if let Ok(place) = fs::canonicalize(out) {
+        return Ok(place);
+    }
+    let place = absolute(out).with_context(cannot)?;
+    let (Some(folder), Some(name)) = (place.parent(), place.file_name()) else {
+        return Ok(place);
+    };
+    Ok(fs::canonicalize(folder).map_or_else(|_| place.clone(), |folder| folder.join(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn what_is_read_and_what_a_run_keeps_are_never_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("run/checkpoints/step-00000002")).unwrap();
+        fs::create_dir(at("images")).unwrap();
+        for name in ["run/config.json", "data.npy", "images/a.png", "free.json"] {
+            fs::write(at(name), "").unwrap();
+        }
+        symlink(at("data.npy"), at("link.npy")).unwrap();
+        symlink(at("run"), at("elsewhere")).unwrap();
+        let read = [at("data.npy"), at("images"), at("gone")];
+        let fault = |out: &Path| prepare(&[("--out", out)], &read).map_err(|e| e.to_string());
+        for name in ["data.npy", "link.npy", "images/a.png"] {
+            let text = fault(&at(name)).unwrap_err();
+            assert!(text.contains("would replace what is read from"), "{name}: {text}");
+        }
+        let kept = ["config.json", "metrics.jsonl", "checkpoints/x", ".lock", "samples/a.png"];
+        for (run, name) in ["run", "elsewhere"].iter().flat_map(|run| kept.map(|name| (run, name)))
+        {
+            let text = fault(&at(run).join(name)).unwrap_err();
+            assert!(text.contains("that the run there keeps for itself"), "{name}: {text}");
+        }
+        // A run among the data.
+        fs::create_dir(at("images/run")).unwrap();
+        fs::write(at("images/run/config.json"), "").unwrap();
+        fs::write(at("images/run/samples.png"), "").unwrap();
+        assert_eq!(fault(&at("images/run/samples.png")), Ok(()));
+        let free = ["free.json", "new.npy", "images/b.png", "run/samples.png", "run/samples.npy"];
+        for name in free.into_iter().chain(["run/eval.json", "new/folder/a.json"]) {
+            assert_eq!(fault(&at(name)), Ok(()), "{name}");
+        }
+        let twice = [("--out", &*at("a.csv")), ("--per-item", &*at("a.csv"))];
+        let text = prepare(&twice, &[]).unwrap_err().to_string();
+        assert!(text.starts_with("--out and --per-item both name"), "{text}");
+    }
+}
