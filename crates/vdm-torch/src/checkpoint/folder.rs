@@ -94,10 +94,8 @@ impl Checkpoints {
             (Some(chosen), _) => Ok(Some(chosen)),
             (None, mut failed) => match failed.pop() {
                 None => Ok(None),
-                Some(newest) => Err(self.none_whole(
-                    &newest,
-                    "restore a copy of one, or move the folder away to start again from step 0",
-                )),
+                Some(newest) => Err(self
+                    .none_whole(&newest, "restore a copy of one, or start anew in another folder")),
             },
         }
     }
