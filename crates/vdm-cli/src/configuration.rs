@@ -136,7 +136,7 @@ impl ConfigOptions {
             }
             let replaced = field(&mut document, path)?;
             // A bare word is taken as a string, as in network.attention=everywhere.
-            *replaced = match serde_json::from_str(value) {
+            *replaced = match vdm_files::distinct(value.as_bytes()) {
                 Ok(value) => value,
                 Err(error) if value.starts_with(['{', '[', '"']) => {
                     bail!("--set {path}: {value} is no JSON: {error}")
@@ -171,6 +171,8 @@ impl Base {
     fn new(origin: String, text: &str) -> Result<Self> {
         let of_a_run = || format!("{origin} is not a configuration of a run");
         // A run's own has a seal, which nobody minds that edits a copy of it.
+        // Some editors begin a file with a mark of its encoding.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let (document, _) = vdm_files::unseal(text.as_bytes()).with_context(of_a_run)?;
         let config = serde_path_to_error::deserialize(document).with_context(of_a_run)?;
         Ok(Self { origin, config })
@@ -299,6 +301,18 @@ mod tests {
             AnyModel::Diffusion(model) => *model,
             AnyModel::Hierarchy(_) => panic!("{} is a hierarchy", config.preset),
         }
+    }
+
+    #[test]
+    fn a_field_that_is_there_twice_is_refused_and_a_mark_of_the_encoding_is_none() {
+        let twice = options(&[r#"data={"kind": "swirl", "kind": "digits"}"#]);
+        let error = twice.resolve(None).unwrap_err().to_string();
+        assert!(error.contains("data") && error.contains("\"kind\" is there twice"), "{error}");
+        let text = preset("digits").unwrap();
+        Base::new("a.json".into(), &format!("\u{feff}{text}")).unwrap();
+        let twice = text.replacen("\"seed\": 1,", "\"seed\": 1, \"seed\": 7,", 1);
+        let error = format!("{:#}", Base::new("a.json".into(), &twice).unwrap_err());
+        assert!(error.contains("a.json") && error.contains("\"seed\" is there twice"), "{error}");
     }
 
     /// Every preset is a legal configuration under its own name.

@@ -42,7 +42,6 @@ pub(crate) struct Options {
 /// Reads the items of a compressed file.
 pub(crate) fn decompress(options: &Options) -> Result<()> {
     check_place(&options.out)?;
-    outputs::check("--out", &options.out, std::slice::from_ref(&options.file))?;
     let named = || format!("{}", options.file.display());
     let bytes = fs::read(&options.file).with_context(|| format!("cannot read {}", named()))?;
     let archive = Archive::from_bytes(&bytes).with_context(named)?;
@@ -58,7 +57,10 @@ pub(crate) fn decompress(options: &Options) -> Result<()> {
     );
     set_threads(header.origin.threads).with_context(named)?;
     let which = options.checkpoint.unwrap_or(Which::Step(header.origin.checkpoint));
-    let model = coder::of(&AnyOpened::of(&options.run, Some(which))?, device)?;
+    let opened = AnyOpened::of(&options.run, Some(which))?;
+    let read: Vec<PathBuf> = opened.data_path().into_iter().chain([options.file.clone()]).collect();
+    outputs::check("--out", &options.out, &read)?;
+    let model = coder::of(&opened, device)?;
     let shape = model.shape();
     let sides = [shape.channels, shape.height, shape.width];
     header.check_model(&model.sha256()?, sides, model.values()).with_context(named)?;

@@ -25,8 +25,9 @@ pub(crate) struct Options {
 
 /// Writes the averaged weights of a checkpoint, with what they mean in the metadata.
 pub(crate) fn export(options: &Options) -> Result<()> {
-    outputs::prepare(&[("--out", &options.out)], &[])?;
-    match AnyOpened::of(&options.run, options.checkpoint)? {
+    let opened = AnyOpened::of(&options.run, options.checkpoint)?;
+    outputs::prepare(&[("--out", &options.out)], opened.data_path().as_slice())?;
+    match opened {
         AnyOpened::Diffusion(opened) => {
             interop::export(&opened.model(Device::Cpu)?, &options.out)?;
         }

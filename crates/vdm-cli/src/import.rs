@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use tch::Device;
 use vdm_core::Schedule;
-use vdm_data::Dataset;
+use vdm_data::{Dataset, Source};
 use vdm_report::{RunDir, files, folders};
 use vdm_sample::Method;
 use vdm_torch::hierarchy::{Hierarchy, HierarchyModelSpec, HierarchySpec};
@@ -14,7 +14,8 @@ use vdm_torch::interop::{self, DiffusersOptions, Exported, Imported, VdmFlaxOpti
 use vdm_torch::nn::Parameters;
 use vdm_torch::{Family, ModelConfig, RunConfig};
 
-use crate::{configuration, opened, terminal};
+use crate::items::sides;
+use crate::{configuration, opened, outputs, terminal};
 
 /// What a run of an imported model has in place of a preset.
 pub(crate) const PRESET: &str = "imported";
@@ -78,6 +79,16 @@ impl Options {
         Ok(())
     }
 
+    /// The data, read as those of a model of so many values.
+    fn source(&self, of_model: u16) -> Result<Source> {
+        let mut source = configuration::source(&self.data, self.size)?;
+        outputs::check("--out", &self.out, opened::data_path(&source).as_slice())?;
+        if let Source::Path { values, .. } = &mut source {
+            *values = Some(of_model);
+        }
+        Ok(source)
+    }
+
     fn read(&self) -> Result<Exported, vdm_torch::Error> {
         let usual = VdmFlaxOptions::default();
         let imported = match self.from {
@@ -114,7 +125,7 @@ pub(crate) fn import(options: &Options) -> Result<()> {
 
 fn diffusion(options: &Options, imported: &Imported) -> Result<()> {
     let mut config: RunConfig = base("cifar10-paper")?;
-    config.data = configuration::source(&options.data, options.size)?;
+    config.data = options.source(imported.values)?;
     config.model.diffusion = imported.diffusion.clone();
     config.model.network = imported.network.clone();
     config.model.head = imported.head;
@@ -139,17 +150,18 @@ fn diffusion(options: &Options, imported: &Imported) -> Result<()> {
 fn hierarchy(options: &Options, model: &Hierarchy) -> Result<()> {
     let HierarchyModelSpec { shape, values, hierarchy } = model.spec();
     let mut config: RunConfig<HierarchySpec> = base("digits-hvae-top-down")?;
-    config.data = configuration::source(&options.data, options.size)?;
+    config.data = options.source(*values)?;
     config.model = hierarchy.clone();
     config.check()?;
     let data = vdm_data::load(&config.data)?;
     ensure!(
         (data.shape, data.values) == (*shape, *values),
-        "--data {}: {:?} of {} values, but the model is of {shape:?} of {values}; give data of the kind that it was \
-         trained on",
+        "--data {} holds items of {} and {} values, but the model is one of {} and {values}; give data of the kind \
+         that it was trained on",
         options.data,
-        data.shape,
-        data.values
+        sides(data.shape),
+        data.values,
+        sides(*shape)
     );
     begin(options, &config, &data, model.parameters())?;
     tell(options, model.parameters())

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use vdm_data::{DataError, Dataset, Items, Shape, Source};
 use vdm_torch::checkpoint::CheckpointInfo;
@@ -143,6 +143,11 @@ impl Split {
     }
 }
 
+/// A shape in words.
+pub(crate) fn sides(of: Shape) -> String {
+    format!("{}×{}×{}", of.channels, of.height, of.width)
+}
+
 /// Data by name or path, of the model's shape and number of values. Says what there is to know of them.
 fn other_data(data: &str, shape: Shape, own: u16) -> Result<Dataset> {
     let mut source = configuration::source(data, None)?;
@@ -156,11 +161,12 @@ fn other_data(data: &str, shape: Shape, own: u16) -> Result<Dataset> {
             if let Source::Path { size, .. } = &mut source {
                 *size = None;
             }
-            vdm_data::load(&source)?
+            vdm_data::load(&source)
         }
-        loaded => loaded?,
+        loaded => loaded,
     };
-    let sides = |of: Shape| format!("{}×{}×{}", of.channels, of.height, of.width);
+    let loaded =
+        loaded.with_context(|| format!("--data {data}, read as the {own} values of the model"))?;
     ensure!(
         loaded.shape == shape,
         "--data {data} holds items of {} (channels × height × width), but the model is one of {}; give data of \

@@ -106,10 +106,7 @@ impl Opened<HierarchySpec> {
 impl<M: ModelConfig> Opened<M> {
     /// Where its data are, if they are not bundled.
     pub(crate) fn data_path(&self) -> Option<PathBuf> {
-        match &self.config.data {
-            Source::Path { path, .. } => Some(path.clone()),
-            _ => None,
-        }
+        data_path(&self.config.data)
     }
 
     /// Its data, which are those the checkpoint was trained on.
@@ -117,6 +114,14 @@ impl<M: ModelConfig> Opened<M> {
         let data = vdm_data::load(&self.config.data)?;
         self.checkpoint.check_data(&data)?;
         Ok(data)
+    }
+}
+
+/// Where data are, if they are not bundled.
+pub(crate) fn data_path(source: &Source) -> Option<PathBuf> {
+    match source {
+        Source::Path { path, .. } => Some(path.clone()),
+        _ => None,
     }
 }
 

@@ -11,7 +11,8 @@ use vdm_report::{RunDir, files};
 /// the files and folders that the command reads.
 ///
 /// # Errors
-/// The first file that cannot be written, has two flags, would replace what is read, or is one that a run keeps.
+/// The first file that cannot be written, has two flags, would replace what is read or lie among it, or is one that a
+/// run keeps.
 pub(crate) fn prepare(outs: &[(&str, &Path)], read: &[PathBuf]) -> Result<()> {
     for (number, (flag, out)) in outs.iter().enumerate() {
         check(flag, out, read)?;
@@ -22,17 +23,23 @@ pub(crate) fn prepare(outs: &[(&str, &Path)], read: &[PathBuf]) -> Result<()> {
     Ok(outs.iter().try_for_each(|(_, out)| files::prepare(out))?)
 }
 
-/// That a file takes the place of nothing that is read, and of nothing that a run keeps.
+/// That a file or folder takes the place of nothing that is read, does not lie among data, and is nothing that a run
+/// keeps.
 pub(crate) fn check(flag: &str, out: &Path, read: &[PathBuf]) -> Result<()> {
     let place = place_of(out)?;
     let run = place.ancestors().skip(1).map(RunDir::new).find(|run| run.config().is_file());
-    // A run may lie in the folder of its data.
-    let is_in = |folder: &Path| run.is_none() && place.starts_with(folder);
-    let is_read =
-        |path: &&PathBuf| fs::canonicalize(path).is_ok_and(|path| place == path || is_in(&path));
-    // What is not there yet replaces nothing.
-    if let Some(path) = read.iter().filter(|_| place.exists()).find(is_read) {
-        bail!(
+    // What is not there yet replaces nothing, but among data it would be taken for some of them. A run may lie there.
+    for path in read {
+        let Ok(path) = fs::canonicalize(path) else { continue };
+        let is_among_data = run.is_none() && path.is_dir() && place.starts_with(&path);
+        ensure!(
+            !is_among_data,
+            "{flag} {} lies in {}, whose files are read as data; name a place elsewhere",
+            out.display(),
+            path.display()
+        );
+        ensure!(
+            place != path,
             "{flag} {} would replace what is read from {}; name another file",
             out.display(),
             path.display()
@@ -78,9 +85,13 @@ mod tests {
         symlink(at("run"), at("elsewhere")).unwrap();
         let read = [at("data.npy"), at("images"), at("gone")];
         let fault = |out: &Path| prepare(&[("--out", out)], &read).map_err(|e| e.to_string());
-        for name in ["data.npy", "link.npy", "images/a.png"] {
+        for name in ["data.npy", "link.npy"] {
             let text = fault(&at(name)).unwrap_err();
             assert!(text.contains("would replace what is read from"), "{name}: {text}");
+        }
+        for name in ["images/a.png", "images/new.npy", "images/new/b.json", "images"] {
+            let text = fault(&at(name)).unwrap_err();
+            assert!(text.contains("whose files are read as data"), "{name}: {text}");
         }
         let kept = ["config.json", "metrics.jsonl", "checkpoints/x", ".lock", "samples/a.png"];
         for (run, name) in ["run", "elsewhere"].iter().flat_map(|run| kept.map(|name| (run, name)))
@@ -93,7 +104,7 @@ mod tests {
         fs::write(at("images/run/config.json"), "").unwrap();
         fs::write(at("images/run/samples.png"), "").unwrap();
         assert_eq!(fault(&at("images/run/samples.png")), Ok(()));
-        let free = ["free.json", "new.npy", "images/b.png", "run/samples.png", "run/samples.npy"];
+        let free = ["free.json", "new.npy", "run/samples.png", "run/samples.npy"];
         for name in free.into_iter().chain(["run/eval.json", "new/folder/a.json"]) {
             assert_eq!(fault(&at(name)), Ok(()), "{name}");
         }

@@ -21,7 +21,7 @@ pub(crate) struct Specification {
 /// A choice by its bare name (dashes will do for underscores) or as a JSON object.
 pub(crate) fn named<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
     if text.trim_start().starts_with('{') {
-        serde_json::from_str(text)
+        serde_json::from_value(vdm_files::distinct(text.as_bytes())?)
     } else {
         serde_json::from_value(Value::String(text.replace('-', "_")))
     }
@@ -42,7 +42,7 @@ impl Specification {
         let Some(text) = &self.schedule else { return Ok((own.schedule.clone(), scaling)) };
         let ends = own.schedule.range();
         let schedule: Schedule = if text.trim_start().starts_with('{') {
-            serde_json::from_str(text)
+            vdm_files::distinct(text.as_bytes()).and_then(serde_json::from_value)
         } else {
             let kind = text.replace('-', "_");
             serde_json::from_value(

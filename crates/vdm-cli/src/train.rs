@@ -19,7 +19,10 @@ use crate::engine::Engine;
 use crate::family::{Conclusion, Recorded};
 use crate::observer::Recorder;
 use crate::stop::Stop;
-use crate::{opened, output, terminal};
+use crate::{opened, output, outputs, terminal};
+
+/// The folder of runs that are given none.
+const RUNS: &str = "runs";
 
 /// `vdm train`.
 #[derive(Debug, clap::Args)]
@@ -139,6 +142,8 @@ impl Begun {
             claim::check_free(folder)?;
         }
         let (config, data) = options.config.resolve(options.steps)?;
+        let place = options.out.as_deref().unwrap_or(Path::new(RUNS));
+        outputs::check("--out", place, opened::data_path(&config.data).as_slice())?;
         Ok(Self { config, data, place: Place::New(options.out.clone()) })
     }
 
@@ -181,7 +186,7 @@ impl<M: Recorded> Begun<M> {
                 let trainer = config.trainer(&data, device)?;
                 let claim = match &folder {
                     Some(folder) => Claim::new_run(folder)?,
-                    None => Claim::next_run(Path::new("runs"), &config.preset)?,
+                    None => Claim::next_run(Path::new(RUNS), &config.preset)?,
                 };
                 let checkpoints = opened::checkpoints(claim.run(), &config)?;
                 Ok((Session { claim, config, data, checkpoints, from: None }, trainer))

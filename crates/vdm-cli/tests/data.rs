@@ -37,7 +37,8 @@ fn labels_that_are_not_used_and_images_that_were_turned_are_said() {
         fs::write(name("images-idx3"), idx(&[items, 8, 8])).unwrap();
         fs::write(name("labels-idx1"), idx(&[items])).unwrap();
     }
-    let output = train(folder.path(), &folder.path().join("run"));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let output = train(folder.path(), &elsewhere.path().join("run"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.contains("22 training, 2 validation and 3 test items"), "{text}");
@@ -60,4 +61,23 @@ fn arrays_of_four_channels_are_refused_before_anything_is_made() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("rgba.npy") && text.contains("array[..., :3]"), "{text}");
     assert!(!out.exists(), "a run was made");
+}
+
+/// Its files would be read as data when it goes on.
+#[test]
+fn a_run_among_its_data_is_refused_before_it_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    for (split, items) in [("train", 24), ("test", 3)] {
+        let name = |what| folder.path().join(format!("{split}-{what}-ubyte"));
+        fs::write(name("images-idx3"), idx(&[items, 8, 8])).unwrap();
+        fs::write(name("labels-idx1"), idx(&[items])).unwrap();
+    }
+    for out in ["run", "a/b/run"] {
+        let out = folder.path().join(out);
+        let output = train(folder.path(), &out);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains("whose files are read as data; name a place elsewhere"), "{text}");
+        assert!(!out.exists() && !folder.path().join("a").exists(), "a run was made");
+    }
 }

@@ -31,6 +31,14 @@ pub enum DataError {
         /// The most that is accepted.
         limit: u64,
     },
+    /// Compressed data of a kind that is not read.
+    #[error(
+        "`{path}` is encrypted, or compressed in another way than numpy.savez_compressed does; write it with that"
+    )]
+    Compression {
+        /// The archive member.
+        path: PathBuf,
+    },
     /// Compressed data that do not decompress.
     #[error("`{path}` does not decompress: its data are damaged or cut off; fetch the file again")]
     Damaged {
@@ -123,7 +131,7 @@ pub enum DataError {
     },
     /// More bytes than promised.
     #[error(
-        "`{path}` goes on after the {expected} bytes of data that its header promises; fetch \
+        "`{path}` goes on after {expected} bytes, where its header says that it ends; fetch \
              the file again"
     )]
     TrailingBytes {

@@ -25,6 +25,7 @@
 //! ```
 
 mod atomic;
+mod json;
 mod seal;
 mod temporary;
 
@@ -33,6 +34,7 @@ use std::io;
 use std::path::Path;
 
 pub use atomic::{probe, write_atomic};
+pub use json::distinct;
 pub use seal::{Seal, seal, seal_line, unseal, unseal_line};
 use sha2::{Digest, Sha256};
 pub use temporary::{hold, remove_abandoned, temporary_beside};

@@ -10,7 +10,7 @@ use serde::ser::Error as _;
 use serde_json::{Result, Value};
 use sha2::{Digest, Sha256};
 
-use crate::hexadecimal;
+use crate::{distinct, hexadecimal};
 
 const FIELD: &str = "seal";
 /// 64 bits: of as many damaged documents as there are grains of sand one would pass.
@@ -49,7 +49,7 @@ pub fn seal_line<T: Serialize + ?Sized>(value: &T, previous: &str) -> Result<(St
 /// A document without its seal, and what that says.
 ///
 /// # Errors
-/// For what is no JSON.
+/// For what is no JSON, or has a key twice.
 pub fn unseal(bytes: &[u8]) -> Result<(Value, Seal)> {
     let (value, seal, _) = unseal_line(bytes, "")?;
     Ok((value, seal))
@@ -58,9 +58,9 @@ pub fn unseal(bytes: &[u8]) -> Result<(Value, Seal)> {
 /// A line of a log without its seal, what that says, and the seal itself for the line to come.
 ///
 /// # Errors
-/// For what is no JSON.
+/// As [`unseal`].
 pub fn unseal_line(bytes: &[u8], previous: &str) -> Result<(Value, Seal, String)> {
-    let mut value: Value = serde_json::from_slice(bytes)?;
+    let mut value = distinct(bytes)?;
     let found = value.as_object_mut().and_then(|fields| fields.remove(FIELD));
     let own = digest(value.clone(), previous)?;
     let seal = match found {

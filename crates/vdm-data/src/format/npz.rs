@@ -3,7 +3,8 @@
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use zip::ZipArchive;
+use zip::result::ZipError;
+use zip::{CompressionMethod, ZipArchive};
 
 use super::{npy, same_shape};
 use crate::input::Input;
@@ -65,10 +66,8 @@ impl<'a, R: Read + Seek> Archive<'a, R> {
     fn open(path: &'a Path, mut reader: R) -> Result<Self, DataError> {
         let io = |source| DataError::Io { action: "read", path: path.into(), source };
         let length = reader.seek(SeekFrom::End(0)).map_err(io)?;
-        let damaged = |source: zip::result::ZipError| DataError::Damaged {
-            path: path.into(),
-            source: source.into(),
-        };
+        let damaged =
+            |source: ZipError| DataError::Damaged { path: path.into(), source: source.into() };
         let zip = ZipArchive::new(reader).map_err(damaged)?;
         let files = zip.file_names().collect::<Result<Vec<_>, _>>().map_err(damaged)?;
         let names = files.iter().filter_map(|file| file.strip_suffix(".npy")).map(Into::into);
@@ -86,7 +85,11 @@ impl<'a, R: Read + Seek> Archive<'a, R> {
 
     /// The images and labels of an archive without splits: under their names, or alone.
     fn whole(&mut self) -> Result<(Shape, Items), DataError> {
-        let alone = || (self.names.len() == 1).then(|| self.names[0].clone());
+        // What is named as a part of a data set is no whole one.
+        let is_part =
+            |name: &String| [VALIDATION, TEST].iter().any(|names| names.images.contains(&&**name));
+        let alone =
+            || self.names.first().filter(|name| self.names.len() == 1 && !is_part(name)).cloned();
         match self.first_of(WHOLE.images).or_else(alone) {
             Some(images) => self.items(&images, WHOLE.labels),
             None => {
@@ -113,14 +116,18 @@ impl<'a, R: Read + Seek> Archive<'a, R> {
         let file = format!("{name}.npy");
         let path = self.path.join(&file);
         self.left.retain(|left| left != name);
-        match self.zip.by_name(&file) {
-            Ok(member) => {
-                // No member has more, whatever its header says.
-                let stored = member.compressed_size().min(self.length);
-                Ok(Input::compressed(path, member, stored))
-            }
-            Err(source) => Err(DataError::Damaged { path, source: source.into() }),
+        let member = match self.zip.by_name(&file) {
+            Ok(member) => member,
+            Err(ZipError::UnsupportedArchive(_)) => return Err(DataError::Compression { path }),
+            Err(source) => return Err(DataError::Damaged { path, source: source.into() }),
+        };
+        if !matches!(member.compression(), CompressionMethod::Stored | CompressionMethod::Deflated)
+        {
+            return Err(DataError::Compression { path });
         }
+        // No member has more, whatever its header says.
+        let stored = member.compressed_size().min(self.length);
+        Ok(Input::compressed(path, member, stored))
     }
 
     /// Which arrays were left out, if any were.

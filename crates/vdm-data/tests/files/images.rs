@@ -137,6 +137,45 @@ fn a_jpeg_is_read_under_all_its_names() {
     assert_eq!(items(&load_path(dir.path()).unwrap()).count(), 10);
 }
 
+/// Four pixels of indices into a palette of two colors.
+fn indexed(indices: u8) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, 4, 1);
+    encoder.set_color(png::ColorType::Indexed);
+    encoder.set_depth(png::BitDepth::Two);
+    encoder.set_palette(vec![0, 0, 0, 200, 0, 0]);
+    encoder.write_header().unwrap().write_image_data(&[indices]).unwrap();
+    file
+}
+
+/// A decoder makes black of an index without a color.
+#[test]
+fn an_index_beyond_its_palette_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..10 {
+        write(dir.path(), &format!("{i}.png"), indexed(0b_00_01_00_01));
+    }
+    load_path(dir.path()).unwrap();
+    write(dir.path(), "5.png", indexed(0b_00_01_11_01));
+    let error = load_path(dir.path()).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(error.to_string().contains("5.png"), "{error}");
+    assert_eq!(source, "it has color 3 of a palette of 2");
+}
+
+#[test]
+fn pictures_of_16_bits_are_said_to_lose_half() {
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..10 {
+        let deep =
+            DynamicImage::ImageLuma16(image::ImageBuffer::from_pixel(4, 4, image::Luma([999])));
+        let image = if i < 3 { deep } else { deep.into_luma8().into() };
+        write(dir.path(), &format!("{i}.png"), picture(&image, ImageFormat::Png));
+    }
+    let notes = load_path(dir.path()).unwrap().notes;
+    assert_eq!(notes, ["3 of 10 images have 16 bits a value: they were reduced to 8"]);
+}
+
 #[test]
 fn what_is_left_out_is_said() {
     let dir = tempfile::tempdir().unwrap();

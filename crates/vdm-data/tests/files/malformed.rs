@@ -216,7 +216,11 @@ mod idx_files {
         let mut file = idx(&[20, 2, 3], &pixels(20));
         file.resize(64 << 20, 0);
         let error = refused_file("a-idx3-ubyte.gz", &gz(&file));
-        assert_refused!(error, DataError::TrailingBytes { expected: 136, .. }, "header promises");
+        assert_refused!(
+            error,
+            DataError::TrailingBytes { expected: 136, .. },
+            "its header says that it ends"
+        );
     }
 
     #[test]
@@ -344,6 +348,26 @@ mod archives {
         let array = npy_bytes("(3,)", &[1, 2, 3]);
         let error = refused_file("a.npz", &npz(&[("weights", &array), ("bias", &array)]));
         assert_refused!(error, DataError::Arrays { .. }, "a.npz", "weights", "bias", "x_train");
+    }
+
+    /// A part of a data set is not split into parts of its own.
+    #[test]
+    fn of_one_split_alone() {
+        let images = npy_bytes("(20, 2, 2)", &[7; 80]);
+        for name in ["x_test", "x_val"] {
+            let error = refused_file("a.npz", &npz(&[(name, &images)]));
+            assert!(error.to_string().contains(&format!("it holds {name}")), "{error}");
+        }
+    }
+
+    /// LZMA, method 14, which `numpy.load` does not make but other programs do.
+    #[test]
+    fn compressed_in_another_way() {
+        let mut file = npz(&[("x", &npy_bytes("(20, 2, 2)", &[7; 80]))]);
+        let central = file.windows(4).position(|four| four == b"PK\x01\x02").unwrap();
+        (file[8], file[central + 10]) = (14, 14);
+        let error = refused_file("a.npz", &file);
+        assert_refused!(error, DataError::Compression { .. }, "a.npz/x.npy", "savez_compressed");
     }
 
     #[test]

@@ -5,11 +5,9 @@
 //! as strings here, so that a field which needs a number refuses them by name. All else is strict: a key
 //! that is there twice is refused, for a reader cannot know which of the two was meant.
 
-use std::fmt;
 use std::path::Path;
 
-use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::file;
@@ -24,14 +22,16 @@ const WORDS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
 pub(super) fn object(path: &Path) -> Result<Map<String, Value>, Error> {
     let bytes = file::read(path, MAX_BYTES)?;
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    let fields: serde_json::Result<Fields> = serde_json::from_slice(&quote_words(text));
-    fields.map(|Fields(fields)| fields).map_err(|e| {
-        let problem = match file::mistaken(&bytes) {
-            Some(what) => format!("is no JSON: it {what}"),
-            None => format!("is not a JSON object ({e})"),
-        };
-        Error::Interop { path: path.into(), problem }
-    })
+    let fault = match vdm_files::distinct(&quote_words(text)) {
+        Ok(Value::Object(fields)) => return Ok(fields),
+        Ok(_) => "it is another value".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let problem = match file::mistaken(&bytes) {
+        Some(what) => format!("is no JSON: it {what}"),
+        None => format!("is not a JSON object ({fault})"),
+    };
+    Err(Error::Interop { path: path.into(), problem })
 }
 
 /// Fields as a type; an error names the field that does not fit.
@@ -69,34 +69,6 @@ fn quote_words(text: &[u8]) -> Vec<u8> {
         rest = &rest[taken..];
     }
     quoted
-}
-
-/// An object whose keys are all different.
-struct Fields(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Fields {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Distinct;
-        impl<'de> Visitor<'de> for Distinct {
-            type Value = Fields;
-
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Fields, A::Error> {
-                let mut fields = Map::new();
-                while let Some((key, value)) = entries.next_entry::<String, Value>()? {
-                    if fields.contains_key(&key) {
-                        return Err(A::Error::custom(format_args!("{key:?} is there twice")));
-                    }
-                    fields.insert(key, value);
-                }
-                Ok(Fields(fields))
-            }
-        }
-        deserializer.deserialize_map(Distinct)
-    }
 }
 
 #[cfg(test)]

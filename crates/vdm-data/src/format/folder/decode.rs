@@ -27,6 +27,8 @@ pub(super) struct Seen {
     /// If none is, the three channels are the same.
     pub(super) color: usize,
     pub(super) transparent: usize,
+    /// Pictures of more than 8 bits a value.
+    pub(super) deep: usize,
 }
 
 /// Decodes all images of a folder; the error is the first image's that has one.
@@ -44,10 +46,11 @@ pub(super) fn decode(folder: Folder, size: usize, budget: &Budget) -> Result<Dec
             .collect();
         let mut seen = Seen::default();
         for worker in workers {
-            let Seen { color, transparent } =
+            let Seen { color, transparent, deep } =
                 worker.join().unwrap_or_else(|panic| resume_unwind(panic))?;
             seen.color += color;
             seen.transparent += transparent;
+            seen.deep += deep;
         }
         Ok(seen)
     })?;
@@ -71,6 +74,7 @@ fn decode_share(
         })?;
         seen.color += usize::from(picture.color);
         seen.transparent += usize::from(picture.transparent);
+        seen.deep += usize::from(picture.deep);
         let planes =
             (0..3).flat_map(|channel| picture.pixels.as_raw()[channel..].iter().step_by(3));
         for (pixel, value) in pixels.iter_mut().zip(planes) {

@@ -93,6 +93,11 @@ fn pictures(root: &Path, mut found: Scan, size: Option<usize>) -> Result<Splits,
             "{transparent} of {count} images have an alpha channel: they were laid over white"
         ));
     }
+    let deep: usize = decoded.all().map(|images| images.seen.deep).sum();
+    if deep > 0 {
+        notes
+            .push(format!("{deep} of {count} images have 16 bits a value: they were reduced to 8"));
+    }
     let color = decoded.all().any(|images| images.seen.color > 0);
     let shape = Shape { channels: if color { 3 } else { 1 }, height: size, width: size };
     let items = decoded.try_map(|images| images.into_items(shape, classes.as_deref()))?;

@@ -1,5 +1,6 @@
 //! One picture: its size before it is decoded, its pixels, and the square that is kept of it.
 
+use std::error::Error;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
@@ -24,6 +25,8 @@ pub(super) struct Picture {
     pub(super) pixels: RgbImage,
     pub(super) color: bool,
     pub(super) transparent: bool,
+    /// Whether it had more than 8 bits a value.
+    pub(super) deep: bool,
 }
 
 /// What is known of a picture before it is decoded.
@@ -56,6 +59,7 @@ pub(super) fn read(path: &Path, side: usize, budget: &Budget) -> Result<Picture,
         let found = if start.is_empty() { "it is empty" } else { "it is neither a PNG nor a JPEG" };
         return Err(failed(found.into()));
     }
+    let is_indexed = is_indexed(&mut file).map_err(io)?;
     let png = |error: ImageError| failed(error.into());
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_METADATA);
@@ -63,7 +67,38 @@ pub(super) fn read(path: &Path, side: usize, budget: &Budget) -> Result<Picture,
     let _loan = admit(path, &png_size(&decoder), side, budget)?;
     let orientation = decoder.orientation().map_err(png)?;
     let image = DynamicImage::from_decoder(decoder).map_err(png)?;
+    if is_indexed {
+        check_indices(BufReader::new(File::open(path).map_err(io)?)).map_err(failed)?;
+    }
     Ok(finish(image, orientation, side))
+}
+
+/// Whether a PNG has indices into a palette, by the color type in its header. At its start before and after.
+fn is_indexed(file: &mut (impl Read + Seek)) -> io::Result<bool> {
+    const COLOR_TYPE: u64 = 25;
+    let mut header = Vec::new();
+    file.take(COLOR_TYPE + 1).read_to_end(&mut header)?;
+    file.rewind()?;
+    Ok(header.get(COLOR_TYPE as usize) == Some(&(png::ColorType::Indexed as u8)))
+}
+
+/// That every index of a PNG has a color: a decoder makes black of one that has none.
+fn check_indices(file: impl io::BufRead + Seek) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let limits = png::Limits { bytes: MAX_METADATA as usize };
+    let mut reader = png::Decoder::new_with_limits(file, limits).read_info()?;
+    let info = reader.info();
+    let (bits, width) = (info.bit_depth as u8, info.width as usize);
+    let colors = info.palette.as_ref().map_or(0, |palette| palette.len() / 3);
+    while let Some(row) = reader.next_row()? {
+        let parts = row.data().iter().flat_map(|byte| {
+            (1..=8 / bits).map(move |part| byte >> (8 - part * bits) & (u8::MAX >> (8 - bits)))
+        });
+        // Interlaced rows are shorter, and end in zeros.
+        if let Some(index) = parts.take(width).find(|index| usize::from(*index) >= colors) {
+            return Err(format!("it has color {index} of a palette of {colors}").into());
+        }
+    }
+    Ok(())
 }
 
 fn png_size(decoder: &impl ImageDecoder) -> Size {
@@ -98,11 +133,13 @@ fn admit<'a>(
 }
 
 fn finish(image: DynamicImage, orientation: Orientation, side: usize) -> Picture {
-    let (color, transparent) = (image.color().has_color(), image.color().has_alpha());
+    let kind = image.color();
+    let (color, transparent) = (kind.has_color(), kind.has_alpha());
+    let deep = kind.bytes_per_pixel() > kind.channel_count();
     // Turned when it is small, which takes no copy of the whole.
     let mut square = DynamicImage::from(square(&over_white(image), side as u32));
     square.apply_orientation(orientation);
-    Picture { pixels: square.into_rgb8(), color, transparent }
+    Picture { pixels: square.into_rgb8(), color, transparent, deep }
 }
 
 /// Lays an image over white and drops its alpha channel.
