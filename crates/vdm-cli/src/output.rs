@@ -31,7 +31,7 @@ pub(crate) fn stopped(run: &RunDir, step: u64) -> String {
 }
 
 /// Whether items are points of the plane rather than images.
-fn is_points(shape: Shape) -> bool {
+pub(crate) fn is_points(shape: Shape) -> bool {
     shape == Shape { channels: 1, height: 1, width: 2 }
 }
 

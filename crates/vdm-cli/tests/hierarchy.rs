@@ -164,6 +164,24 @@ fn a_hierarchy_is_evaluated_sampled_and_reported() {
     }
 }
 
+/// A model of two latents of points shows the plane of them.
+#[test]
+fn two_latents_are_shown_in_their_plane() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = config(folder.path(), "clusters-vae", |_| ());
+    let out = folder.path().join("run");
+    let arguments = ["train", "--config", file.to_str().unwrap(), "--steps", "20", "--out"];
+    succeeds(&[&arguments[..], &[out.to_str().unwrap()]].concat());
+    let latents: Value =
+        serde_json::from_slice(&fs::read(out.join("latents.json")).unwrap()).unwrap();
+    let pairs = |field: &str| latents[field].as_array().unwrap().len();
+    for field in ["items", "drawn", "log_ratio", "item_points", "drawn_points"] {
+        assert_eq!(pairs(field), 400, "{field}");
+    }
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("The plane of latents") && page.contains("of the prior is in the hole"));
+}
+
 /// What cannot be a hierarchy, or is two things at once, is refused by name before a folder is made.
 #[test]
 fn a_wrong_hierarchy_is_named() {

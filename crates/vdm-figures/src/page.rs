@@ -5,8 +5,8 @@ use crate::figures::ENTRIES;
 const HEAD: &str = "\
 # Figures
 
-Written by `cargo xtask figures`, which draws the figures of the monograph that need no trained network from the
-code itself, with one seed, in less than a minute. Sections are those of version 1 (arXiv 2401.06281v1), items
+Written by `cargo xtask figures`, which draws the figures of the monograph from the code itself, with one seed, in a
+few minutes: one of them needs a trained network. Sections are those of version 1 (arXiv 2401.06281v1), items
 those of the [equation index](equation-index.md). What the text has as tables is in [tables](tables.md).
 ";
 

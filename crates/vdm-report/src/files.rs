@@ -66,7 +66,16 @@ pub fn write_sealed<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(),
     write_atomic(path, text.as_bytes())
 }
 
-/// Reads what [`write_sealed`] wrote.
+/// The same on one line, for long lists of numbers that nobody reads.
+///
+/// # Errors
+/// As [`write_json`].
+pub fn write_sealed_line<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(), Error> {
+    let (line, _) = vdm_files::seal_line(value, "").map_err(Error::to_json(path))?;
+    write_atomic(path, format!("{line}\n").as_bytes())
+}
+
+/// Reads what [`write_sealed`] or [`write_sealed_line`] wrote.
 ///
 /// # Errors
 /// [`Error::Io`] for a file that is missing or unreadable, [`Error::Json`] for one that holds something
@@ -132,8 +141,10 @@ mod tests {
         let path = folder.path().join("result.json");
         write_sealed(&path, &json!({"steps": 1})).unwrap();
         assert_eq!(read_sealed::<Value>(&path).unwrap(), json!({"steps": 1}));
+        write_sealed_line(&path, &json!({"steps": 1})).unwrap();
+        assert_eq!(read_sealed::<Value>(&path).unwrap(), json!({"steps": 1}));
         let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, text.replace(": 1", ": 7")).unwrap();
+        fs::write(&path, text.replace(":1", ":7")).unwrap();
         let message = read_sealed::<Value>(&path).unwrap_err().to_string();
         assert!(message.contains("result.json") && message.contains("seal"), "{message}");
         assert_eq!(read_editable(&path).unwrap(), (json!({"steps": 7}), Seal::Broken));

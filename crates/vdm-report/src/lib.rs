@@ -14,6 +14,7 @@
 //! | `samples.png`, `samples.npy` | [`preview::grid`], [`npy::write`] | the final samples |
 //! | `denoising.png` | [`preview::grid`] or [`preview::strip`] | one sampling run, a column per noise level |
 //! | `layers.json` | [`files::write_sealed`] | [`result::Layers`] of a hierarchy |
+//! | `latents.json` | [`files::write_sealed_line`] | [`result::Latents`] of a hierarchy of two |
 //! | `reconstructions.png` | [`preview::grid`] | test items of a hierarchy and what it makes of them |
 //! | `loss_by_log_snr.json` | [`files::write_sealed`] | [`result::LossByLogSnr`] |
 //! | `noise_levels.json` | [`files::write_sealed`] | [`result::NoiseLevels`] |

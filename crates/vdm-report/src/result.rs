@@ -129,6 +129,30 @@ pub struct LayerResult {
     pub active: u64,
 }
 
+/// The contents of `latents.json`: the plane of a hierarchy's two latents, where its items are in it, and what the
+/// model makes of the rest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Latents {
+    /// `KL(q(z)‖p(z))` in nats, with `q(z)` the mean of the posteriors of items.
+    #[serde(deserialize_with = "number_or_null")]
+    pub hole: f64,
+    /// Its standard error over the items.
+    #[serde(deserialize_with = "number_or_null")]
+    pub standard_error: f64,
+    /// Latents of items, one draw from each posterior.
+    pub items: Vec<[f64; 2]>,
+    /// Latents drawn from the prior.
+    pub drawn: Vec<[f64; 2]>,
+    /// `log p(z) − log q(z)` of each of these, in nats.
+    #[serde(deserialize_with = "numbers_or_null")]
+    pub log_ratio: Vec<f64>,
+    /// Where data are points of the plane: those of the items, from −1 to 1; else empty.
+    pub item_points: Vec<[f64; 2]>,
+    /// And what the model makes of the latents drawn from the prior.
+    pub drawn_points: Vec<[f64; 2]>,
+}
+
 /// The contents of `loss_by_log_snr.json`: the loss `E‖ε − ε̂‖² / D` in bins of the log-SNR `λ`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LossByLogSnr {

@@ -101,6 +101,12 @@ impl RunDir {
         self.root.join("layers.json")
     }
 
+    /// `latents.json`: [`Latents`](crate::result::Latents) of a hierarchy of two.
+    #[must_use]
+    pub fn latents(&self) -> PathBuf {
+        self.root.join("latents.json")
+    }
+
     /// `reconstructions.png`: test items and what a hierarchy makes of them.
     #[must_use]
     pub fn reconstructions(&self) -> PathBuf {

@@ -428,6 +428,14 @@ fn m10_the_rate_is_information_and_a_hole() {
         (bound.estimate.term("rate").unwrap().mean.mean, found.rate.draw_error.unwrap());
     assert!((found.rate.mean - rate).abs() < 4.0 * error, "{} {rate} {error}", found.rate.mean);
     assert!((0.0..=40.0_f64.ln()).contains(&found.information.mean) && found.hole.mean > 0.0);
+    // By the same posteriors, over the prior: KL(p‖q), which is not KL(q‖p), but as little below 0.
+    let plane = judged.plane(2000).unwrap().unwrap();
+    let mean = plane.log_ratio.iter().sum::<f64>() / 2000.0;
+    assert!(mean > 0.0 && plane.items.len() == 40 && plane.drawn.len() == 2000, "{mean}");
+    let mut normals = vec![0.0_f64; 4000];
+    fill_normal(&mut normals, 2, Seed(1), Purpose::Prior, 0, 0);
+    let off = plane.drawn.iter().flatten().zip(&normals).map(|(z, eps)| (z - eps).abs());
+    assert!(off.fold(0.0, f64::max) < 1e-6, "latents of the prior are the normals of samples");
     // A bottom-up hierarchy has no density of its top layer given the item.
     let above = Hierarchy::new(
         &HierarchyModelSpec {
@@ -439,6 +447,7 @@ fn m10_the_rate_is_information_and_a_hole() {
     );
     let judged = HierarchyEvaluation { model: &above.unwrap(), ..judged };
     assert_eq!((judged.aggregate(1).unwrap(), judged.exact(10).unwrap()), (None, None));
+    assert_eq!(judged.plane(1).unwrap(), None);
     // Before any training a top-down posterior is its prior.
     let untrained = Hierarchy::new(
         &HierarchyModelSpec {
@@ -454,6 +463,8 @@ fn m10_the_rate_is_information_and_a_hole() {
         assert!(term.mean.abs() < 1e-6, "{found:?}");
     }
     assert_eq!(judged.active().unwrap(), [0]);
+    let ratios = judged.plane(100).unwrap().unwrap().log_ratio;
+    assert!(ratios.iter().all(|ratio| ratio.abs() < 1e-6), "{ratios:?}");
 }
 
 /// A layer whose posterior is its prior tells nothing, and is named: rate 0 and no active latent, beside layers that

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::json;
-use vdm_torch::hierarchy::{AggregatePosterior, HierarchyEvaluation, HierarchySpec};
+use vdm_torch::hierarchy::{HierarchyEvaluation, HierarchySpec};
 
 use super::options::{Estimator, Options};
 use super::task::{Measured, Outcome};
@@ -51,7 +51,7 @@ fn bound(
     let layers = family::hierarchy::layers(judged.model, &bound, &judged.active()?);
     let mut document = document(&name, &bound.estimate, bound.dims);
     document["layers"] = json!(layers.layers);
-    let aggregate = aggregate(judged)?;
+    let aggregate = family::hierarchy::aggregate(judged)?;
     document["aggregate"] = json!(aggregate);
     let estimate = bound.estimate;
     let mut outcome =
@@ -59,15 +59,6 @@ fn bound(
     outcome.layers = layers.layers;
     outcome.aggregate = aggregate;
     Ok(outcome)
-}
-
-/// Items whose posteriors make up an aggregate: each is compared with every other.
-pub(super) const AGGREGATED: usize = 4096;
-
-fn aggregate(judged: &HierarchyEvaluation<'_>) -> Result<Option<AggregatePosterior>> {
-    let count = judged.items.len().min(AGGREGATED);
-    let items = judged.items.select(&(0..count).collect::<Vec<_>>());
-    Ok(HierarchyEvaluation { items: &items, ..*judged }.aggregate(8)?)
 }
 
 fn importance_weighted(

@@ -4,8 +4,8 @@ use vdm_report::result::LayerResult;
 use vdm_sample::estimate::{Change, Estimate, Summary};
 use vdm_torch::hierarchy::AggregatePosterior;
 
-use super::hierarchy::AGGREGATED;
 use super::task::{Measured, Outcome};
+use crate::family::hierarchy::AGGREGATED;
 
 /// Nats from its limit within which an information is mostly the limit: items are then told apart but for one
 /// in a few.

@@ -1,13 +1,11 @@
 //! The aggregate posterior of diffusion beside its prior.
 
-use std::f64::consts::TAU;
-
 use anyhow::Result;
 use vdm_core::bound::prior_kl;
 use vdm_core::hlvm::Normal;
 use vdm_core::{GaussianMixture, LogSnr, quadrature};
 use vdm_random::{Purpose, Seed, fill_normal};
-use vdm_report::figure::{Axis, Figure, Hue, Mark, Place, Plot, Series, Stroke};
+use vdm_report::figure::{Axis, Figure, Hue, Mark, Place, Plot, Series, Stroke, over_the_prior};
 
 use super::{Entry, Picture};
 use crate::oracles::{SCALING, evenly, five_clusters};
@@ -87,11 +85,7 @@ fn draw() -> Result<Picture> {
 /// Latents at a level over the prior's circles.
 fn latents(data: &GaussianMixture, log_snr: f64) -> Plot {
     let at = SCALING.level(log_snr);
-    let circle = |radius: f64| {
-        let points = evenly(0.0, TAU, 90).map(|angle| (radius * angle.cos(), radius * angle.sin()));
-        Series::line(points, Hue::Gray).stroked(Stroke::Faint)
-    };
-    let mut series: Vec<Series> = [1.0, 2.0, 3.0].map(circle).into();
+    let mut series = Vec::new();
     for (k, ((_, mean, std), color)) in (0..).zip(data.components().zip(Hue::ALL)) {
         let mut normals = vec![0.0_f64; 2 * (DOTS / 5) as usize];
         fill_normal(&mut normals, 2, Seed(7), Purpose::EvaluationNoise, 0, k * DOTS / 5);
@@ -103,14 +97,8 @@ fn latents(data: &GaussianMixture, log_snr: f64) -> Plot {
     }
     // A minus of the font's, not a hyphen.
     let gamma = format!("{}", 0.0 - log_snr).replace('-', "−");
-    Plot {
-        size: (306, 294),
-        title: format!("γ = {gamma}: KL = {} nats", short(hole(data, log_snr))),
-        x: Axis::linear("first dimension", -3.5..3.5),
-        y: Axis::linear("second dimension", -3.5..3.5),
-        series,
-        legend: None,
-    }
+    let title = format!("γ = {gamma}: KL = {} nats", short(hole(data, log_snr)));
+    over_the_prior((306, 294), title, series)
 }
 
 /// Three digits.

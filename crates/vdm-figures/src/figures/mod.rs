@@ -2,6 +2,7 @@
 
 mod aggregate_posterior;
 mod graphical_models;
+mod hole;
 mod invariance;
 mod noising;
 mod schedules;
@@ -62,6 +63,7 @@ pub const ENTRIES: &[Entry] = &[
     steps::ENTRY,
     invariance::ENTRY,
     weightings::ENTRY,
+    hole::ENTRY,
     aggregate_posterior::ENTRY,
 ];
 

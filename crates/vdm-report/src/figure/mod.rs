@@ -27,6 +27,7 @@
 mod axis;
 mod canvas;
 mod diagram;
+mod latents;
 mod layout;
 mod legend;
 mod plot;
@@ -34,6 +35,7 @@ mod series;
 
 pub use axis::{Axis, Scale};
 pub use diagram::{Diagram, Edge, Node};
+pub use latents::over_the_prior;
 pub use layout::{Figure, Panel};
 pub use legend::Place;
 pub use plot::Plot;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use vdm_files::Seal;
 
 use crate::metrics::{MetricsLog, Record, Timing, TimingsLog, TrainRecord, ValidationRecord};
-use crate::result::{Layers, LossByLogSnr, NoiseLevels, RunResult};
+use crate::result::{Latents, Layers, LossByLogSnr, NoiseLevels, RunResult};
 use crate::{Error, RunDir, files};
 
 /// A page of more than this many bytes a preview opens slowly.
@@ -58,6 +58,7 @@ pub(super) struct Run {
     pub(super) stages: Part<Vec<(u64, Part<Embedded>)>>,
     pub(super) denoising: Part<Embedded>,
     pub(super) layers: Part<Layers>,
+    pub(super) latents: Part<Latents>,
     pub(super) reconstructions: Part<Embedded>,
 }
 
@@ -93,6 +94,7 @@ impl Run {
             stages: stages(dir),
             denoising: part(&dir.denoising(), embed),
             layers: part(&dir.layers(), files::read_sealed),
+            latents: part(&dir.latents(), files::read_sealed),
             reconstructions: part(&dir.reconstructions(), embed),
         }
     }

@@ -28,6 +28,17 @@ pub struct AggregatePosterior {
     pub hole: Summary,
 }
 
+/// The plane of the two latents of a model of one layer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LatentPlane {
+    /// Latents of the items, one draw from each posterior.
+    pub items: Vec<[f64; 2]>,
+    /// Latents of samples: draws from the prior.
+    pub drawn: Vec<[f64; 2]>,
+    /// `log p(z) − log q(z)` of each of these in nats, with `q(z)` the mean of the items' posteriors.
+    pub log_ratio: Vec<f64>,
+}
+
 /// Items whose densities are held at once.
 const ROWS: i64 = 64;
 
@@ -50,20 +61,14 @@ impl HierarchyEvaluation<'_> {
         tch::no_grad(|| {
             let [mean, log_std] = self.top_posteriors(top)?;
             let own = Gaussian::new(mean.shallow_clone(), log_std.shallow_clone());
-            let graphs = model.graphs(1, false);
-            let top = graphs.generative().factor(top);
-            let Some(Belief::Gaussian(prior)) = top.and_then(|top| top.at(&BTreeMap::new())) else {
-                return Ok(None);
-            };
+            let prior = model.top_prior();
             let items = self.items.len();
             let mut terms = [(); 3].map(|()| vec![Moments::default(); items]);
             for draw in 0..draws as u64 {
                 let eps = self.top_noise(draw)?.view(mean.size().as_slice());
                 let z = &mean + log_std.exp() * eps;
-                let given =
-                    own.log_density(&z).flatten(1, -1).sum_dim_intlist(1, false, Kind::Double);
-                let p = prior.log_density(&z).flatten(1, -1);
-                let p = p.sum_dim_intlist(1, false, Kind::Double);
+                let given = log_density(&own, &z);
+                let p = log_density(&prior, &z);
                 let q = mixture(&z, &mean, &log_std);
                 let columns = [&given - &p, &given - &q, q - p];
                 for (term, column) in terms.iter_mut().zip(columns) {
@@ -77,6 +82,33 @@ impl HierarchyEvaluation<'_> {
         })
     }
 
+    /// Where items are in the plane of two latents, and where the first `samples` samples of the seed are; [`None`] of
+    /// a model of more than one layer, or of other than two latents.
+    ///
+    /// # Errors
+    /// As [`bound`](Self::bound).
+    pub fn plane(&self, samples: usize) -> Result<Option<LatentPlane>, Error> {
+        self.check("samples", samples)?;
+        if !self.model.is_of_a_plane() {
+            return Ok(None);
+        }
+        tch::no_grad(|| {
+            let [mean, log_std] = self.top_posteriors(1)?;
+            let items = &mean + log_std.exp() * self.top_noise(0)?.view(mean.size().as_slice());
+            let prior = self.model.top_prior();
+            let normals = self.model.normals(self.seed, 0, samples)?;
+            let normals = Tensor::from_slice(&normals).to_device(self.model.device());
+            let shape = [&[samples as i64], &mean.size()[1..]].concat();
+            let drawn = &prior.mean + prior.log_std.exp() * normals.view(shape.as_slice());
+            let log_ratio = log_density(&prior, &drawn) - mixture(&drawn, &mean, &log_std);
+            Ok(Some(LatentPlane {
+                items: points(&items)?,
+                drawn: points(&drawn)?,
+                log_ratio: host(&log_ratio)?,
+            }))
+        })
+    }
+
     /// `−log p(x)` of each item in nats, by quadrature on `side`² points, of a model of one layer of two latents;
     /// [`None`] of any other.
     ///
@@ -86,7 +118,7 @@ impl HierarchyEvaluation<'_> {
         self.check("quadrature side", side)?;
         let model = self.model;
         require(side >= 2, "quadrature side", side, "use at least 2")?;
-        if model.latents().len() != 1 || model.latent_dims() != 2 {
+        if !model.is_of_a_plane() {
             return Ok(None);
         }
         let step = 2.0 * REACH / (side - 1) as f64;
@@ -150,23 +182,48 @@ impl HierarchyEvaluation<'_> {
     }
 }
 
-/// `log (1/N) Σ_j q(z_i|x_j)` of each `i`, `[N]`, in f64.
+/// The logarithm of a density at latents `[N, …]`, `[N]`, in f64.
+fn log_density(of: &Gaussian<'_>, z: &Tensor) -> Tensor {
+    of.log_density(z).flatten(1, -1).sum_dim_intlist(1, false, Kind::Double)
+}
+
+/// Pairs of numbers.
+fn points(pairs: &Tensor) -> Result<Vec<[f64; 2]>, Error> {
+    Ok(host(pairs)?.chunks(2).map(|pair| [pair[0], pair[1]]).collect())
+}
+
+/// `log (1/N) Σ_j q(z_i|x_j)` of each `i`, `[M]`, in f64, from latents `[M, …]` and posteriors `[N, …]`.
 fn mixture(z: &Tensor, mean: &Tensor, log_std: &Tensor) -> Tensor {
     let flat = |t: &Tensor| t.flatten(1, -1).to_kind(Kind::Double);
     let (z, mean, log_std) = (flat(z), flat(mean).unsqueeze(0), flat(log_std).unsqueeze(0));
-    let items = z.size()[0];
+    let (latents, items) = (z.size()[0], mean.size()[1]);
     let rows = |first: i64| {
-        let z = z.narrow(0, first, ROWS.min(items - first)).unsqueeze(1);
+        let z = z.narrow(0, first, ROWS.min(latents - first)).unsqueeze(1);
         let score = (z - &mean) * (-&log_std).exp();
         let log_q = (score.square() + TAU.ln()) * -0.5 - &log_std;
         let by_pair = log_q.sum_dim_intlist(2, false, Kind::Double);
         by_pair.logsumexp([1_i64].as_slice(), false) - (items as f64).ln()
     };
-    let rows: Vec<Tensor> = (0..items).step_by(ROWS as usize).map(rows).collect();
+    let rows: Vec<Tensor> = (0..latents).step_by(ROWS as usize).map(rows).collect();
     Tensor::cat(&rows, 0)
 }
 
 impl Hierarchy {
+    /// Whether a plane holds all of its latents.
+    fn is_of_a_plane(&self) -> bool {
+        self.latents().len() == 1 && self.latent_dims() == 2
+    }
+
+    /// What the top layer is drawn from where nothing is known: it has no layer above.
+    fn top_prior(&self) -> Gaussian<'static> {
+        let graphs = self.graphs(1, false);
+        let top = graphs.generative().factor(self.latents().len());
+        match top.and_then(|top| top.at(&BTreeMap::new())) {
+            Some(Belief::Gaussian(prior)) => Gaussian::new(prior.mean, prior.log_std),
+            _ => panic!("latents have Gaussian priors"),
+        }
+    }
+
     /// `log p(x|z)` of every item for every one of some latents of a model of one layer: `[points, items]`, from
     /// latents `[points, c]` and data values `[items, D]` as indices.
     fn log_likelihoods(&self, z: &Tensor, index: &Tensor) -> Tensor {

@@ -86,7 +86,7 @@ impl Hierarchy {
     }
 
     /// Standard normals of samples, `[count, D]`.
-    fn normals(&self, seed: Seed, first: u64, count: usize) -> Result<Vec<f32>, Error> {
+    pub(super) fn normals(&self, seed: Seed, first: u64, count: usize) -> Result<Vec<f32>, Error> {
         self.check_count(&[count])?;
         bounded("first", first, Cost::Numbered)?;
         let dims = self.latent_dims();

@@ -33,7 +33,7 @@ use vdm_data::Shape;
 use vdm_sample::Seed;
 use vdm_sample::noise::{Purpose, fill_normal};
 
-pub use self::aggregate::AggregatePosterior;
+pub use self::aggregate::{AggregatePosterior, LatentPlane};
 pub use self::evaluate::{ACTIVE, HierarchyBound, HierarchyEvaluation};
 use self::layers::{Decoder, Encoder, Layer, Layout, Pass, Size};
 pub use self::likelihood::{LikelihoodSpec, Logistics};
