@@ -87,7 +87,7 @@ impl<'de> Visitor<'de> for Reader {
 mod tests {
     use super::*;
 
-    /// All kinds of values are read as serde_json reads them.
+    /// All kinds of values are read as `serde_json` reads them.
     #[test]
     fn values_are_those_of_serde_json() {
         let text = r#"{"a": [0, -1, 18446744073709551615, 1e400, 0.1, true, null, "\u00e4\n", {}, []],

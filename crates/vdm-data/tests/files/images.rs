@@ -167,8 +167,7 @@ fn an_index_beyond_its_palette_is_refused() {
 fn pictures_of_16_bits_are_said_to_lose_half() {
     let dir = tempfile::tempdir().unwrap();
     for i in 0..10 {
-        let deep =
-            DynamicImage::ImageLuma16(image::ImageBuffer::from_pixel(4, 4, image::Luma([999])));
+        let deep = DynamicImage::ImageLuma16(image::ImageBuffer::from_pixel(4, 4, Luma([999])));
         let image = if i < 3 { deep } else { deep.into_luma8().into() };
         write(dir.path(), &format!("{i}.png"), picture(&image, ImageFormat::Png));
     }
