@@ -158,6 +158,7 @@ fn a_hierarchy_is_evaluated_sampled_and_reported() {
         (vec!["sample", "--run", dir, "--temperature", "11"], "--temperature 11"),
         (vec!["sample", "--run", dir, "--latent-grid", "3"], "latents of the model = "),
         (vec!["eval", "--run", dir, "--draws", "0"], "draws = 0"),
+        (vec!["eval", "--run", dir, "--estimator", "exact"], "one layer of two latents"),
     ] {
         let error = refused(&arguments);
         assert!(error.contains(named), "{arguments:?}: {error}");
@@ -178,6 +179,19 @@ fn two_latents_are_shown_in_their_plane() {
     for field in ["items", "drawn", "log_ratio", "item_points", "drawn_points"] {
         assert_eq!(pairs(field), 400, "{field}");
     }
+    let bits = |more: &[&str]| {
+        let asked = ["eval", "--run", out.to_str().unwrap(), "--items", "20", "--json"];
+        let document: Value =
+            serde_json::from_str(&succeeds(&[&asked[..], more].concat())).unwrap();
+        document["result"]["bits_per_dim"]["mean"].as_f64().unwrap()
+    };
+    let exact = bits(&["--estimator", "exact"]);
+    let iwae = bits(&["--estimator", "iwae", "--importance-samples", "400"]);
+    let bound = bits(&["--draws", "50"]);
+    assert!(
+        exact < bound && (iwae - exact).abs() < 0.1 * (bound - exact),
+        "{exact} {iwae} {bound}"
+    );
     let page = fs::read_to_string(out.join("report.html")).unwrap();
     assert!(page.contains("The plane of latents") && page.contains("of the prior is in the hole"));
 }

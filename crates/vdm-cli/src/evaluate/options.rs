@@ -22,7 +22,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR")]
     pub(super) run: PathBuf,
     /// bound: the variational bound; iwae: the importance-weighted one; ode: the likelihood of the
-    /// probability-flow ODE
+    /// probability-flow ODE; exact: the likelihood by quadrature, of a hierarchy of two latents
     #[arg(long, value_enum, default_value = "bound")]
     pub(super) estimator: Estimator,
     #[command(flatten)]
@@ -87,6 +87,7 @@ pub(super) enum Estimator {
     Bound,
     Iwae,
     Ode,
+    Exact,
 }
 
 impl Options {

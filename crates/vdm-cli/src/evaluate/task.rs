@@ -71,6 +71,10 @@ impl Task<'_> {
             (Estimator::Bound, _) => self.depth_sweep(),
             (Estimator::Iwae, steps) => self.importance_weighted(steps),
             (Estimator::Ode, _) => self.flow(),
+            (Estimator::Exact, _) => bail!(
+                "--estimator exact takes a hierarchy of two latents, such as clusters-vae; of a diffusion model \
+                 --estimator ode gives the likelihood of its ODE"
+            ),
         }
     }
 

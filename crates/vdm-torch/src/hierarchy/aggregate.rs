@@ -6,9 +6,9 @@ use std::f64::consts::TAU;
 use serde::Serialize;
 use tch::{Kind, Tensor};
 use vdm_core::setting::require;
-use vdm_sample::estimate::{Moments, Summary};
+use vdm_sample::estimate::{Estimate, Moments, Summary};
 
-use super::evaluate::{HierarchyEvaluation, host};
+use super::evaluate::{HierarchyEvaluation, estimate, finite, host};
 use super::{Belief, Gaussian, Hierarchy, Inference};
 use crate::Error;
 
@@ -109,12 +109,19 @@ impl HierarchyEvaluation<'_> {
         })
     }
 
-    /// `−log p(x)` of each item in nats, by quadrature on `side`² points, of a model of one layer of two latents;
-    /// [`None`] of any other.
+    /// `−log p(x)` in nats, by quadrature on `side`² points, of a model of one layer of two latents; [`None`] of any
+    /// other. It is exact where posteriors are wider than the distance of the points, 12 standard deviations of the prior
+    /// over `side`.
+    ///
+    /// `progress(done)` is told how many items are done.
     ///
     /// # Errors
-    /// [`Error::Setting`] for fewer than two points a side; [`Error::Torch`] if the device has no memory for a batch.
-    pub fn exact(&self, side: usize) -> Result<Option<Vec<f64>>, Error> {
+    /// [`Error::Setting`] for fewer than two points a side; otherwise as [`bound`](Self::bound).
+    pub fn exact(
+        &self,
+        side: usize,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Option<Estimate>, Error> {
         self.check("quadrature side", side)?;
         let model = self.model;
         require(side >= 2, "quadrature side", side, "use at least 2")?;
@@ -123,33 +130,37 @@ impl HierarchyEvaluation<'_> {
         }
         let step = 2.0 * REACH / (side - 1) as f64;
         let axis: Vec<f64> = (0..side).map(|i| step * i as f64 - REACH).collect();
-        let dims = model.spec().shape.dims() as i64;
-        let values = model.values(self.items.pixels()).to_kind(Kind::Int64);
-        let index = values.view([-1, dims]);
-        tch::no_grad(|| {
-            let mut total: Option<Tensor> = None;
-            for first in &axis {
-                let points: Vec<f32> =
-                    axis.iter().flat_map(|second| [*first as f32, *second as f32]).collect();
-                let log_prior: Vec<f64> = axis
-                    .iter()
-                    .map(|second| {
-                        -0.5 * (first * first + second * second) - TAU.ln() + 2.0 * step.ln()
-                    })
-                    .collect();
-                let log_prior =
-                    Tensor::from_slice(&log_prior).to_device(model.device()).view([-1, 1]);
-                let z = Tensor::from_slice(&points).view([-1, 2]).to_device(model.device());
-                // [points, items], of sums over the item's components.
-                let joint = model.log_likelihoods(&z, &index).to_kind(Kind::Double) + log_prior;
-                let column = joint.logsumexp([0_i64].as_slice(), false);
-                total = Some(match total {
-                    None => column,
-                    Some(total) => total.logaddexp(&column),
-                });
+        let mut total = Vec::with_capacity(self.items.len());
+        for (first, values) in self.batches() {
+            let index = values.flatten(1, -1).to_kind(Kind::Int64);
+            for nats in tch::no_grad(|| host(&-self.log_evidence(&axis, &index)))? {
+                let mut item = Moments::default();
+                item.add(finite(nats, total.len())?);
+                total.push(item);
             }
-            total.map(|total| host(&-total)).transpose()
-        })
+            progress(first + values.size()[0] as usize);
+        }
+        Ok(Some(estimate(total, Vec::new(), 1)))
+    }
+
+    /// `log p(x)` of items, as indices `[N, D]` of their values, by the latents of the plane on `axis`².
+    fn log_evidence(&self, axis: &[f64], index: &Tensor) -> Tensor {
+        let model = self.model;
+        let area = (axis[1] - axis[0]).powi(2);
+        let column = |first: &f64| {
+            let points: Vec<f32> =
+                axis.iter().flat_map(|second| [*first as f32, *second as f32]).collect();
+            let log_prior =
+                |second: &f64| -0.5 * (first * first + second * second) - TAU.ln() + area.ln();
+            let log_prior: Vec<f64> = axis.iter().map(log_prior).collect();
+            let log_prior = Tensor::from_slice(&log_prior).to_device(model.device()).view([-1, 1]);
+            let z = Tensor::from_slice(&points).view([-1, 2]).to_device(model.device());
+            // [points, items], of sums over the item's components.
+            let joint = model.log_likelihoods(&z, index).to_kind(Kind::Double) + log_prior;
+            joint.logsumexp([0_i64].as_slice(), false)
+        };
+        let columns: Vec<Tensor> = axis.iter().map(column).collect();
+        Tensor::stack(&columns, 0).logsumexp([0_i64].as_slice(), false)
     }
 
     /// Mean and log standard deviation of the top layer given each item.

@@ -225,7 +225,7 @@ pub(super) fn host(numbers: &Tensor) -> Result<Vec<f64>, Error> {
     Ok(Vec::try_from(numbers.to_kind(Kind::Double).to_device(Device::Cpu).flatten(0, -1))?)
 }
 
-fn estimate(
+pub(super) fn estimate(
     items: Vec<Moments>,
     terms: Vec<(&'static str, Vec<Moments>)>,
     rounds: usize,
@@ -239,7 +239,7 @@ fn estimate(
     Estimate { total: Summary::of(&items), items, terms, rounds, reached: None }
 }
 
-fn finite(nats: f64, item: usize) -> Result<f64, Error> {
+pub(super) fn finite(nats: f64, item: usize) -> Result<f64, Error> {
     if nats.is_finite() {
         return Ok(nats);
     }
