@@ -53,8 +53,9 @@ impl Claim {
 
     fn of(run: RunDir) -> Result<Self> {
         let path = run.lock();
-        let lock =
-            File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        // Whatever it is, it loses nothing by being locked.
+        let lock = File::options().write(true).create(true).truncate(false).open(&path);
+        let lock = lock.with_context(|| format!("cannot write {}", path.display()))?;
         ensure!(
             lock.try_lock().is_ok(),
             "another process is training in {}; wait for it, or train in another folder",

@@ -125,6 +125,7 @@ impl ConfigOptions {
         for (_, path, value) in &overrides {
             *field(&mut document, path)? = value.clone();
         }
+        let mut added = Vec::new();
         for assignment in &self.set {
             let (path, value) = assignment
                 .split_once('=')
@@ -133,6 +134,9 @@ impl ConfigOptions {
                 overrides.iter().find(|(_, field, _)| one_holds_the_other(field, path))
             {
                 bail!("--set {path}: {option} sets {field} already; leave one of them out");
+            }
+            if add_field(&mut document, path)? {
+                added.push(path);
             }
             let replaced = field(&mut document, path)?;
             // A bare word is taken as a string, as in network.attention=everywhere.
@@ -153,6 +157,9 @@ impl ConfigOptions {
             .with_context(|| {
                 format!("with these options {origin} is not a configuration of a run")
             })?;
+        // What was read over was known to no part of the configuration.
+        let mut resolved = serde_json::to_value(&config)?;
+        added.into_iter().try_for_each(|path| field(&mut resolved, path).map(|_| ()))?;
         fill_in_path(&mut config)?;
         config.check()?;
         Ok(config)
@@ -226,6 +233,15 @@ fn field<'a>(document: &'a mut Value, path: &str) -> Result<&'a mut Value> {
         })?;
     }
     Ok(place)
+}
+
+/// Adds a field beside others, if it is not there: one that is left out where it has no value. Says whether it did.
+fn add_field(document: &mut Value, path: &str) -> Result<bool> {
+    let Some((parent, key)) = path.rsplit_once('.') else { return Ok(false) };
+    let Value::Object(fields) = field(document, parent)? else { return Ok(false) };
+    let is_new = !fields.contains_key(key);
+    fields.entry(key).or_insert(Value::Null);
+    Ok(is_new)
 }
 
 /// Data by name, or by path.
@@ -313,6 +329,21 @@ mod tests {
         let twice = text.replacen("\"seed\": 1,", "\"seed\": 1, \"seed\": 7,", 1);
         let error = format!("{:#}", Base::new("a.json".into(), &twice).unwrap_err());
         assert!(error.contains("a.json") && error.contains("\"seed\" is there twice"), "{error}");
+    }
+
+    #[test]
+    fn a_field_that_a_preset_leaves_out_can_be_set() {
+        let set = ["data={\"kind\": \"swirl\"}", "training.optimizer.skip_above=5"];
+        let config = options(&set).resolve(None).unwrap().0;
+        assert_eq!(config.training.optimizer.skip_above, Some(5.0));
+        for (set, named) in [
+            ("training.optimizer.skip=5", "skip"),
+            ("training.nothing=5", "nothing"),
+            ("nothing=1", "there is no field \"nothing\""),
+        ] {
+            let error = format!("{:#}", options(&[set]).resolve(None).unwrap_err());
+            assert!(error.contains(named), "{set}: {error}");
+        }
     }
 
     /// Every preset is a legal configuration under its own name.

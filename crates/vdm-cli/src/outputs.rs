@@ -2,7 +2,7 @@
 //! of what the command reads, or of what a run has to keep.
 
 use std::fs;
-use std::path::{Path, PathBuf, absolute};
+use std::path::{Component, Path, PathBuf, absolute};
 
 use anyhow::{Context, Result, bail, ensure};
 use vdm_report::{RunDir, files};
@@ -27,11 +27,13 @@ pub(crate) fn prepare(outs: &[(&str, &Path)], read: &[PathBuf]) -> Result<()> {
 /// keeps.
 pub(crate) fn check(flag: &str, out: &Path, read: &[PathBuf]) -> Result<()> {
     let place = place_of(out)?;
-    let run = place.ancestors().skip(1).map(RunDir::new).find(|run| run.config().is_file());
+    let is_run = |run: &RunDir| run.config().is_file() && run.checkpoints().is_dir();
+    let run = place.ancestors().skip(1).map(RunDir::new).find(is_run);
     // What is not there yet replaces nothing, but among data it would be taken for some of them. A run may lie there.
     for path in read {
         let Ok(path) = fs::canonicalize(path) else { continue };
-        let is_among_data = run.is_none() && path.is_dir() && place.starts_with(&path);
+        let has_own_folder = run.as_ref().is_some_and(|run| run.root().starts_with(&path));
+        let is_among_data = path.is_dir() && place.starts_with(&path) && !has_own_folder;
         ensure!(
             !is_among_data,
             "{flag} {} lies in {}, whose files are read as data; name a place elsewhere",
@@ -55,15 +57,30 @@ pub(crate) fn check(flag: &str, out: &Path, read: &[PathBuf]) -> Result<()> {
 
 /// Where a file is or would be, its links followed.
 fn place_of(out: &Path) -> Result<PathBuf> {
-    let cannot = || format!("cannot find the place of {}", out.display());
-    if let Ok(place) = fs::canonicalize(out) {
-        return Ok(place);
+    let path =
+        absolute(out).with_context(|| format!("cannot find the place of {}", out.display()))?;
+    let mut place = PathBuf::new();
+    let mut is_there = true;
+    for part in path.components() {
+        match part {
+            // Of a place whose links are followed.
+            Component::ParentDir if is_there => {
+                place.pop();
+            }
+            Component::ParentDir => bail!(
+                "{} goes back from a folder that is not there; name the place without `..`",
+                out.display()
+            ),
+            part => {
+                place.push(part);
+                match fs::canonicalize(&place) {
+                    Ok(found) if is_there => place = found,
+                    _ => is_there = false,
+                }
+            }
+        }
     }
-    let place = absolute(out).with_context(cannot)?;
-    let (Some(folder), Some(name)) = (place.parent(), place.file_name()) else {
-        return Ok(place);
-    };
-    Ok(fs::canonicalize(folder).map_or_else(|_| place.clone(), |folder| folder.join(name)))
+    Ok(place)
 }
 
 #[cfg(test)]
@@ -100,7 +117,7 @@ mod tests {
             assert!(text.contains("that the run there keeps for itself"), "{name}: {text}");
         }
         // A run among the data.
-        fs::create_dir(at("images/run")).unwrap();
+        fs::create_dir_all(at("images/run/checkpoints")).unwrap();
         fs::write(at("images/run/config.json"), "").unwrap();
         fs::write(at("images/run/samples.png"), "").unwrap();
         assert_eq!(fault(&at("images/run/samples.png")), Ok(()));
@@ -108,6 +125,19 @@ mod tests {
         for name in free.into_iter().chain(["run/eval.json", "new/folder/a.json"]) {
             assert_eq!(fault(&at(name)), Ok(()), "{name}");
         }
+        // Through what is not there, and through links.
+        let text = fault(&at("gone/../run/config.json")).unwrap_err();
+        assert!(text.contains("goes back from a folder that is not there"), "{text}");
+        assert!(!at("gone").exists());
+        symlink(at("images"), at("pictures")).unwrap();
+        for name in ["pictures/new/b.json", "run/../images/new.npy", "pictures/../images/c.png"] {
+            let text = fault(&at(name)).unwrap_err();
+            assert!(text.contains("whose files are read as data"), "{name}: {text}");
+        }
+        // A configuration is no run, and a run above data is not among them.
+        fs::write(at("config.json"), "").unwrap();
+        assert!(fault(&at("images/new.npy")).unwrap_err().contains("read as data"));
+        assert_eq!(fault(&at("samples/a.png")), Ok(()));
         let twice = [("--out", &*at("a.csv")), ("--per-item", &*at("a.csv"))];
         let text = prepare(&twice, &[]).unwrap_err().to_string();
         assert!(text.starts_with("--out and --per-item both name"), "{text}");

@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use vdm_data::Dataset;
 use vdm_report::metrics::{MetricsLog, Record, TimingsLog};
 use vdm_report::result::{DataSource, RunResult, TestLikelihood};
-use vdm_report::{RunDir, files, report as html};
+use vdm_report::{RunDir, files, preview, report as html};
 use vdm_torch::checkpoint::{CheckpointInfo, Checkpoints, Chosen};
 use vdm_torch::hierarchy::HierarchySpec;
 use vdm_torch::train::{Outcome, Trainable, Trainer};
@@ -84,7 +84,14 @@ fn finished(folder: &Path, steps: Option<u64>) -> Result<Option<String>> {
         files::read_sealed::<RunResult>(&run.result()).is_ok_and(|r| r.steps == total) && files;
     // So are logs that are damaged.
     let logs = MetricsLog::read(&run.metrics()).is_ok() && TimingsLog::read(&run.timings()).is_ok();
-    Ok((done == Some(total) && concluded && logs && run.report().exists()).then(|| {
+    let pictures = match config.model {
+        AnyModel::Diffusion(_) => [run.samples_png(), run.denoising()],
+        AnyModel::Hierarchy(_) => [run.samples_png(), run.reconstructions()],
+    };
+    let shown = run.report().exists()
+        && run.samples_npy().exists()
+        && pictures.iter().all(|path| preview::is_whole(path));
+    Ok((done == Some(total) && concluded && logs && shown).then(|| {
         format!(
             "{0} is finished: its {total} steps are done, and {1} says what came out; to train it \
              further give a larger total, such as `cargo xtask train --resume {0} --steps {2}`",
@@ -95,23 +102,24 @@ fn finished(folder: &Path, steps: Option<u64>) -> Result<Option<String>> {
     }))
 }
 
-/// That a run without a checkpoint never had one: a checkpoint is written before its validation, and before any step
-/// that follows the first of them.
+/// That a run without a checkpoint never had one: a checkpoint is written before its validation and samples, and before
+/// any step that follows the first of them.
 fn check_begun(run: &RunDir, checkpoint_every: u64) -> Result<()> {
-    if !run.metrics().exists() {
-        return Ok(());
-    }
-    let records = MetricsLog::intact(&run.metrics())?.intact;
-    let had_one = |record: &Record| match record {
+    let metrics = run.metrics();
+    let records = if metrics.exists() { MetricsLog::intact(&metrics)?.intact } else { Vec::new() };
+    let is_later = |record: &Record| match record {
         Record::Train(record) => record.step > checkpoint_every,
         Record::Validation(_) => true,
     };
-    if let Some(record) = records.iter().rfind(|record| had_one(record)) {
+    let witness = match records.iter().rfind(|record| is_later(record)) {
+        Some(record) => Some((metrics, record.step())),
+        None => run.sample_steps()?.last().map(|step| (run.samples_at(*step), *step)),
+    };
+    if let Some((witness, step)) = witness {
         bail!(
-            "{} knows of step {}, but {} holds no checkpoint; bring them back, or start anew in another folder with \
+            "{} knows of step {step}, but {} holds no checkpoint; bring them back, or start anew in another folder with \
              --config {}",
-            run.metrics().display(),
-            record.step(),
+            witness.display(),
             run.checkpoints().display(),
             run.config().display()
         );

@@ -293,6 +293,7 @@ fn bad_input_is_named() {
         (vec!["train", "--precision", "f16"], "unknown variant `f16`"),
         (vec!["train", "--threads", "0"], "--threads"),
         (vec!["train", "--set", "training.batch=many"], "training.batch: many is no number"),
+        (vec!["train", "--set", "sampler.steps=0"], "sampler.steps = 0"),
         (vec!["train", "--set", "network.band_limit=NaN"], "network.band_limit: NaN is no number"),
         (vec!["train", "--out", "<held>"], "already holds a run"),
         (vec!["train", "--resume", "<empty>"], "is not the folder of a run"),

@@ -261,9 +261,19 @@ fn what_is_left_of_a_run_is_not_lost() {
     refused(&resume, "metrics.jsonl");
     fs::write(&metrics, &before[1]).unwrap();
 
+    // What a finished run can make again it does.
+    let png = out.join("samples.png");
+    let samples = fs::read(&png).unwrap();
+    fs::write(&png, &samples[..samples.len() / 2]).unwrap();
+    let [said, err] = texts(&run(&resume));
+    assert!(!said.contains("is finished") && fs::read(&png).unwrap() == samples, "{said}{err}");
+
     let aside = folder.path().join("aside");
     fs::rename(&checkpoints, &aside).unwrap();
-    refused(&resume, "knows of step 4, but");
+    refused(&resume, "metrics.jsonl knows of step 4, but");
+    fs::write(&metrics, "").unwrap();
+    refused(&resume, "step-00000004.png knows of step 4, but");
+    fs::write(&metrics, &before[1]).unwrap();
     fs::remove_dir_all(&checkpoints).unwrap();
     fs::rename(&aside, &checkpoints).unwrap();
     assert!(kept() == before && model.exists());

@@ -144,7 +144,10 @@ impl RunDir {
             |folder: &PathBuf| fs::read_dir(folder).is_ok_and(|mut e| e.next().is_some());
         let folders = [self.checkpoints(), self.samples_folder()];
         let found = self.files().into_iter().find(|path| path.exists());
-        found.or_else(|| folders.into_iter().find(holds_any))
+        found.or_else(|| folders.into_iter().find(holds_any)).or_else(|| {
+            let entries = fs::read_dir(&self.root).ok()?.flatten();
+            entries.map(|entry| entry.path()).find(|path| is_events(path))
+        })
     }
 
     /// Whether a path is that of something which the run keeps for itself: all but its final samples.
@@ -153,12 +156,13 @@ impl RunDir {
         let samples = [self.samples_png(), self.samples_npy()];
         let folders = [self.checkpoints(), self.samples_folder()];
         path == self.lock()
+            || (is_events(path) && path.parent() == Some(&self.root))
             || folders.iter().any(|folder| path.starts_with(folder))
             || self.files().iter().any(|file| path == file && !samples.contains(file))
     }
 
     /// Everything but logs of `TensorBoard`, checkpoints and the samples made while training.
-    fn files(&self) -> [PathBuf; 13] {
+    fn files(&self) -> [PathBuf; 14] {
         [
             self.config(),
             self.metrics(),
@@ -168,6 +172,7 @@ impl RunDir {
             self.samples_npy(),
             self.denoising(),
             self.layers(),
+            self.latents(),
             self.reconstructions(),
             self.loss_by_log_snr(),
             self.noise_levels(),
@@ -193,6 +198,12 @@ impl RunDir {
     }
 }
 
+/// Whether a file is named as a log of `TensorBoard`.
+fn is_events(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with("events.out.tfevents."))
+}
+
 fn step_of(name: &str) -> Option<u64> {
     name.strip_prefix("step-")?.strip_suffix(".png")?.parse().ok()
 }
@@ -213,8 +224,12 @@ mod tests {
             fs::write(folder.path().join(name), "").unwrap();
         }
         assert_eq!(run.first_part(), None);
-        for part in run.files().into_iter().chain([run.checkpoints().join("step-00000002")]) {
+        let more =
+            [run.checkpoints().join("step-00000002"), run.root().join("events.out.tfevents.1")];
+        for part in run.files().into_iter().chain(more) {
             fs::write(&part, "").unwrap();
+            let is_sample = [run.samples_png(), run.samples_npy()].contains(&part);
+            assert_eq!(run.keeps(&part), !is_sample, "{}", part.display());
             assert!(part.starts_with(run.first_part().unwrap()), "{}", part.display());
             fs::remove_file(&part).unwrap();
         }

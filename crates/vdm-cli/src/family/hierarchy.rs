@@ -96,7 +96,9 @@ impl Recorded for HierarchySpec {
     }
 
     fn is_concluded(run: &RunDir) -> bool {
+        let latents = run.latents();
         files::read_sealed::<Layers>(&run.layers()).is_ok()
+            && (!latents.exists() || files::read_sealed::<Latents>(&latents).is_ok())
     }
 }
 

@@ -164,15 +164,21 @@ fn an_index_beyond_its_palette_is_refused() {
 }
 
 #[test]
-fn pictures_of_16_bits_are_said_to_lose_half() {
+fn what_is_changed_in_pictures_is_said() {
     let dir = tempfile::tempdir().unwrap();
     for i in 0..10 {
         let deep = DynamicImage::ImageLuma16(image::ImageBuffer::from_pixel(4, 4, Luma([999])));
         let image = if i < 3 { deep } else { deep.into_luma8().into() };
         write(dir.path(), &format!("{i}.png"), picture(&image, ImageFormat::Png));
     }
+    write(dir.path(), "10.png", picture(&plain(32, 32, RED), ImageFormat::Png));
     let notes = load_path(dir.path()).unwrap().notes;
-    assert_eq!(notes, ["3 of 10 images have 16 bits a value: they were reduced to 8"]);
+    let wanted = [
+        "3 of 11 images have 16 bits a value: they were reduced to 8",
+        "1 of 11 images are in color: the gray ones have three equal channels beside them",
+        "10 of 11 images were cropped to a square and resized to 32×32, as their size was another",
+    ];
+    assert_eq!(notes, wanted);
 }
 
 #[test]

@@ -151,6 +151,20 @@ pub fn strip(previews: &[Preview]) -> Result<Preview, Error> {
     Ok(strip)
 }
 
+/// Whether a file is a preview that decodes to its end.
+#[must_use]
+pub fn is_whole(path: &Path) -> bool {
+    files::read(path).is_ok_and(|bytes| decoded_size(&bytes).is_ok())
+}
+
+/// Decodes a PNG to its end, and says its width and height.
+pub(crate) fn decoded_size(bytes: &[u8]) -> Result<(u32, u32), png::DecodingError> {
+    let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info()?;
+    while reader.next_row()?.is_some() {}
+    reader.finish()?;
+    Ok(reader.info().size())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

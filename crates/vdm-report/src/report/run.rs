@@ -9,6 +9,7 @@ use serde_json::Value;
 use vdm_files::Seal;
 
 use crate::metrics::{MetricsLog, Record, Timing, TimingsLog, TrainRecord, ValidationRecord};
+use crate::preview::decoded_size;
 use crate::result::{Latents, Layers, LossByLogSnr, NoiseLevels, RunResult};
 use crate::{Error, RunDir, files};
 
@@ -172,13 +173,6 @@ fn embed(path: &Path) -> Result<Embedded, Error> {
         .map_err(|source| Error::DecodePng { path: path.to_owned(), source })?;
     let source = format!("data:image/png;base64,{}", STANDARD.encode(&bytes));
     Ok(Embedded { width, height, source })
-}
-
-fn decoded_size(bytes: &[u8]) -> Result<(u32, u32), png::DecodingError> {
-    let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info()?;
-    while reader.next_row()?.is_some() {}
-    reader.finish()?;
-    Ok(reader.info().size())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tch::Device;
 use vdm_core::count::{Cost, bounded_product};
 use vdm_core::schedule::LogSnrRange;
-use vdm_core::setting::{InvalidSetting, require};
+use vdm_core::setting::{InvalidSetting, at_least_one, require};
 use vdm_core::{NoiseSchedule, Scaling};
 use vdm_data::{Dataset, Source};
 use vdm_sample::{Method, SamplerSpec, Seed};
@@ -206,6 +206,7 @@ impl ModelConfig for DiffusionConfig {
         self.head.check()?;
         self.objective.check(&self.diffusion, &training.optimizer)?;
         if let Method::OnGrid { grid, steps, .. } = &self.sampler.method {
+            at_least_one("sampler.steps", *steps)?;
             grid.time_grid(*steps, &self.diffusion.schedule, Scaling::VariancePreserving)?;
         }
         // The rounding of bf16, 2^-9, would be multiplied by √SNR at the data end.

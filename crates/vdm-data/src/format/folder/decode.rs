@@ -29,6 +29,8 @@ pub(super) struct Seen {
     pub(super) transparent: usize,
     /// Pictures of more than 8 bits a value.
     pub(super) deep: usize,
+    /// Pictures of another size.
+    pub(super) resized: usize,
 }
 
 /// Decodes all images of a folder; the error is the first image's that has one.
@@ -46,11 +48,12 @@ pub(super) fn decode(folder: Folder, size: usize, budget: &Budget) -> Result<Dec
             .collect();
         let mut seen = Seen::default();
         for worker in workers {
-            let Seen { color, transparent, deep } =
+            let Seen { color, transparent, deep, resized } =
                 worker.join().unwrap_or_else(|panic| resume_unwind(panic))?;
             seen.color += color;
             seen.transparent += transparent;
             seen.deep += deep;
+            seen.resized += resized;
         }
         Ok(seen)
     })?;
@@ -75,6 +78,7 @@ fn decode_share(
         seen.color += usize::from(picture.color);
         seen.transparent += usize::from(picture.transparent);
         seen.deep += usize::from(picture.deep);
+        seen.resized += usize::from(picture.resized);
         let planes =
             (0..3).flat_map(|channel| picture.pixels.as_raw()[channel..].iter().step_by(3));
         for (pixel, value) in pixels.iter_mut().zip(planes) {

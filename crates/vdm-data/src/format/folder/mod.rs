@@ -23,7 +23,7 @@ mod scan;
 use std::path::Path;
 
 use budget::Budget;
-use decode::decode;
+use decode::{Seen, decode};
 use scan::{Entry, Scan};
 
 use super::another;
@@ -87,18 +87,29 @@ fn pictures(root: &Path, mut found: Scan, size: Option<usize>) -> Result<Splits,
 
     let budget = Budget::new();
     let decoded = folders.try_map(|folder| decode(folder, size, &budget))?;
-    let transparent: usize = decoded.all().map(|images| images.seen.transparent).sum();
-    if transparent > 0 {
-        notes.push(format!(
-            "{transparent} of {count} images have an alpha channel: they were laid over white"
-        ));
-    }
-    let deep: usize = decoded.all().map(|images| images.seen.deep).sum();
-    if deep > 0 {
-        notes
-            .push(format!("{deep} of {count} images have 16 bits a value: they were reduced to 8"));
-    }
-    let color = decoded.all().any(|images| images.seen.color > 0);
+    let of_all = |kind: fn(&Seen) -> usize| decoded.all().map(|images| kind(&images.seen)).sum();
+    let colored: usize = of_all(|seen| seen.color);
+    let color = colored > 0;
+    let some: [(usize, String); 4] = [
+        (
+            of_all(|seen| seen.transparent),
+            "have an alpha channel: they were laid over white".into(),
+        ),
+        (of_all(|seen| seen.deep), "have 16 bits a value: they were reduced to 8".into()),
+        (
+            // All in color, or none, is as it was.
+            if colored as u64 == count { 0 } else { colored },
+            "are in color: the gray ones have three equal channels beside them".into(),
+        ),
+        (
+            of_all(|seen| seen.resized),
+            format!(
+                "were cropped to a square and resized to {size}×{size}, as their size was another"
+            ),
+        ),
+    ];
+    let some = some.into_iter().filter(|(images, _)| *images > 0);
+    notes.extend(some.map(|(images, what)| format!("{images} of {count} images {what}")));
     let shape = Shape { channels: if color { 3 } else { 1 }, height: size, width: size };
     let items = decoded.try_map(|images| images.into_items(shape, classes.as_deref()))?;
     let PerSplit { train, validation, test } = items;

@@ -27,6 +27,8 @@ pub(super) struct Picture {
     pub(super) transparent: bool,
     /// Whether it had more than 8 bits a value.
     pub(super) deep: bool,
+    /// Whether it had another size.
+    pub(super) resized: bool,
 }
 
 /// What is known of a picture before it is decoded.
@@ -136,10 +138,11 @@ fn finish(image: DynamicImage, orientation: Orientation, side: usize) -> Picture
     let kind = image.color();
     let (color, transparent) = (kind.has_color(), kind.has_alpha());
     let deep = kind.bytes_per_pixel() > kind.channel_count();
+    let resized = (image.width() as usize, image.height() as usize) != (side, side);
     // Turned when it is small, which takes no copy of the whole.
     let mut square = DynamicImage::from(square(&over_white(image), side as u32));
     square.apply_orientation(orientation);
-    Picture { pixels: square.into_rgb8(), color, transparent, deep }
+    Picture { pixels: square.into_rgb8(), color, transparent, deep, resized }
 }
 
 /// Lays an image over white and drops its alpha channel.
