@@ -14,18 +14,20 @@ use vdm_report::{RunDir, files};
 /// The first file that cannot be written, has two flags, would replace what is read or lie among it, or is one that a
 /// run keeps.
 pub(crate) fn prepare(outs: &[(&str, &Path)], read: &[PathBuf]) -> Result<()> {
-    for (number, (flag, out)) in outs.iter().enumerate() {
-        check(flag, out, read)?;
-        if let Some((other, _)) = outs[..number].iter().find(|(_, earlier)| earlier == out) {
+    let mut places: Vec<(&str, PathBuf)> = Vec::new();
+    for (flag, out) in outs {
+        let place = check(flag, out, read)?;
+        if let Some((other, _)) = places.iter().find(|(_, earlier)| *earlier == place) {
             bail!("{other} and {flag} both name {}: give each a file of its own", out.display());
         }
+        places.push((flag, place));
     }
     Ok(outs.iter().try_for_each(|(_, out)| files::prepare(out))?)
 }
 
 /// That a file or folder takes the place of nothing that is read, does not lie among data, and is nothing that a run
-/// keeps.
-pub(crate) fn check(flag: &str, out: &Path, read: &[PathBuf]) -> Result<()> {
+/// keeps; and its place, with links followed.
+pub(crate) fn check(flag: &str, out: &Path, read: &[PathBuf]) -> Result<PathBuf> {
     let place = place_of(out)?;
     let is_run = |run: &RunDir| run.config().is_file() && run.checkpoints().is_dir();
     let run = place.ancestors().skip(1).map(RunDir::new).find(is_run);
@@ -52,7 +54,7 @@ pub(crate) fn check(flag: &str, out: &Path, read: &[PathBuf]) -> Result<()> {
         "{flag} {} is a file that the run there keeps for itself; name another",
         out.display()
     );
-    Ok(())
+    Ok(place)
 }
 
 /// Where a file is or would be, its links followed.
@@ -138,7 +140,7 @@ mod tests {
         fs::write(at("config.json"), "").unwrap();
         assert!(fault(&at("images/new.npy")).unwrap_err().contains("read as data"));
         assert_eq!(fault(&at("samples/a.png")), Ok(()));
-        let twice = [("--out", &*at("a.csv")), ("--per-item", &*at("a.csv"))];
+        let twice = [("--out", &*at("a.csv")), ("--per-item", &*at("./run/../a.csv"))];
         let text = prepare(&twice, &[]).unwrap_err().to_string();
         assert!(text.starts_with("--out and --per-item both name"), "{text}");
     }
