@@ -84,13 +84,9 @@ fn finished(folder: &Path, steps: Option<u64>) -> Result<Option<String>> {
         files::read_sealed::<RunResult>(&run.result()).is_ok_and(|r| r.steps == total) && files;
     // So are logs that are damaged.
     let logs = MetricsLog::read(&run.metrics()).is_ok() && TimingsLog::read(&run.timings()).is_ok();
-    let pictures = match config.model {
-        AnyModel::Diffusion(_) => [run.samples_png(), run.denoising()],
-        AnyModel::Hierarchy(_) => [run.samples_png(), run.reconstructions()],
-    };
     let shown = run.report().exists()
         && run.samples_npy().exists()
-        && pictures.iter().all(|path| preview::is_whole(path));
+        && preview::is_whole(&run.samples_png());
     Ok((done == Some(total) && concluded && logs && shown).then(|| {
         format!(
             "{0} is finished: its {total} steps are done, and {1} says what came out; to train it \

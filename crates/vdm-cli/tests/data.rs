@@ -29,14 +29,19 @@ fn idx(sizes: &[u32]) -> Vec<u8> {
     file
 }
 
-#[test]
-fn labels_that_are_not_used_and_images_that_were_turned_are_said() {
-    let folder = tempfile::tempdir().unwrap();
+/// 24 training and 3 test images of 8×8 with labels, named as EMNIST is.
+fn write_emnist(folder: &Path) {
     for (split, items) in [("train", 24), ("test", 3)] {
-        let name = |what| folder.path().join(format!("emnist-mnist-{split}-{what}-ubyte"));
+        let name = |what| folder.join(format!("emnist-mnist-{split}-{what}-ubyte"));
         fs::write(name("images-idx3"), idx(&[items, 8, 8])).unwrap();
         fs::write(name("labels-idx1"), idx(&[items])).unwrap();
     }
+}
+
+#[test]
+fn labels_that_are_not_used_and_images_that_were_turned_are_said() {
+    let folder = tempfile::tempdir().unwrap();
+    write_emnist(folder.path());
     let elsewhere = tempfile::tempdir().unwrap();
     let output = train(folder.path(), &elsewhere.path().join("run"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -67,11 +72,7 @@ fn arrays_of_four_channels_are_refused_before_anything_is_made() {
 #[test]
 fn a_run_among_its_data_is_refused_before_it_is_made() {
     let folder = tempfile::tempdir().unwrap();
-    for (split, items) in [("train", 24), ("test", 3)] {
-        let name = |what| folder.path().join(format!("{split}-{what}-ubyte"));
-        fs::write(name("images-idx3"), idx(&[items, 8, 8])).unwrap();
-        fs::write(name("labels-idx1"), idx(&[items])).unwrap();
-    }
+    write_emnist(folder.path());
     for out in ["run", "a/b/run"] {
         let out = folder.path().join(out);
         let output = train(folder.path(), &out);

@@ -7,7 +7,7 @@ use vdm_core::{LogSnr, NoiseSchedule, Weighting};
 use vdm_data::Dataset;
 use vdm_report::metrics::LevelVariance;
 use vdm_report::result::{LossByLogSnr, NoiseLevels, Term, TestLikelihood};
-use vdm_report::{RunDir, files};
+use vdm_report::{RunDir, files, preview};
 use vdm_torch::checkpoint::Checkpoint;
 use vdm_torch::diffusion::DiffusionTrainer;
 use vdm_torch::{
@@ -120,6 +120,7 @@ impl Recorded for DiffusionConfig {
         // Whole, not drawable: few items may fill no two bins of a curve.
         files::read_sealed::<LossByLogSnr>(&run.loss_by_log_snr()).is_ok()
             && files::read_sealed::<NoiseLevels>(&run.noise_levels()).is_ok()
+            && preview::is_whole(&run.denoising())
     }
 }
 

@@ -6,7 +6,7 @@ use vdm_core::bound::bits_per_dim;
 use vdm_core::likelihood::Discretized;
 use vdm_data::{Dataset, Items, Shape};
 use vdm_report::result::{Latents, LayerResult, Layers, Term, TestLikelihood};
-use vdm_report::{RunDir, files};
+use vdm_report::{RunDir, files, preview};
 use vdm_sample::estimate::{EstimateTerm, Summary};
 use vdm_torch::checkpoint::Checkpoint;
 use vdm_torch::hierarchy::{
@@ -98,6 +98,7 @@ impl Recorded for HierarchySpec {
     fn is_concluded(run: &RunDir) -> bool {
         let latents = run.latents();
         files::read_sealed::<Layers>(&run.layers()).is_ok()
+            && preview::is_whole(&run.reconstructions())
             && (!latents.exists() || files::read_sealed::<Latents>(&latents).is_ok())
     }
 }

@@ -37,7 +37,9 @@ fn draw() -> Result<Picture> {
             "{weight}: KL(q ‖ p) = {:.3} ± {:.3} nats",
             latents.hole, latents.standard_error
         );
-        plots[1].legend = Some(Place::TopLeft);
+        if let Some(data) = plots.last_mut() {
+            data.legend = Some(Place::TopLeft);
+        }
         Ok(plots.into_iter().map(Into::into).collect())
     };
     Ok(Picture::Drawing(Figure {

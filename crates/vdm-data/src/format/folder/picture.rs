@@ -95,7 +95,7 @@ fn check_indices(file: impl io::BufRead + Seek) -> Result<(), Box<dyn Error + Se
         let parts = row.data().iter().flat_map(|byte| {
             (1..=8 / bits).map(move |part| byte >> (8 - part * bits) & (u8::MAX >> (8 - bits)))
         });
-        // Interlaced rows are shorter, and end in zeros.
+        // Interlaced rows are shorter; what encoders fill their last byte with is 0.
         if let Some(index) = parts.take(width).find(|index| usize::from(*index) >= colors) {
             return Err(format!("it has color {index} of a palette of {colors}").into());
         }
