@@ -265,7 +265,7 @@ fn what_makes_no_head_is_refused_by_name() {
     assert!(error.contains("head = Score"), "{error}");
 }
 
-/// The law of the clusters is known, so the preset can be judged absolutely: its bound lies above the
+/// The distribution of the clusters is known, so the preset can be judged absolutely: its bound lies above the
 /// entropy of 6.2090 bits/dim, and close to it. Its levels end at λ = 10, where the noise still hides the
 /// 8-bit cells, whose frequency an energy would have to differentiate, and no longer hides a cluster.
 #[test]

@@ -1,4 +1,4 @@
-//! Estimators of likelihood on tensors, against a law that is known: independent components, uniform
+//! Estimators of likelihood on tensors, against a distribution that is known: independent components, uniform
 //! over 17 levels, of which an untrained categorical head is the exact denoiser; and one trained model under
 //! every specification.
 
@@ -53,7 +53,7 @@ fn near_entropy(found: Summary, slack: f64) {
 
 /// The continuous bound is tight for an exact denoiser, and the flow's under the posterior too; the
 /// importance-weighted one of 100 steps lies between it and `L_100`. 2e-3 for tolerances of 1e-4. Items are
-/// few: under this law all cost the same.
+/// few: under this distribution all cost the same.
 #[test]
 fn every_estimator_finds_the_entropy() {
     let (model, items) = (model(Head::Categorical), items(6));

@@ -354,7 +354,7 @@ fn the_bound_of_an_exact_model_is_the_entropy() {
     assert!((-noise..0.02 + noise).contains(&gap), "{gap} ± {noise}");
 }
 
-/// The law of the swirl is known, so training can be judged absolutely: its bound lies above the
+/// The distribution of the swirl is known, so training can be judged absolutely: its bound lies above the
 /// entropy of 5.4916 bits/dim, and within 4 % of it after 1,500 steps.
 #[test]
 #[ignore = "trains for a minute or two: cargo xtask test --full"]

@@ -120,12 +120,13 @@ impl ImportanceWeighted<'_> {
             let at = process.level(start);
             let copies: Vec<(&Z, &Z, NoiseLevel)> =
                 paths.iter().map(|path| (&path.x, &path.eps, at)).collect();
-            let misses = process.residuals(&copies)?;
+            let residuals = process.residuals(&copies)?;
             let rho = (-0.5 * gained).exp();
             let fresh_std = (-(-gained).exp_m1()).sqrt();
-            for (path, miss) in paths.iter_mut().zip(misses) {
+            for (path, residual) in paths.iter_mut().zip(residuals) {
                 let fresh = process.noise(path.item, path.number + (steps - i) as u64 + 1);
-                path.log_weight += (2.0 * half).sqrt() * miss.dot(&fresh) - half * miss.dot(&miss);
+                path.log_weight +=
+                    (2.0 * half).sqrt() * residual.dot(&fresh) - half * residual.dot(&residual);
                 path.eps = Z::lincomb(&[(rho, &path.eps), (fresh_std, &fresh)]);
             }
         }
