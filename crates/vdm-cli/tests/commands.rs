@@ -484,6 +484,7 @@ fn estimators(dir: &str, folder: &Path) {
         (&["--scaling", "sideways"], "'sideways' for '--scaling"),
         (&["--schedule", "upwards"], "--schedule upwards"),
         (&["--standard-error", "0"], "--standard-error 0"),
+        (&["--estimator", "ode", "--tolerance", "0"], "--tolerance 0: use a finite number"),
     ] {
         let (_, fault) = eval(flags);
         assert!(fault.contains(named), "{flags:?}: {fault}");

@@ -190,7 +190,7 @@ impl LossByLogSnr {
             ));
         }
         if n < 2 {
-            return Some(format!("{n} bins make no curve; at least 2 are needed"));
+            return Some(format!("{n} bins make no curve; 2 or more come of more items or draws"));
         }
         let unsorted = self.log_snr.windows(2).position(|pair| pair[0] >= pair[1])?;
         Some(format!("log_snr does not ascend at entry {}", unsorted + 1))

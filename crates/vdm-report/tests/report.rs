@@ -142,6 +142,7 @@ fn damaged_parts_are_named_and_the_others_shown() {
     ] {
         assert!(notes.iter().any(|note| note.contains(text)), "no note {text:?} in {notes:#?}");
     }
+    assert!(!notes.iter().any(|note| note.ends_with("..")), "{notes:#?}");
     // Five stages and the strip are still whole.
     assert_eq!(page.matches("data:image/png;base64,").count(), 6);
 }

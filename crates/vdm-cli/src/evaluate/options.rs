@@ -139,6 +139,10 @@ impl Options {
             ensure!(error > 0.0, "--standard-error {error}: use a number above 0, such as 0.001");
         }
         ensure!(self.rounds != Some(0), "--rounds 0: use at least 1");
+        if let Some(tolerance) = self.tolerance {
+            let is_one = tolerance.is_finite() && tolerance > 0.0;
+            ensure!(is_one, "--tolerance {tolerance}: use a finite number above 0, such as 1e-5");
+        }
         Ok(())
     }
 }

@@ -36,7 +36,10 @@ impl fmt::Display for Gap {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Absent(name) => write!(to, "The run has no {name} (yet)."),
-            Self::Unreadable(error) => write!(to, "Left out: {error}."),
+            // Some words of a decoder end a sentence themselves.
+            Self::Unreadable(error) => {
+                write!(to, "Left out: {}.", error.to_string().trim_end_matches('.'))
+            }
             Self::Empty(reason) => to.write_str(reason),
         }
     }

@@ -71,9 +71,10 @@ fn flatten(value: &ValueRef<'_>, name: &mut String, found: &mut Tensors) -> Resu
         let key =
             text(key).ok_or_else(|| found.refuse(format!("{name} has a key that is no text")))?;
         if length + key.len() >= LONGEST_NAME {
-            let problem =
-                format!("{name} has a name below it that makes more than {LONGEST_NAME} bytes");
-            return Err(found.refuse(problem));
+            let above = if name.is_empty() { "the tree of parameters" } else { name };
+            return Err(found.refuse(format!(
+                "{above} has a name below it that makes more than {LONGEST_NAME} bytes; rename it, or bring another file"
+            )));
         }
         if length > 0 {
             name.push('/');
