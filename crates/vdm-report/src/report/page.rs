@@ -320,7 +320,10 @@ fn layers(layers: &Layers) -> Markup {
                 tr {
                     td { (number + 1) }
                     td { (channels) "×" (height) "×" (width) }
-                    td { (format::count(layer.active)) " of " (format::count(channels * height * width)) }
+                    td {
+                        (format::count(layer.active)) " of " (format::count(channels * height * width))
+                        @if layer.active == 0 { ", dead" }
+                    }
                     td { (format::fixed(layer.nats)) }
                     td { (format::fixed(layer.rate)) }
                     td.bar { @if layer.rate > 0.0 && layer.rate.is_finite() {
@@ -412,4 +415,17 @@ fn footer(run: &Run) -> Markup {
 /// A string without its quotation marks; anything else as JSON.
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::result::LayerResult;
+
+    #[test]
+    fn dead_layers_are_named() {
+        let layer = |active| LayerResult { shape: [2, 2, 2], rate: 0.5, nats: 1.0, active };
+        let table = layers(&Layers { layers: vec![layer(3), layer(0)] }).into_string();
+        assert!(table.contains("3 of 8<") && table.contains("0 of 8, dead<"), "{table}");
+    }
 }
