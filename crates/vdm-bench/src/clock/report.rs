@@ -36,9 +36,8 @@ the same network with its waves above 100 held still after training.
 
 Root mean square distance of a component from the solution of the probability-flow ODE, {STARTS} starts
 from noise, network and latents in f64, steps even in log-SNR; mean over the seeds. *Order* is that between the last two
-columns. On another processor training rounds otherwise: likelihoods stay what they are to four digits and the rows of
-a band that ends at 100 to 3 percent, but the ripples, and what freezing them leaves, are others, so that those rows
-move by a factor of up to 5.
+columns. On another processor training rounds otherwise, so that ripples are others: rows of networks that have them, frozen or
+not, differ there by factors, those of a band that ends at 100 hardly.
 
 {errors}
 ## Agreement of adaptive solvers

@@ -140,8 +140,10 @@ impl Options {
         }
         ensure!(self.rounds != Some(0), "--rounds 0: use at least 1");
         if let Some(tolerance) = self.tolerance {
-            let is_one = tolerance.is_finite() && tolerance > 0.0;
-            ensure!(is_one, "--tolerance {tolerance}: use a finite number above 0, such as 1e-5");
+            ensure!(
+                tolerance.is_finite() && tolerance > 0.0,
+                "--tolerance {tolerance}: use a finite number above 0, such as 1e-5"
+            );
         }
         Ok(())
     }

@@ -60,20 +60,21 @@ fn child<'a, 'b>(map: &'b ValueRef<'a>, key: &str) -> Option<&'b ValueRef<'a>> {
 
 /// All arrays below `value`, which is called `name`.
 fn flatten(value: &ValueRef<'_>, name: &mut String, found: &mut Tensors) -> Result<(), Error> {
-    if let Some(tensor) = array(value).map_err(|p| found.refuse(format!("{name} {p}")))? {
+    if let Some(tensor) = array(value).map_err(|p| found.refuse(format!("{} {p}", said(name))))? {
         return found.insert(name, &tensor);
     }
     let ValueRef::Map(entries) = value else {
-        return Err(found.refuse(format!("{name} is neither an array nor a map of them")));
+        return Err(found.refuse(format!("{} is neither an array nor a map of them", said(name))));
     };
     let length = name.len();
     for (key, value) in entries {
-        let key =
-            text(key).ok_or_else(|| found.refuse(format!("{name} has a key that is no text")))?;
+        let key = text(key)
+            .ok_or_else(|| found.refuse(format!("{} has a key that is no text", said(name))))?;
         if length + key.len() >= LONGEST_NAME {
-            let above = if name.is_empty() { "the tree of parameters" } else { name };
             return Err(found.refuse(format!(
-                "{above} has a name below it that makes more than {LONGEST_NAME} bytes; rename it, or bring another file"
+                "{} has a name below it that makes more than {LONGEST_NAME} bytes; rename it, or bring \
+                 another file",
+                said(name)
             )));
         }
         if length > 0 {
@@ -84,6 +85,11 @@ fn flatten(value: &ValueRef<'_>, name: &mut String, found: &mut Tensors) -> Resu
         name.truncate(length);
     }
     Ok(())
+}
+
+/// What has a name, in a message; the root has none.
+fn said(name: &str) -> &str {
+    if name.is_empty() { "the tree of parameters" } else { name }
 }
 
 /// The array a leaf holds, if it is one.

@@ -234,6 +234,8 @@ fn small_files_of_messagepack_cannot_ask_for_much() {
     assert!(error(&[&long[..], b"\xc0"].concat()).contains("more than 512 bytes"));
     let one = error(&[b"\x81\xda\x02\x58".as_slice(), &[b'a'; 600], b"\xc0"].concat());
     assert!(one.contains("the tree of parameters has a name below it"), "{one}");
+    let key = error(b"\x81\x07\xc0");
+    assert!(key.contains("the tree of parameters has a key that is no text"), "{key}");
     // A chunked array of 100,000 chunks that are none.
     let mut chunked =
         b"\x81\xa1a\x83\xb9__msgpack_chunked_array__\xc3\xa5shape\x80\xa6chunks\xdf".to_vec();
