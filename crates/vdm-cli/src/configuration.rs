@@ -265,7 +265,7 @@ fn fill_in_path(config: &mut RunConfig<AnyModel>) -> Result<()> {
     if !path.as_os_str().is_empty() {
         return Ok(());
     }
-    if config.preset != "fashion-mnist" {
+    if !config.preset.starts_with("fashion-mnist") {
         let what = if config.preset == "mnist" {
             "MNIST's four IDX files (train-images-idx3-ubyte[.gz], …)"
         } else {

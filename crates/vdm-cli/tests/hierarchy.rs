@@ -201,13 +201,12 @@ fn two_latents_are_shown_in_their_plane() {
 fn a_wrong_hierarchy_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let cases: [Wrong; 6] = [
+    let cases: [Wrong; 5] = [
         (|c| c["hierarchy"]["layers"] = json!([]), "hierarchy.layers"),
         (|c| c["hierarchy"]["layers"][0]["scale"] = 0.into(), "hierarchy.layers.scale"),
         (|c| c["hierarchy"]["dropout"] = 1.into(), "hierarchy.dropout"),
         (|c| c["hierarchy"]["inference"] = "sideways".into(), "unknown variant `sideways`"),
         (|c| c["head"] = "noise".into(), "field `head` is of another kind of model"),
-        (|c| c["training"]["precision"] = "bf16".into(), "use \"f32\" for a hierarchy"),
     ];
     for (change, named) in cases {
         let file = config(folder.path(), "digits-ladder", change);

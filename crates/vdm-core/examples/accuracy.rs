@@ -6,8 +6,6 @@
 
 #[path = "../tests/it/parity/mod.rs"]
 mod parity;
-#[path = "../tests/it/tabulated.rs"]
-mod tabulated;
 
 use parity::{Parity, single, small_steps};
 

@@ -11,8 +11,6 @@ mod data;
 mod invariance;
 #[path = "../tests/it/random.rs"]
 mod random;
-#[path = "../tests/it/tabulated.rs"]
-mod tabulated;
 
 use invariance::{MAX, MIN, Row};
 

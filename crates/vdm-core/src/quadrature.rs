@@ -1,7 +1,8 @@
 //! Integrals to the last digits: the second side of every equation that has an integral in it.
 //!
 //! Bounds are integrals over noise levels of expectations under normal distributions, and for oracles both can
-//! be had without sampling. [`interval`] serves the first, [`normal`] the second.
+//! be had without sampling. [`interval`] serves the first, [`normal`] the second, and where one is under the other
+//! [`tabulated`] spares most of it.
 //!
 //! ```
 //! use vdm_core::quadrature;
@@ -10,6 +11,8 @@
 //! let fourth_moment = quadrature::normal(1, |x| x[0].powi(4));
 //! assert!((fourth_moment - 3.0).abs() < 1e-13);
 //! ```
+
+use std::f64::consts::PI;
 
 use crate::real::normal_density;
 
@@ -80,6 +83,40 @@ fn kronrod(a: f64, b: f64, f: &mut impl FnMut(f64) -> f64) -> (f64, f64) {
 /// such as a mistake of 1e-12 of all draws, keeps its digits; in more, 2e-19 of the mass lies beyond.
 fn reach(dims: usize) -> i32 {
     if dims == 1 { 14 } else { 9 }
+}
+
+/// A smooth `f` on `[min, max]`, `min < max`, from its values at 161 Chebyshev points: for an `f` that takes a
+/// quadrature at each and is wanted at thousands. Where `f` turns within no less than a tenth of the interval it is
+/// exact to a few units in the last digits; outside of the interval it is no approximation.
+///
+/// ```
+/// use vdm_core::quadrature::tabulated;
+/// let table = tabulated(-5.0, 5.0, &|x| x.tanh());
+/// assert!((table(1.234) - 1.234_f64.tanh()).abs() < 1e-14);
+/// ```
+pub fn tabulated(min: f64, max: f64, f: &dyn Fn(f64) -> f64) -> impl Fn(f64) -> f64 + use<> {
+    const LAST: i32 = 160;
+    let angle = |i: i32| PI * f64::from(i) / f64::from(LAST);
+    // Points, values and weights of the barycentric formula (Berrut and Trefethen 2004).
+    let table: Vec<(f64, f64, f64)> = (0..=LAST)
+        .map(|i| {
+            let node = 0.5 * (max + min) + 0.5 * (max - min) * angle(i).cos();
+            let sign = if i % 2 == 0 { 1.0 } else { -1.0 };
+            (node, f(node), if i == 0 || i == LAST { 0.5 * sign } else { sign })
+        })
+        .collect();
+    move |x| {
+        let (mut over, mut under) = (0.0, 0.0);
+        for (node, y, weight) in &table {
+            if *node == x {
+                return *y;
+            }
+            let share = weight / (x - node);
+            over += share * y;
+            under += share;
+        }
+        over / under
+    }
 }
 
 /// Halvings of a step of 1 after which an axis is cut into pieces instead.

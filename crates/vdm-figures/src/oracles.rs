@@ -2,12 +2,8 @@
 
 use std::f64::consts::PI;
 
-use tabulated::tabulated;
+use vdm_core::quadrature::tabulated;
 use vdm_core::{Error, GaussianMixture, LogSnr, Scaling};
-
-/// As the tests of vdm-core have it.
-#[path = "../../vdm-core/tests/it/tabulated.rs"]
-mod tabulated;
 
 /// The scaling of every figure.
 pub(crate) const SCALING: Scaling = Scaling::VariancePreserving;

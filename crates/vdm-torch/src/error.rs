@@ -65,6 +65,20 @@ pub enum Error {
         /// Times, levels and loss terms of the batch, as JSON.
         dump: Box<serde_json::Value>,
     },
+    /// A training that goes nowhere: all of so many steps were skipped.
+    #[error(
+        "{steps} steps in a row were skipped, that of step {step} for a gradient with a norm of {norm}; raise \
+         training.optimizer.skip_above or lower training.optimizer.learning_rate in the config.json of the run and \
+         continue with --resume"
+    )]
+    OnlySkipped {
+        /// How many.
+        steps: u64,
+        /// The last of them.
+        step: u64,
+        /// The norm of its gradient.
+        norm: f64,
+    },
     /// A step after which a learned schedule is none any more.
     #[error(
         "the learned schedule at step {step}: {source}; \

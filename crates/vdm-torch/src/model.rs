@@ -11,7 +11,7 @@ use vdm_data::Shape;
 use vdm_sample::Seed;
 
 use crate::head::Head;
-use crate::nn::{Mode, Network, NetworkSpec, Parameters, Precision, Requirements, Scope};
+use crate::nn::{Mode, Network, NetworkSpec, Parameters, Requirements, Scope};
 use crate::stored::StoredModel;
 use crate::{Batch, Error, PerSample};
 
@@ -226,11 +226,8 @@ impl Model {
         let time = self.network.time(&at.log_snr.0.view([-1]), self.spec.clock_range());
         let (own, time) = (input.to_kind(self.kind), time.to_kind(self.kind));
         let forward = || self.network.forward(&own, &time, mode.train);
-        let output = match mode.precision {
-            Precision::F32 => forward(),
-            // Around the network alone: what follows is f32 arithmetic of the bound.
-            Precision::Bf16 => vdm_torch_sys::autocast_bf16(self.device.is_cuda(), forward)?,
-        };
+        // Around the network alone: what follows is f32 arithmetic of the bound.
+        let output = mode.precision.run(self.device, forward)?;
         Ok(output.to_kind(input.kind()))
     }
 

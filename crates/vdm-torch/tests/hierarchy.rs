@@ -19,10 +19,11 @@ use vdm_sample::estimate::Moments;
 use vdm_sample::noise::{Purpose, fill_normal};
 use vdm_torch::RunIdentity;
 use vdm_torch::hierarchy::{
-    Belief, Gaussian, Hierarchy, HierarchyEvaluation, HierarchyModelSpec, HierarchySpec,
-    HierarchyTraining, Inference, LayerSpec, LikelihoodSpec, Node,
+    Belief, Gaussian, Hierarchy, HierarchyDraws, HierarchyEvaluation, HierarchyModelSpec,
+    HierarchySpec, HierarchyTraining, Inference, LayerSpec, LikelihoodSpec, Node,
 };
-use vdm_torch::train::{Plan, Trainer};
+use vdm_torch::nn::{Mode, Precision};
+use vdm_torch::train::{Plan, Trainable, Trainer};
 
 const KINDS: [Inference; 3] = [Inference::BottomUp, Inference::Ladder, Inference::TopDown];
 
@@ -42,6 +43,7 @@ fn spec(inference: Inference, layers: Vec<LayerSpec>) -> HierarchySpec {
         likelihood: LikelihoodSpec::Categorical {},
         kl_warmup: 0,
         free_nats: 0.0,
+        free_nats_steps: 0,
     }
 }
 
@@ -490,6 +492,79 @@ fn m9_a_layer_that_the_decoder_ignores_is_dead() {
     println!("{rates:?} {active:?}");
     assert!(rates[1] == 0.0 && active[1] == 0, "{rates:?} {active:?}");
     assert!(rates[0] > 0.01 && rates[2] > 0.01 && active[0] > 0 && active[2] > 0, "{rates:?}");
+}
+
+/// The loss of four items at a step, and its parts, in nats.
+fn loss(training: &HierarchyTraining, step: u64, mode: Mode) -> (f64, Vec<f64>) {
+    let dims = training.model().latent_dims();
+    let mut noise = vec![0.0; 4 * dims];
+    fill_normal(&mut noise, dims, Seed(2), Purpose::TrainingNoise, 1, 0);
+    let draws = HierarchyDraws { step, noise };
+    let values = values(4);
+    let loss = training.loss(&values, &draws, 0..4, mode).unwrap();
+    assert_eq!(loss.nats.kind(), Kind::Float);
+    loss.nats.mean(Kind::Float).backward();
+    let mean = |nats: &Tensor| nats.mean(Kind::Double).double_value(&[]);
+    (mean(&loss.nats), loss.terms.iter().map(|(_, nats)| mean(nats)).collect())
+}
+
+fn trained(change: impl FnOnce(&mut HierarchySpec), inference: Inference) -> HierarchyTraining {
+    let mut spec = model(inference).spec().clone();
+    change(&mut spec.hierarchy);
+    let model = Hierarchy::new(&spec, Seed(3), Device::Cpu).unwrap();
+    moved(&model);
+    HierarchyTraining::new(model, 4, Seed(1))
+}
+
+/// Free nats are in the place of a divergence below them, and fall along a line to nothing.
+#[test]
+fn free_nats_fall_to_nothing() {
+    let spec = |s: &mut HierarchySpec| (s.free_nats, s.free_nats_steps) = (1e4, 10);
+    let falls = trained(spec, Inference::TopDown);
+    for (step, free) in [(1, 9e3), (5, 5e3), (9, 1e3)] {
+        let (nats, parts) = loss(&falls, step, Mode::EVALUATION);
+        let wanted = parts[0] + 3.0 * free;
+        assert!((nats / wanted - 1.0).abs() < 1e-6, "step {step}: {nats}, not {wanted}");
+    }
+    for step in [10, 11, u64::MAX] {
+        let (nats, parts) = loss(&falls, step, Mode::EVALUATION);
+        let bound: f64 = parts.iter().sum();
+        assert!((nats / bound - 1.0).abs() < 1e-6, "step {step}: {nats}, not {bound}");
+    }
+    let stays = trained(|s| s.free_nats = 1e4, Inference::TopDown);
+    let (nats, parts) = loss(&stays, u64::MAX, Mode::EVALUATION);
+    assert!((nats / (parts[0] + 3e4) - 1.0).abs() < 1e-6, "{nats}");
+}
+
+/// bf16 rounds products to 2^-9 of their size, a few dozen after each other: the loss of each kind moves, by no more
+/// than a percent, and every weight that has a gradient in f32 has one.
+#[test]
+fn hierarchies_train_in_bf16() {
+    let half = Mode { precision: Precision::Bf16, ..Mode::EVALUATION };
+    for kind in KINDS {
+        let of = |mode| {
+            let training = trained(|_| (), kind);
+            let nats = loss(&training, 1, mode).0;
+            let lengths: Vec<f64> = training
+                .model()
+                .parameters()
+                .tensors()
+                .iter()
+                .map(|weight| {
+                    let slope = weight.grad();
+                    if slope.defined() { slope.norm().double_value(&[]) } else { 0.0 }
+                })
+                .collect();
+            (nats, lengths)
+        };
+        let ((full, exact), (rounded, lengths)) = (of(Mode::EVALUATION), of(half));
+        let off = (rounded / full - 1.0).abs();
+        println!("{kind:?}: {off:.1e}");
+        assert!(off > 0.0 && off < 0.01, "{kind:?}: {rounded} for {full}");
+        for (exact, length) in exact.iter().zip(&lengths) {
+            assert!((length / exact - 1.0).abs() < 0.1 || *exact == 0.0, "{length} for {exact}");
+        }
+    }
 }
 
 /// What an autoencoder leaves of its prior without data, while its divergence has not reached its full weight, is far

@@ -12,7 +12,7 @@ use vdm_data::{Dataset, Items, Shape, Source};
 use vdm_sample::Seed;
 use vdm_torch::checkpoint::{Checkpoint, Checkpoints, read_info};
 use vdm_torch::nn::{Initial, Mode, Parameters};
-use vdm_torch::train::{Loss, LossTerm, Plan, StepTaken, Trainable, Trainer};
+use vdm_torch::train::{Loss, LossTerm, MOST_SKIPPED, Plan, StepTaken, Trainable, Trainer};
 use vdm_torch::{Batch, Error, RunIdentity};
 
 /// `½‖x − μ‖²` of noised items, and how many items it has seen beside.
@@ -169,6 +169,32 @@ fn the_parts_of_a_batch_add_up() {
     let names: Vec<_> = whole.terms.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["ink", "seen"]);
     assert!((whole.gradient_norm / parts.gradient_norm - 1.0).abs() < 1e-6);
+}
+
+/// A training all of whose steps are skipped ends with the field that says so, and one that is not in between counts
+/// anew.
+#[test]
+fn a_training_that_skips_all_its_steps_ends() {
+    let mut plan = plan(1);
+    plan.training.optimizer.skip_above = Some(1e3);
+    let data = digits();
+    let mut trainer = Trainer::new(plan, &data, || Ok(Mean::new(data.shape, "digits"))).unwrap();
+    let mut batches = trainer.batches(Arc::new(data.train.clone())).unwrap();
+    let good = batches.next().unwrap().unwrap();
+    let mut lost = good.clone();
+    lost.draws.fill(f32::INFINITY);
+    for _ in 1..MOST_SKIPPED {
+        assert!(trainer.train_step(&lost).unwrap().skipped);
+    }
+    assert!(!trainer.train_step(&good).unwrap().skipped);
+    for _ in 1..MOST_SKIPPED {
+        assert!(trainer.train_step(&lost).unwrap().skipped);
+    }
+    let error = trainer.train_step(&lost).unwrap_err();
+    let step = 2 * MOST_SKIPPED;
+    assert!(matches!(error, Error::OnlySkipped { step: s, .. } if s == step), "{error}");
+    let said = format!("100 steps in a row were skipped, that of step {step} for a gradient");
+    assert!(error.to_string().starts_with(&said), "{error}");
 }
 
 /// A batch whose gradient is too long changes no weight, average, count or mean: only the step's number, and how

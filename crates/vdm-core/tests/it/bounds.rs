@@ -16,7 +16,7 @@ use vdm_core::{
 use crate::data::{VP, data, noise_error};
 use crate::invariance::{self, MAX, MIN, over_time, schedules};
 use crate::random::Random;
-use crate::tabulated::tabulated;
+use vdm_core::quadrature::tabulated;
 
 const SCALINGS: [Scaling; 4] =
     [VP, Scaling::VarianceExploding, Scaling::SubVariancePreserving, Scaling::StraightLine];

@@ -3,7 +3,7 @@
 use vdm_core::{GaussianMixture, LogSnr, Scaling};
 
 use crate::random::Random;
-use crate::tabulated::tabulated;
+use vdm_core::quadrature::tabulated;
 
 pub(crate) const VP: Scaling = Scaling::VariancePreserving;
 

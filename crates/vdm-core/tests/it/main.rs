@@ -11,4 +11,3 @@ mod objectives;
 mod oracle;
 mod parity;
 mod random;
-mod tabulated;

@@ -16,7 +16,7 @@ use crate::data::{VP, data, noise_error};
 use crate::invariance::squared_error;
 use crate::parity::weights::{fixture, loss, rows, weighting};
 use crate::random::Random;
-use crate::tabulated::tabulated;
+use vdm_core::quadrature::tabulated;
 
 const EDM: Weighting = Weighting::Edm { p_mean: -1.2, p_std: 1.2, data_std: 0.5 };
 const EDM_MONOTONIC: Weighting =

@@ -218,7 +218,7 @@ impl Decoder {
     pub(super) fn forward<'a>(&self, state: &Tensor, pass: Pass) -> Belief<'a> {
         let x = self.input.as_ref().map_or_else(|| state.shallow_clone(), |c| c.forward(state));
         let x = self.stages.iter().fold(x, |x, stage| stage.forward(&x, pass));
-        let output = self.output.forward(&x.silu());
+        let output = self.output.forward(&x.silu()).to_kind(Kind::Float);
         let values = self.layout.values;
         let output = self.layout.by_component(&output, self.likelihood.parameters(values));
         match self.likelihood {
@@ -478,6 +478,7 @@ mod tests {
             likelihood: LikelihoodSpec::Categorical {},
             kl_warmup: 0,
             free_nats: 0.0,
+            free_nats_steps: 0,
         };
         let shape = Shape { channels: 1, height: 8, width: 8 };
         let spec = HierarchyModelSpec { shape, values: 2, hierarchy };

@@ -145,7 +145,7 @@ impl<'a> Gaussian<'a> {
     /// From a network's output `[B, 2c, h, w]`: the mean, and what is [bounded](bounded_log) for the logarithm of the
     /// standard deviation.
     pub(super) fn of(output: &Tensor, below: Option<Below<'a>>) -> Self {
-        let parts = output.chunk(2, 1);
+        let parts = output.to_kind(Kind::Float).chunk(2, 1);
         Self { mean: parts[0].shallow_clone(), log_std: bounded_log(&parts[1]), below }
     }
 

@@ -42,6 +42,10 @@ pub struct HierarchySpec {
     /// (Kingma et al. 2016).
     #[serde(default)]
     pub free_nats: f64,
+    /// Steps over which the free nats fall to nothing, along a line, so that what ends the training is the bound
+    /// itself. 0 where they stay.
+    #[serde(default)]
+    pub free_nats_steps: u64,
 }
 
 /// Which way latents are inferred.
@@ -129,6 +133,7 @@ impl HierarchySpec {
         below_one("hierarchy.dropout", self.dropout)?;
         self.likelihood.check()?;
         bounded("hierarchy.kl_warmup", self.kl_warmup, Cost::Training)?;
+        bounded("hierarchy.free_nats_steps", self.free_nats_steps, Cost::Training)?;
         Ok(non_negative("hierarchy.free_nats", self.free_nats)?)
     }
 }

@@ -47,10 +47,13 @@ impl HierarchyTraining {
 
     /// The weight of the divergences at a step, from 0 to 1.
     fn kl_weight(&self, step: u64) -> f64 {
-        match self.model.spec().hierarchy.kl_warmup {
-            0 => 1.0,
-            steps => (step as f64 / steps as f64).min(1.0),
-        }
+        progress(step, self.model.spec().hierarchy.kl_warmup).unwrap_or(1.0)
+    }
+
+    /// What is free in each layer at a step.
+    fn free_nats(&self, step: u64) -> f64 {
+        let hierarchy = &self.model.spec().hierarchy;
+        hierarchy.free_nats * (1.0 - progress(step, hierarchy.free_nats_steps).unwrap_or(0.0))
     }
 }
 
@@ -95,13 +98,14 @@ impl Trainable for HierarchyTraining {
         let dims = model.latent_dims();
         let noise = Tensor::from_slice(&draws.noise[items.start * dims..items.end * dims]);
         let eps = noise.view([-1, dims as i64]).to_device(model.device());
-        let data = model.data(values, mode.train);
-        let terms = model.graphs(values.size()[0], mode.train).terms::<Belief<'_>>(
-            &[data],
-            &model.inference_noise(&eps),
-            Integrals::Analytic,
-        );
-        let free = model.spec().hierarchy.free_nats;
+        let noise = model.inference_noise(&eps);
+        // Distributions are f32 whatever their parameters are computed in.
+        let terms = mode.precision.run(model.device(), || {
+            let data = model.data(values, mode.train);
+            let graphs = model.graphs(values.size()[0], mode.train);
+            graphs.terms::<Belief<'_>>(&[data], &noise, Integrals::Analytic)
+        })?;
+        let free = self.free_nats(draws.step);
         let (mut distortion, mut rate, mut pressed) = (None, None, None);
         let add = |sum: &mut Option<Tensor>, term: Tensor| {
             *sum = Some(sum.as_ref().map_or_else(|| term.shallow_clone(), |sum| sum + &term));
@@ -130,6 +134,11 @@ impl Trainable for HierarchyTraining {
     fn samples(&self, count: usize) -> Result<Vec<u8>, Error> {
         self.model.samples(self.seed, 0, count, self.batch, 1.0)
     }
+}
+
+/// The share of so many steps that is over, at most 1; nothing where there are none.
+fn progress(step: u64, steps: u64) -> Option<f64> {
+    (steps > 0).then(|| (step as f64 / steps as f64).min(1.0))
 }
 
 /// A divergence whose mean over items is not pressed below `free` nats: it has no slope there.

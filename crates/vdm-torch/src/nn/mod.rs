@@ -18,7 +18,7 @@ pub use parameters::{Initial, Parameters, Scope};
 pub use unet::{Attention, TrunkSpec, UNet, UNetSpec};
 
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Device, Tensor};
 use vdm_core::count::{Cost, bounded_product};
 use vdm_core::schedule::LogSnrRange;
 use vdm_core::setting::{InvalidSetting, require};
@@ -35,6 +35,16 @@ pub enum Precision {
     F32,
     /// 16-bit brain floats through autocast.
     Bf16,
+}
+
+impl Precision {
+    /// What `forward` makes with its products in this precision on a device; what it makes may be of that kind.
+    pub(crate) fn run<T>(self, device: Device, forward: impl FnOnce() -> T) -> Result<T, Error> {
+        match self {
+            Self::F32 => Ok(forward()),
+            Self::Bf16 => Ok(vdm_torch_sys::autocast_bf16(device.is_cuda(), forward)?),
+        }
+    }
 }
 
 /// How a network is run.

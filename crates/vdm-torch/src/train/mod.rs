@@ -16,5 +16,5 @@ pub use optimizer::{Decay, Ema, OptimizerSpec};
 pub use run::{Observer, Outcome, run};
 pub use spec::{OutputSpec, Plan, TrainingSpec};
 pub use trainable::{Bound, Loss, LossTerm, Observe, StepTaken, Trainable};
-pub use trainer::{StepReport, Trainer};
+pub use trainer::{MOST_SKIPPED, StepReport, Trainer};
 pub use window::Window;

@@ -27,8 +27,8 @@ pub struct OptimizerSpec {
     /// Largest norm of the gradient; longer ones are shortened to it.
     pub clip: f64,
     /// The norm of the gradient above which a step is skipped, and counted: its batch changes nothing but the
-    /// number of the step (VDVAE). Nothing is skipped without one. A norm that is not finite ends the training all the
-    /// same.
+    /// number of the step (VDVAE). So is one whose norm or loss is not finite, which ends a training without this.
+    /// [`MOST_SKIPPED`](super::MOST_SKIPPED) in a row end it here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skip_above: Option<f64>,
 }
@@ -140,7 +140,7 @@ impl Ema {
 pub(crate) struct Update {
     /// Norm of the gradient before clipping.
     pub(crate) norm: Tensor,
-    /// 1 if the norm is above [`OptimizerSpec::skip_above`], else 0.
+    /// 1 if the step is skipped for [`OptimizerSpec::skip_above`], else 0.
     pub(crate) skipped: Tensor,
 }
 
@@ -178,8 +178,14 @@ impl Optimizer {
         let grads: Vec<Tensor> = self.params.iter().map(Tensor::grad).collect();
         let norm = vdm_torch_sys::global_norm(&grads)?;
         let scale = (&norm / spec.clip).clamp_min(1.0);
-        let is_skipped = norm.greater(spec.skip_above.unwrap_or(f64::INFINITY));
-        let stays = (&norm + loss).isfinite().logical_not().logical_or(&is_skipped);
+        let is_finite = (&norm + loss).isfinite();
+        let (is_skipped, stays) = match spec.skip_above {
+            Some(most) => {
+                let is_skipped = norm.less_equal(most).logical_and(&is_finite).logical_not();
+                (is_skipped.shallow_clone(), is_skipped)
+            }
+            None => (is_finite.zeros_like(), is_finite.logical_not()),
+        };
         // Filled there: a copy from the host would wait for the backward pass.
         let count = Tensor::full([0_i64; 0], step as f64, (Kind::Float, self.device));
         let steps: Vec<Tensor> = grads.iter().map(|_| count.shallow_clone()).collect();
@@ -274,16 +280,18 @@ mod tests {
         assert_eq!(x.double_value(&[0]), 3.0);
     }
 
-    /// One above the threshold is skipped, one at it is not.
+    /// One above the threshold is skipped, one at it is not; nor is one whose length is no number.
     #[test]
     fn a_gradient_that_is_too_long_changes_nothing() {
         let spec = OptimizerSpec { skip_above: Some(3.0), ..spec(Decay::Constant {}) };
-        for (length, skipped) in [(3.5, true), (3.0, false)] {
+        for (length, skipped) in
+            [(3.5, true), (3.0, false), (f64::INFINITY, true), (f64::NAN, true)]
+        {
             let x = Tensor::from_slice(&[3.0_f32]).set_requires_grad(true);
             let optimizer = Optimizer::new(vec![x.shallow_clone()], Device::Cpu);
             (&x * length).sum(Kind::Float).backward();
             let update = optimizer.step(&spec, 1, 0.1, &Tensor::from(0.0_f32)).unwrap();
-            assert_eq!(update.norm.double_value(&[]), length);
+            assert_eq!(update.norm.double_value(&[]).to_string(), length.to_string());
             assert_eq!(update.skipped.double_value(&[]), f64::from(u8::from(skipped)));
             assert_eq!(x.double_value(&[0]) == 3.0, skipped);
             assert_eq!(optimizer.exp_avgs[0].double_value(&[0]) == 0.0, skipped);

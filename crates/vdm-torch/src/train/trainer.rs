@@ -27,6 +27,9 @@ use crate::weights::{self, Named};
 /// Batches prepared ahead of the step that takes them.
 const PREFETCH: usize = 3;
 
+/// So many steps that are [skipped](super::OptimizerSpec::skip_above) in a row end a training: it has come to nothing.
+pub const MOST_SKIPPED: u64 = 100;
+
 /// A model in training.
 #[derive(Debug)]
 pub struct Trainer<T> {
@@ -37,6 +40,8 @@ pub struct Trainer<T> {
     data_sha256: String,
     step: u64,
     skipped: u64,
+    /// How many of the last steps were skipped, since one was not.
+    skipped_in_a_row: u64,
     seconds: f64,
     window: Window,
 }
@@ -174,6 +179,7 @@ impl<T: Trainable> Trainer<T> {
             data_sha256: data.sha256.clone(),
             step: 0,
             skipped: 0,
+            skipped_in_a_row: 0,
             seconds: 0.0,
             window: Window::new(0.0),
         })
@@ -326,8 +332,8 @@ impl<T: Trainable> Trainer<T> {
     /// One optimizer step. One that is skipped is a step too: the next has its own items and noise.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] with what led to it, the weights left as they were;
-    /// [`Error::Torch`] or [`Error::Shim`].
+    /// [`Error::NonFinite`] with what led to it, or [`Error::OnlySkipped`] after [`MOST_SKIPPED`] in a row, the
+    /// weights left as they were; [`Error::Torch`] or [`Error::Shim`].
     pub fn train_step(&mut self, batch: &TrainingBatch<T::Draws>) -> Result<StepReport, Error> {
         let start = Instant::now();
         if self.line_is_due() {
@@ -348,13 +354,19 @@ impl<T: Trainable> Trainer<T> {
         let loss = pass.nats.mean(Kind::Float);
         let update = self.optimizer.step(&training.optimizer, step, learning_rate, &loss)?;
         let host = pass.to_host(&loss, &update)?;
-        if !host.loss.is_finite() || !host.gradient_norm.is_finite() {
+        let is_finite = host.loss.is_finite() && host.gradient_norm.is_finite();
+        if !is_finite && !host.skipped {
             return Err(self.non_finite(step, &batch.draws, &host));
         }
         let HostPass { loss, gradient_norm, skipped, nats, mut terms, observed } = host;
         if skipped {
             self.skipped = self.skipped.saturating_add(1);
+            self.skipped_in_a_row += 1;
+            if self.skipped_in_a_row == MOST_SKIPPED {
+                return Err(Error::OnlySkipped { steps: MOST_SKIPPED, step, norm: gradient_norm });
+            }
         } else {
+            self.skipped_in_a_row = 0;
             let remains = training.ema.rate_at(step);
             let (average, model) =
                 (self.average.parameters().tensors(), self.model.parameters().tensors());

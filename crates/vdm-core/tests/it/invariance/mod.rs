@@ -7,7 +7,7 @@ use vdm_core::{GaussianMixture, LogSnr, NoiseSchedule, Schedule, Weighting, boun
 
 use crate::data::{VP, data, noise_error};
 use crate::random::Random;
-use crate::tabulated::tabulated;
+use vdm_core::quadrature::tabulated;
 
 /// The end points of VDM's figures.
 pub(crate) const MAX: f64 = 13.3;

@@ -21,7 +21,7 @@ use vdm_core::{
     Posterior, Preconditioning, Prediction, Real, Scalar, Scaling, Schedule, Transition, bound,
 };
 
-use crate::tabulated::tabulated;
+use vdm_core::quadrature::tabulated;
 
 /// How an error is measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
