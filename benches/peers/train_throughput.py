@@ -18,10 +18,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PRESET = ROOT / "crates/vdm-torch/presets/digits.json"
 DIGITS = ROOT / "crates/vdm-data/data/digits.npz"
 
-RUST, EAGER, EAGER_KEEPING = "vdm (Rust)", "PyTorch eager", "PyTorch eager, vdm's malloc"
+RUST, EAGER, EAGER_KEEPING = "vdm (Rust)", "PyTorch eager", "PyTorch eager, memory kept"
 
-# What the Rust program sets for its own process: freed memory is kept. Rarely known to those who
-# use PyTorch, so the peer is measured without and with it.
+# glibc's allocator told to keep freed memory, which helps a training on the CPU as the Rust program's own allocator
+# does. Rarely known to those who use PyTorch, so the peer is measured without and with it.
 KEEP_FREED_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str((1 << 31) - 1),

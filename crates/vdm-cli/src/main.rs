@@ -35,6 +35,11 @@ use clap::{Parser, Subcommand};
 
 use crate::stop::Stop;
 
+/// Of the whole process, libtorch too. Activations of some hundred kilobytes come and go with every layer, which
+/// glibc's allocator merges and splits each time, or unmaps.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Train, sample and evaluate variational diffusion models.
 #[derive(Debug, Parser)]
 #[command(name = "vdm", version, propagate_version = true)]
@@ -89,7 +94,6 @@ fn run(command: Command) -> Result<ExitCode> {
     // From the start: reading data takes long too.
     let stop = Stop::listen()?;
     vdm_torch_sys::wait_asleep();
-    vdm_torch_sys::keep_freed_memory();
     engine::guarded(|| dispatch(command, &stop))
 }
 

@@ -15,7 +15,6 @@
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/stack.h>
 #include <dlfcn.h>
-#include <malloc.h>
 #include <torch/version.h>
 
 #include <algorithm>
@@ -186,17 +185,6 @@ int vdm_rounds_f32(int* rounds) {
   return guarded([&] {
     const auto& context = at::globalContext();
     *rounds = context.allowTF32CuDNN() || context.allowTF32CuBLAS();
-  });
-}
-
-// Keeps freed activations for reuse: by default glibc unmaps every large block at once and pays
-// page faults for it again in the next layer.
-void vdm_keep_freed_memory() {
-  guarded([] {
-    // Older glibc refuses thresholds above 32 MiB.
-    if (!mallopt(M_MMAP_THRESHOLD, 1 << 30)) mallopt(M_MMAP_THRESHOLD, 32 << 20);
-    mallopt(M_TRIM_THRESHOLD, 2147483647);
-    mallopt(M_TOP_PAD, 64 << 20);
   });
 }
 

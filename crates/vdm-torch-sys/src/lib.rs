@@ -11,7 +11,6 @@
 //! | [`autocast_bf16`] | tch's autocast takes no data type, and none on the CPU |
 //! | [`load_library`] | the CUDA backend in a binary linked against the CPU libraries |
 //! | [`keep_full_f32`] | f32 that a GPU does not round to TF32 |
-//! | [`keep_freed_memory`] | freed activations are used again instead of unmapped |
 //! | [`wait_asleep`] | threads that wait for others leave the processor to other programs |
 
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -37,7 +36,6 @@ unsafe extern "C" {
     fn vdm_load_library(path: *const c_char) -> c_int;
     fn vdm_keep_full_f32() -> c_int;
     fn vdm_rounds_f32(rounds: *mut c_int) -> c_int;
-    fn vdm_keep_freed_memory();
     fn vdm_fused_adamw(
         params: Tensors,
         grads: Tensors,
@@ -122,13 +120,6 @@ pub fn rounds_f32() -> Result<bool, Error> {
     // SAFETY: reads two switches of libtorch's global context into a place for a number.
     check(unsafe { vdm_rounds_f32(&raw mut rounds) })?;
     Ok(rounds != 0)
-}
-
-/// Tells the allocator of this process to keep freed memory. Worth 4 to 30 % of a step on the CPU;
-/// memory once used stays with the process. Call it once, at the start of a program.
-pub fn keep_freed_memory() {
-    // SAFETY: sets three parameters of the allocator.
-    unsafe { vdm_keep_freed_memory() };
 }
 
 /// Has threads of libtorch's loops sleep while they wait for each other, instead of spinning for

@@ -69,6 +69,10 @@ fn solver(name: &str) -> Result<SolverSpec> {
     Ok(solver)
 }
 
+/// As `vdm` has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn timed<T>(run: impl FnOnce() -> T) -> f64 {
     let start = Instant::now();
     black_box(run());
@@ -76,7 +80,6 @@ fn timed<T>(run: impl FnOnce() -> T) -> f64 {
 }
 
 fn main() -> Result<()> {
-    vdm_torch_sys::keep_freed_memory();
     tch::set_num_threads(1);
     let measure = Measure { grid: karras_20()?, model: digits_model()? };
     let mut out = std::io::stdout().lock();
