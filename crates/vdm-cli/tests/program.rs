@@ -53,6 +53,24 @@ fn no_library_is_loaded_from_a_planted_folder() {
     }
 }
 
+/// The loader prints which library's calls it leads where: memory is taken from the program's allocator and given back
+/// to it by libtorch too.
+#[test]
+fn libtorch_has_the_programs_allocator() {
+    let output = vdm(Path::new(VDM)).env("LD_DEBUG", "bindings").output().unwrap();
+    says_its_version(&output);
+    let text = String::from_utf8_lossy(&output.stderr);
+    for function in ["malloc", "free", "posix_memalign"] {
+        let symbol = format!("symbol `{function}'");
+        let places: Vec<&str> = text
+            .lines()
+            .filter(|line| line.contains(&symbol) && line.contains("libtorch_cpu.so [0] to "))
+            .filter_map(|line| line.split(" to ").nth(1)?.split(" [0]").next())
+            .collect();
+        assert!(!places.is_empty() && places.iter().all(|place| *place == VDM), "{places:?}");
+    }
+}
+
 /// libgomp prints what it was told.
 #[test]
 fn waiting_threads_sleep_unless_the_user_decides() {

@@ -7,6 +7,7 @@ use std::f64::consts::{E, LN_2, TAU};
 use vdm_core::hlvm::Normal;
 use vdm_core::importance::Estimator;
 use vdm_core::likelihood::Discretized;
+use vdm_core::quadrature::tabulated;
 use vdm_core::schedule::{LogSnrRange, Monotone};
 use vdm_core::{
     Denoiser, FromFn, GaussianMixture, LogSnr, NoiseLevel, NoiseSchedule, Parameterization,
@@ -16,7 +17,6 @@ use vdm_core::{
 use crate::data::{VP, data, noise_error};
 use crate::invariance::{self, MAX, MIN, over_time, schedules};
 use crate::random::Random;
-use vdm_core::quadrature::tabulated;
 
 const SCALINGS: [Scaling; 4] =
     [VP, Scaling::VarianceExploding, Scaling::SubVariancePreserving, Scaling::StraightLine];

@@ -1,9 +1,9 @@
 //! The data of most tests, and the noise errors of its exact denoiser.
 
+use vdm_core::quadrature::tabulated;
 use vdm_core::{GaussianMixture, LogSnr, Scaling};
 
 use crate::random::Random;
-use vdm_core::quadrature::tabulated;
 
 pub(crate) const VP: Scaling = Scaling::VariancePreserving;
 

@@ -5,6 +5,7 @@
 use std::f64::consts::{E, TAU};
 
 use vdm_core::importance::{self, Adaptive, Estimator};
+use vdm_core::quadrature::tabulated;
 use vdm_core::schedule::{Cosine, Histogram, LogSnrRange, NoiseSchedule, Truncated};
 use vdm_core::weighting::Augmentation;
 use vdm_core::{
@@ -16,7 +17,6 @@ use crate::data::{VP, data, noise_error};
 use crate::invariance::squared_error;
 use crate::parity::weights::{fixture, loss, rows, weighting};
 use crate::random::Random;
-use vdm_core::quadrature::tabulated;
 
 const EDM: Weighting = Weighting::Edm { p_mean: -1.2, p_std: 1.2, data_std: 0.5 };
 const EDM_MONOTONIC: Weighting =

@@ -2,12 +2,12 @@
 //! `examples/invariance.rs` prints.
 
 use vdm_core::importance::Estimator;
+use vdm_core::quadrature::tabulated;
 use vdm_core::schedule::LogSnrRange;
 use vdm_core::{GaussianMixture, LogSnr, NoiseSchedule, Schedule, Weighting, bound, quadrature};
 
 use crate::data::{VP, data, noise_error};
 use crate::random::Random;
-use vdm_core::quadrature::tabulated;
 
 /// The end points of VDM's figures.
 pub(crate) const MAX: f64 = 13.3;

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use vdm_core::likelihood::Discretized;
+use vdm_core::quadrature::tabulated;
 use vdm_core::schedule::{
     Betas, Cosine, CosineInterpolated, Discrete, IddpmCosine, Karras, LogSnrRange, Normal,
     Polyexponential, Sigmoid, Spacing, StraightLine, Truncated, VpLinear,
@@ -20,8 +21,6 @@ use vdm_core::{
     Denoiser, Dual, GaussianMixture, LogSnr, NoiseLevel, NoiseSchedule, Parameterization,
     Posterior, Preconditioning, Prediction, Real, Scalar, Scaling, Schedule, Transition, bound,
 };
-
-use vdm_core::quadrature::tabulated;
 
 /// How an error is measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
