@@ -536,8 +536,8 @@ fn free_nats_fall_to_nothing() {
     assert!((nats / (parts[0] + 3e4) - 1.0).abs() < 1e-6, "{nats}");
 }
 
-/// bf16 rounds products to 2^-9 of their size, a few dozen after each other: the loss of each kind moves, by no more
-/// than a percent, and every weight that has a gradient in f32 has one.
+/// bf16 rounds products to 2^-9 of their size, a few dozen after each other: the loss of each kind moves, here
+/// by up to 2e-4 of itself and for other processors' order of sums by no more than ten times that, and every weight that has a gradient in f32 has one.
 #[test]
 fn hierarchies_train_in_bf16() {
     let half = Mode { precision: Precision::Bf16, ..Mode::EVALUATION };
@@ -560,7 +560,7 @@ fn hierarchies_train_in_bf16() {
         let ((full, exact), (rounded, lengths)) = (of(Mode::EVALUATION), of(half));
         let off = (rounded / full - 1.0).abs();
         println!("{kind:?}: {off:.1e}");
-        assert!(off > 0.0 && off < 0.01, "{kind:?}: {rounded} for {full}");
+        assert!(off > 0.0 && off < 2e-3, "{kind:?}: {rounded} for {full}");
         for (exact, length) in exact.iter().zip(&lengths) {
             assert!((length / exact - 1.0).abs() < 0.1 || *exact == 0.0, "{length} for {exact}");
         }

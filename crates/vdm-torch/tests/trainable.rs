@@ -191,6 +191,7 @@ fn a_training_that_skips_all_its_steps_ends() {
         assert!(trainer.train_step(&lost).unwrap().skipped);
     }
     let error = trainer.train_step(&lost).unwrap_err();
+    assert!(trainer.train_step(&lost).is_err(), "and does not go on");
     let step = 2 * MOST_SKIPPED;
     assert!(matches!(error, Error::OnlySkipped { step: s, .. } if s == step), "{error}");
     let said = format!("100 steps in a row were skipped, that of step {step} for a gradient");

@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(x.double_value(&[0]), 3.0);
     }
 
-    /// One above the threshold is skipped, one at it is not; nor is one whose length is no number.
+    /// One above the threshold is skipped, as is one whose length is no number; one at it is not.
     #[test]
     fn a_gradient_that_is_too_long_changes_nothing() {
         let spec = OptimizerSpec { skip_above: Some(3.0), ..spec(Decay::Constant {}) };

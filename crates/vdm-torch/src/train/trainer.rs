@@ -40,7 +40,8 @@ pub struct Trainer<T> {
     data_sha256: String,
     step: u64,
     skipped: u64,
-    /// How many of the last steps were skipped, since one was not.
+    /// How many of the last steps were skipped, since one was not. In no checkpoint: a training that goes on counts
+    /// anew, and what it computes does not depend on it.
     skipped_in_a_row: u64,
     seconds: f64,
     window: Window,
@@ -362,8 +363,9 @@ impl<T: Trainable> Trainer<T> {
         if skipped {
             self.skipped = self.skipped.saturating_add(1);
             self.skipped_in_a_row += 1;
-            if self.skipped_in_a_row == MOST_SKIPPED {
-                return Err(Error::OnlySkipped { steps: MOST_SKIPPED, step, norm: gradient_norm });
+            if self.skipped_in_a_row >= MOST_SKIPPED {
+                let steps = self.skipped_in_a_row;
+                return Err(Error::OnlySkipped { steps, step, norm: gradient_norm });
             }
         } else {
             self.skipped_in_a_row = 0;
