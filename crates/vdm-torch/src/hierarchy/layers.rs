@@ -84,8 +84,15 @@ fn resized(x: &Tensor, size: Size) -> Tensor {
     } else if size[0] <= height && size[1] <= width {
         x.adaptive_avg_pool2d(size)
     } else {
-        x.upsample_nearest2d(size, None, None)
+        // Of one pixel, as of one channel, the order cannot be seen, and is lost.
+        channels_last(&x.upsample_nearest2d(size, None, None))
     }
+}
+
+/// The same with the channels of a pixel side by side in memory, an order that all that follows keeps. In the other one
+/// oneDNN reorders its input and its output around every convolution.
+fn channels_last(x: &Tensor) -> Tensor {
+    x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
 
 /// Data as a network sees them: images, or points as one pixel of as many channels as they have components.
@@ -168,7 +175,8 @@ impl Encoder {
         let x = Tensor::cat(&std::iter::once(&x).chain(&detail).collect::<Vec<_>>(), 1);
         let mut features: Vec<Tensor> = Vec::new();
         for stage in &self.stages {
-            let x = features.last().map_or_else(|| self.input.forward(&x), Tensor::shallow_clone);
+            let first = || channels_last(&self.input.forward(&x));
+            let x = features.last().map_or_else(first, Tensor::shallow_clone);
             features.push(stage.forward(&x, pass));
         }
         features
@@ -350,7 +358,7 @@ impl Residual {
                 [state, prior]
             }
             (None, Some(start)) => {
-                let expanded = |start: &Tensor| start.expand([batch, -1, -1, -1], true);
+                let expanded = |x: &Tensor| channels_last(&x.expand([batch, -1, -1, -1], true));
                 [expanded(start), expanded(&prior(start))]
             }
             (None, None) => panic!("only the top layer has none above it"),
@@ -465,9 +473,10 @@ mod tests {
     use super::super::{Hierarchy, HierarchyModelSpec, LayerSpec};
     use super::*;
 
-    /// Variance of the features below the lowest of `repeat` layers, before any training.
-    fn variance(repeat: usize, scaled_residuals: bool) -> f64 {
-        let hierarchy = HierarchySpec {
+    const IMAGE: Shape = Shape { channels: 1, height: 8, width: 8 };
+
+    fn top_down(repeat: usize, scaled_residuals: bool) -> HierarchySpec {
+        HierarchySpec {
             inference: Inference::TopDown,
             layers: vec![LayerSpec { scale: 1, channels: 16, repeat }],
             width: 16,
@@ -479,9 +488,42 @@ mod tests {
             kl_warmup: 0,
             free_nats: 0.0,
             free_nats_steps: 0,
-        };
-        let shape = Shape { channels: 1, height: 8, width: 8 };
-        let spec = HierarchyModelSpec { shape, values: 2, hierarchy };
+        }
+    }
+
+    /// Speed depends on it, and nothing else: whatever undoes the order would not be seen in a result.
+    #[test]
+    fn features_have_the_channels_of_a_pixel_side_by_side() {
+        for top in [8, 2] {
+            let layer = |scale| LayerSpec { scale, channels: 4, repeat: 1 };
+            let hierarchy =
+                HierarchySpec { layers: vec![layer(top), layer(1)], ..top_down(1, false) };
+            let spec = HierarchyModelSpec { shape: IMAGE, values: 2, hierarchy };
+            let model = Hierarchy::new(&spec, Seed(1), Device::Cpu).unwrap();
+            let data = model.data(&Tensor::zeros([2, 1, 8, 8], (Kind::Uint8, Device::Cpu)), true);
+            let mut seen: Vec<Tensor> = data.features().iter().map(Tensor::shallow_clone).collect();
+            let mut state: Option<State> = None;
+            for layer in model.layers.iter().rev() {
+                let pass = model.pass(2, true);
+                let posterior = layer.posterior(state.as_ref(), Some(data.features()), pass);
+                let noise = posterior.mean.randn_like();
+                let below = Belief::Gaussian(posterior).reparameterize(&noise).state().clone();
+                seen.push(below.features().shallow_clone());
+                state = Some(below);
+            }
+            // Of a single pixel any order is both.
+            seen.retain(|features| features.size()[2] > 1);
+            assert_eq!(seen.len(), if top == 8 { 2 } else { 4 });
+            for features in seen {
+                assert_eq!(features.stride()[1], 1, "{:?} below {top}", features.size());
+            }
+        }
+    }
+
+    /// Variance of the features below the lowest of `repeat` layers, before any training.
+    fn variance(repeat: usize, scaled_residuals: bool) -> f64 {
+        let hierarchy = top_down(repeat, scaled_residuals);
+        let spec = HierarchyModelSpec { shape: IMAGE, values: 2, hierarchy };
         let model = Hierarchy::new(&spec, Seed(1), Device::Cpu).unwrap();
         tch::manual_seed(2);
         let mut state: Option<State> = None;
