@@ -9,7 +9,7 @@ use vdm_core::setting::require;
 use vdm_sample::estimate::{Estimate, Moments, Summary};
 
 use super::evaluate::{HierarchyEvaluation, estimate, finite, host};
-use super::{Belief, Gaussian, Hierarchy, Inference};
+use super::{Belief, Gaussian, Hierarchy};
 use crate::Error;
 
 /// `E KL(q(z|x)‖p(z)) = I(x; z) + KL(q(z)‖p(z))`, in nats per item, with `q(z)` the mean of the items' own posteriors.
@@ -53,15 +53,10 @@ impl HierarchyEvaluation<'_> {
     /// As [`bound`](Self::bound).
     pub fn aggregate(&self, draws: usize) -> Result<Option<AggregatePosterior>, Error> {
         self.check("draws", draws)?;
-        let model = self.model;
-        let top = model.latents().len();
-        if model.spec().hierarchy.inference == Inference::BottomUp && top > 1 {
-            return Ok(None);
-        }
         tch::no_grad(|| {
-            let [mean, log_std] = self.top_posteriors(top)?;
+            let Some([mean, log_std]) = self.top_posteriors()? else { return Ok(None) };
             let own = Gaussian::new(mean.shallow_clone(), log_std.shallow_clone());
-            let prior = model.top_prior();
+            let prior = self.model.top_prior();
             let items = self.items.len();
             let mut terms = [(); 3].map(|()| vec![Moments::default(); items]);
             for draw in 0..draws as u64 {
@@ -93,7 +88,7 @@ impl HierarchyEvaluation<'_> {
             return Ok(None);
         }
         tch::no_grad(|| {
-            let [mean, log_std] = self.top_posteriors(1)?;
+            let Some([mean, log_std]) = self.top_posteriors()? else { return Ok(None) };
             let items = &mean + log_std.exp() * self.top_noise(0)?.view(mean.size().as_slice());
             let prior = self.model.top_prior();
             let normals = self.model.normals(self.seed, 0, samples)?;
@@ -163,25 +158,21 @@ impl HierarchyEvaluation<'_> {
         Tensor::stack(&columns, 0).logsumexp([0_i64].as_slice(), false)
     }
 
-    /// Mean and log standard deviation of the top layer given each item.
-    fn top_posteriors(&self, top: usize) -> Result<[Tensor; 2], Error> {
+    /// Mean and log standard deviation of the top layer given each item; [`None`] where it is inferred from other latents.
+    fn top_posteriors(&self) -> Result<Option<[Tensor; 2]>, Error> {
         let model = self.model;
+        let top = model.latents().len();
         let mut parts: [Vec<Tensor>; 2] = [Vec::new(), Vec::new()];
-        for (first, values) in self.batches() {
-            let items = values.size()[0];
-            let eps = self.eps(first, items, 0);
-            let graphs = model.graphs(items, false);
-            let data = [model.data(&values, false)];
-            let noise = model.inference_noise(&eps);
-            graphs.infer(&data, &noise, |node, q: &Belief<'_>, _, _| {
-                if let (true, Belief::Gaussian(q)) = (node == top, q) {
-                    parts[0].push(q.mean.shallow_clone());
-                    parts[1].push(q.log_std.shallow_clone());
-                }
-            });
+        for (_, values) in self.batches() {
+            let graphs = model.graphs(values.size()[0], false);
+            let data = BTreeMap::from([(0, model.data(&values, false))]);
+            let posterior = graphs.inference().factor(top).and_then(|top| top.at(&data));
+            let Some(Belief::Gaussian(posterior)) = posterior else { return Ok(None) };
+            parts[0].push(posterior.mean);
+            parts[1].push(posterior.log_std);
         }
         let joined = |parts: &Vec<Tensor>| Tensor::f_cat(parts, 0);
-        Ok([joined(&parts[0])?, joined(&parts[1])?])
+        Ok(Some([joined(&parts[0])?, joined(&parts[1])?]))
     }
 
     /// Standard normals of the top layer of all items.
