@@ -536,8 +536,9 @@ fn free_nats_fall_to_nothing() {
     assert!((nats / (parts[0] + 3e4) - 1.0).abs() < 1e-6, "{nats}");
 }
 
-/// bf16 rounds products to 2^-9 of their size, a few dozen after each other: the loss of each kind moves, here
-/// by up to 2e-4 of itself and for other processors' order of sums by no more than ten times that, and every weight that has a gradient in f32 has one.
+/// bf16 rounds products to 2^-9 of their size, a few dozen after each other: the loss of each kind moves, here by up to
+/// 2e-4 of itself and for other processors' order of sums by no more than ten times that, and every weight that has a
+/// gradient in f32 has one.
 #[test]
 fn hierarchies_train_in_bf16() {
     let half = Mode { precision: Precision::Bf16, ..Mode::EVALUATION };

@@ -39,7 +39,7 @@ pub struct LatentPlane {
     pub log_ratio: Vec<f64>,
 }
 
-/// Items whose densities are held at once.
+/// Latents whose densities under all posteriors are held at once.
 const ROWS: i64 = 256;
 
 /// Where the quadrature of two latents ends, in standard deviations of the prior: the rest holds 2·10⁻⁹ of it.

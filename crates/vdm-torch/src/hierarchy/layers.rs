@@ -89,8 +89,8 @@ fn resized(x: &Tensor, size: Size) -> Tensor {
     }
 }
 
-/// The same with the channels of a pixel side by side in memory, an order that all that follows keeps. In the other one
-/// oneDNN reorders its input and its output around every convolution.
+/// The same `[B, C, H, W]` with the channels of a pixel side by side in memory, an order that convolutions and what acts
+/// on each number keep. In the other one oneDNN reorders input and output around every convolution.
 fn channels_last(x: &Tensor) -> Tensor {
     x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
